@@ -1,0 +1,83 @@
+// The one build table. `node build.mjs` builds the extension; flags add what tests and releases need.
+//   --watch    rebuild on change          --tests [unit|gpu|host|e2e|bench]   also bundle the tests
+//   --types    type-check every folder    --package                           make the .vsix
+//   --only-tests   leave the product out  --match=NAME  only tests whose path contains NAME
+import { spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import * as esbuild from "esbuild";
+
+const root = dirname(fileURLToPath(import.meta.url));
+process.chdir(root);
+const flags = new Set(process.argv.slice(2));
+const match = process.argv.find((flag) => flag.startsWith("--match="))?.slice("--match=".length) ?? "";
+
+const shared = {
+  bundle: true,
+  sourcemap: true,
+  legalComments: "none",
+  loader: { ".wgsl": "text", ".css": "text" },
+  tsconfigRaw: { compilerOptions: { experimentalDecorators: true, useDefineForClassFields: false, target: "ES2022" } },
+  logLevel: "warning",
+};
+const node = { ...shared, platform: "node", target: "node20" };
+const browser = { ...shared, platform: "browser", target: "chrome128", minify: !flags.has("--watch") };
+
+/** entry, output, options: everything that ships, and the command line. */
+const targets = [
+  ["extension/main.ts", "dist/extension.js", { ...node, format: "cjs", external: ["vscode"] }],
+  ["extension/server/main.ts", "dist/server.js", { ...node, format: "cjs" }],
+  ["webview/main.ts", "dist/panel.js", { ...browser, format: "iife" }],
+  ["webview/worker.ts", "dist/worker.js", { ...browser, format: "esm" }],
+  ["extension/cli.ts", "dist/cli.mjs", { ...node, format: "esm", packages: "external" }],
+];
+
+/** Files copied beside the bundles because a page fetches them as they are. */
+const copies = [["node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", "dist/ort/ort-wasm-simd-threaded.wasm"]];
+
+const typeProjects = ["engine", "webview", "webview/tsconfig.worker.json", "extension", "test"];
+
+function run(command, args) {
+  const result = spawnSync(command, args, { stdio: "inherit" });
+  if (result.status !== 0) process.exit(result.status ?? 1);
+}
+
+function filesBelow(folder, suffix) {
+  return readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(suffix))
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+}
+
+/** Every test file becomes one bundle under dist/test, dependencies stay in node_modules. */
+function testTargets(tier) {
+  const options = tier === "host" ? { ...node, format: "cjs", external: ["vscode", "mocha"] } : { ...node, format: "esm", packages: "external" };
+  const extension = tier === "host" ? ".js" : ".mjs";
+  const files = filesBelow("test", `.${tier}.ts`).filter((file) => file.includes(match));
+  return files.map((file) => [file, join("dist", file.replace(/\.ts$/, extension)), options]);
+}
+
+if (flags.has("--types")) {
+  for (const project of typeProjects) run(process.execPath, ["node_modules/typescript/bin/tsc", "-p", project]);
+  process.exit(0);
+}
+
+const tiers = flags.has("--tests") ? (["unit", "gpu", "host", "e2e", "bench"].filter((tier) => flags.has(tier))) : [];
+const tests = (flags.has("--tests") && tiers.length === 0 ? ["unit", "gpu", "host", "e2e", "bench"] : tiers).flatMap(testTargets);
+const wanted = flags.has("--only-tests") ? tests : [...targets, ...tests];
+
+for (const [from, to] of copies) {
+  mkdirSync(dirname(to), { recursive: true });
+  copyFileSync(from, to);
+}
+if (flags.has("--watch")) {
+  for (const [entry, outfile, options] of wanted) {
+    const context = await esbuild.context({ ...options, entryPoints: [entry], outfile });
+    await context.watch();
+  }
+} else {
+  await Promise.all(wanted.map(([entry, outfile, options]) => esbuild.build({ ...options, entryPoints: [entry], outfile })));
+}
+if (flags.has("--package")) {
+  run(process.execPath, ["node_modules/@vscode/vsce/vsce", "package", "--no-dependencies", "-o", "long-context-playground.vsix"]);
+}

@@ -1,0 +1,86 @@
+/** Extension host <-> panel page. A request and its reply are one entry; nothing else crosses this wire. */
+import type { AskResult, BackendChoice, RopeChoice, Sampling, SnapshotFile } from "../../engine/api.ts";
+
+/** One counted file of the workspace. */
+export interface CountedFile extends SnapshotFile {
+  tokens: number;
+}
+
+/** Whole state of the counts; the reader keeps the highest revision. */
+export interface BudgetSnapshot {
+  revision: number;
+  state: "counting" | "ready" | "failed";
+  /** Tokenizer the counts were made with. */
+  tokenizer: string;
+  doneFiles: number;
+  totalFiles: number;
+  tokens: number;
+  bytes: number;
+  excluded: number;
+  /** Why counting failed, with its remedy. */
+  error?: { message: string; remedy: string };
+}
+
+/** What the user chose in the panel; kept in the workspace's storage. */
+export interface PanelSettings {
+  rope: RopeChoice;
+  backend: BackendChoice;
+  sampling: Sampling;
+  quote: "constrained" | "free";
+  maxAnswerTokens: number;
+}
+
+/** A model folder as the page can reach it: `baseUri` + "/" + name answers Range requests. */
+export interface ModelLocation {
+  label: string;
+  baseUri: string;
+  files: readonly { name: string; sizeBytes: number }[];
+}
+
+/** A finished (or stopped) run, stored whole. */
+export interface SavedRun {
+  id: string;
+  askedAt: string;
+  result: AskResult;
+}
+
+/** Panel asks, host answers. */
+export interface HostCalls {
+  "workspace/files": { params: Record<string, never>; result: { root: string; revision: number; files: CountedFile[] } };
+  /** Bytes as they were when hashed; throws `not-found` when the file changed since, so that a run is about one snapshot. */
+  "file/read": { params: { path: string; hash: string }; result: { bytes: ArrayBuffer } };
+  "citation/reveal": { params: { path: string; startLine: number; endLine: number }; result: { line: number } };
+  "model/locate": { params: Record<string, never>; result: ModelLocation };
+  "model/choose": { params: Record<string, never>; result: { chosen: boolean } };
+  "settings/read": { params: Record<string, never>; result: PanelSettings };
+  "settings/write": { params: PanelSettings; result: Record<string, never> };
+  "runs/list": { params: Record<string, never>; result: SavedRun[] };
+  "runs/save": { params: SavedRun; result: Record<string, never> };
+  "log/write": { params: { level: "info" | "warn" | "error"; message: string }; result: Record<string, never> };
+}
+
+/** Host publishes to the panel; each value is whole. */
+export interface HostTopics {
+  budget: BudgetSnapshot;
+  /** The model folder changed: the panel reopens its engine. */
+  model: { revision: number };
+}
+
+/** What the panel is doing, for the status bar and for tests. */
+export interface PanelState {
+  engine: "starting" | "ready" | "failed";
+  run: "idle" | "packing" | "prefill" | "answering";
+  backend: string;
+  runs: number;
+}
+
+/** Host asks, panel answers. */
+export interface PanelCalls {
+  "panel/ask": { params: { question: string }; result: { accepted: boolean } };
+  "panel/state": { params: Record<string, never>; result: PanelState };
+  /** Debug: destroys the GPU device, as a driver reset would. */
+  "panel/loseDevice": { params: Record<string, never>; result: { lost: boolean } };
+}
+
+/** The panel publishes nothing to the host: it asks. */
+export type PanelTopics = Record<string, never>;
