@@ -166,7 +166,32 @@ export interface Runner {
   /** Next token after the last appended one, sampled where the logits are; `allowed` restricts it. */
   sample(sampling: Sampling, allowed?: TokenMask): Promise<number>;
   pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention>;
+  /** Debug: destroys the device as a driver reset would; false where there is none to lose. */
+  loseDevice(): boolean;
   dispose(): void;
+}
+
+/** What a machine lends the engine. */
+export interface Runtime {
+  readonly gpu: GPU | undefined;
+  /** Bytes of ort-wasm-simd-threaded.wasm. */
+  ortWasm(): Promise<ArrayBuffer>;
+  /** 1 inside a webview (no SharedArrayBuffer there). */
+  readonly ortThreads: number;
+}
+
+/** What the three backends need to open a model. */
+export interface RunnerOptions {
+  spec: ModelSpec;
+  weights: WeightStore;
+  weightFormat: WeightFormat;
+  /** Upper bound on the KV cache; by default what the device holds. */
+  capacityTokens?: number;
+  /** Memory for saved queries, which the attention tap reads (default 256 MiB). */
+  tapBytes?: number;
+  signal?: AbortSignal;
+  /** Bytes of weights read so far, of all. */
+  onProgress?(doneBytes: number, totalBytes: number): void;
 }
 
 /** Tokens per KV page: the granularity of prefix reuse. */
