@@ -1,36 +1,44 @@
 // The one build table. `node build.mjs` builds the extension; flags add what tests and releases need.
 //   --watch    rebuild on change          --tests [unit|gpu|host|e2e|bench]   also bundle the tests
-//   --types    type-check every folder    --package                           make the .vsix
-//   --only-tests   leave the product out  --match=NAME  only tests whose path contains NAME
+//   --types    type-check every folder    --package                           make the .vsix from a production build
+//   --only-tests   leave the product out  --match=NAME  only tests whose path contains NAME    --tests-out=FOLDER  (dist/test)
+// A full build ends by writing dist/.built with the time it began, by which extension/dev/ensureBuilt.mjs knows a stale one.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { copyFileSync, mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
 
 const root = dirname(fileURLToPath(import.meta.url));
 process.chdir(root);
 const flags = new Set(process.argv.slice(2));
-const match = process.argv.find((flag) => flag.startsWith("--match="))?.slice("--match=".length) ?? "";
+const valueOf = (flag, otherwise) => process.argv.find((arg) => arg.startsWith(`${flag}=`))?.slice(flag.length + 1) ?? otherwise;
+const match = valueOf("--match", "");
+const testsOut = valueOf("--tests-out", "dist/test");
+const began = new Date();
+const production = flags.has("--package");
+/** Size a marketplace-friendly package stays below; most of it is onnxruntime-web's WASM and the bundled model. */
+const vsixLimitMiB = 40;
+const vsix = "long-context-playground.vsix";
 
 const shared = {
   bundle: true,
-  sourcemap: true,
+  sourcemap: !production,
   legalComments: "none",
   loader: { ".wgsl": "text", ".css": "text" },
   tsconfigRaw: { compilerOptions: { experimentalDecorators: true, useDefineForClassFields: false, target: "ES2022" } },
   logLevel: "warning",
 };
-const node = { ...shared, platform: "node", target: "node20" };
-const browser = { ...shared, platform: "browser", target: "chrome128", minify: !flags.has("--watch") };
+const node = { ...shared, platform: "node", target: "node20", minify: production };
+const browser = { ...shared, platform: "browser", target: "chrome128", minify: production };
 
 /** entry, output, options: everything that ships, and the command line. */
 const targets = [
-  ["extension/main.ts", "dist/extension.js", { ...node, format: "cjs", external: ["vscode"] }],
-  ["extension/server/main.ts", "dist/server.js", { ...node, format: "cjs" }],
-  ["webview/main.ts", "dist/panel.js", { ...browser, format: "iife" }],
-  ["webview/worker.ts", "dist/worker.js", { ...browser, format: "esm" }],
-  ["extension/cli.ts", "dist/cli.mjs", { ...node, format: "esm", packages: "external" }],
+  ["./extension/main.ts", "dist/extension.js", { ...node, format: "cjs", external: ["vscode"] }],
+  ["./extension/server/main.ts", "dist/server.js", { ...node, format: "cjs" }],
+  ["./webview/main.ts", "dist/panel.js", { ...browser, format: "iife" }],
+  ["./webview/worker.ts", "dist/worker.js", { ...browser, format: "esm" }],
+  ["./extension/cli.ts", "dist/cli.mjs", { ...node, format: "esm", packages: "external" }],
 ];
 
 /** Files copied beside the bundles because a page fetches them as they are. */
@@ -49,12 +57,21 @@ function filesBelow(folder, suffix) {
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
 }
 
-/** Every test file becomes one bundle under dist/test, dependencies stay in node_modules. */
+/** Outputs of an earlier table or kind of build must not reach the package. */
+function removeOutputs() {
+  for (const entry of readdirSync("dist", { withFileTypes: true }))
+    if (entry.name !== "test") rmSync(join("dist", entry.name), { recursive: true });
+}
+
+/** Every test file becomes one bundle, dependencies stay in node_modules. */
 function testTargets(tier) {
-  const options = tier === "host" ? { ...node, format: "cjs", external: ["vscode", "mocha"] } : { ...node, format: "esm", packages: "external" };
+  const options =
+    tier === "host"
+      ? { ...node, format: "cjs", external: ["vscode", "mocha"] }
+      : { ...node, format: "esm", packages: "external" };
   const extension = tier === "host" ? ".js" : ".mjs";
   const files = filesBelow("test", `.${tier}.ts`).filter((file) => file.includes(match));
-  return files.map((file) => [file, join("dist", file.replace(/\.ts$/, extension)), options]);
+  return files.map((file) => [file, join(testsOut, relative("test", file).replace(/\.ts$/, extension)), options]);
 }
 
 if (flags.has("--types")) {
@@ -62,22 +79,45 @@ if (flags.has("--types")) {
   process.exit(0);
 }
 
-const tiers = flags.has("--tests") ? (["unit", "gpu", "host", "e2e", "bench"].filter((tier) => flags.has(tier))) : [];
+const tiers = flags.has("--tests") ? ["unit", "gpu", "host", "e2e", "bench"].filter((tier) => flags.has(tier)) : [];
 const tests = (flags.has("--tests") && tiers.length === 0 ? ["unit", "gpu", "host", "e2e", "bench"] : tiers).flatMap(testTargets);
 const wanted = flags.has("--only-tests") ? tests : [...targets, ...tests];
 
-for (const [from, to] of copies) {
-  mkdirSync(dirname(to), { recursive: true });
-  copyFileSync(from, to);
+mkdirSync("dist", { recursive: true });
+if (!flags.has("--only-tests")) {
+  rmSync("dist/.built", { force: true });
+  if (production) removeOutputs();
+  for (const [from, to] of copies) {
+    mkdirSync(dirname(to), { recursive: true });
+    copyFileSync(from, to);
+  }
 }
 if (flags.has("--watch")) {
   for (const [entry, outfile, options] of wanted) {
-    const context = await esbuild.context({ ...options, entryPoints: [entry], outfile });
+    const context = await esbuild.context({ ...options, logLevel: "info", entryPoints: [entry], outfile });
     await context.watch();
   }
 } else {
   await Promise.all(wanted.map(([entry, outfile, options]) => esbuild.build({ ...options, entryPoints: [entry], outfile })));
+  if (!flags.has("--only-tests")) {
+    writeFileSync("dist/.built", production ? "production\n" : "development\n");
+    utimesSync("dist/.built", began, began);
+  }
 }
-if (flags.has("--package")) {
-  run(process.execPath, ["node_modules/@vscode/vsce/vsce", "package", "--no-dependencies", "-o", "long-context-playground.vsix"]);
+if (production) {
+  const vsce = [
+    "node_modules/@vscode/vsce/vsce",
+    "package",
+    "--no-dependencies",
+    "--allow-missing-repository",
+    "--no-rewrite-relative-links",
+  ];
+  run(process.execPath, [...vsce, "-o", vsix]);
+  const sizeMiB = statSync(vsix).size / 2 ** 20;
+  if (sizeMiB > vsixLimitMiB) {
+    process.stderr.write(
+      `${vsix} is ${sizeMiB.toFixed(1)} MiB; the limit is ${vsixLimitMiB} MiB — look at "npx vsce ls --tree"\n`,
+    );
+    process.exit(1);
+  }
 }

@@ -1,5 +1,5 @@
 /** Extension host <-> panel page. A request and its reply are one entry; nothing else crosses this wire. */
-import type { AskResult, BackendChoice, RopeChoice, Sampling, SnapshotFile } from "../../engine/api.ts";
+import type { AskResult, BackendChoice, RopeChoice, Sampling, SnapshotFile, WeightFormat } from "../../engine/api.ts";
 
 /** One counted file of the workspace. */
 export interface CountedFile extends SnapshotFile {
@@ -25,6 +25,8 @@ export interface BudgetSnapshot {
 export interface PanelSettings {
   rope: RopeChoice;
   backend: BackendChoice;
+  /** How the matmul weights are stored; a change reopens the engine. */
+  weightFormat: WeightFormat;
   sampling: Sampling;
   quote: "constrained" | "free";
   maxAnswerTokens: number;

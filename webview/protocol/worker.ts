@@ -23,7 +23,13 @@ export interface EngineCalls {
     result: SessionInfo;
   };
   "engine/ask": {
-    params: { runId: string; question: string; files: SnapshotFile[]; history: { question: string; answer: string }[]; options: AskOptions };
+    params: {
+      runId: string;
+      question: string;
+      files: SnapshotFile[];
+      history: { question: string; answer: string }[];
+      options: AskOptions;
+    };
     result: AskResult;
   };
   "engine/pool": { params: PoolRequest; result: PooledAttention };

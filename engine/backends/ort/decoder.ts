@@ -1,0 +1,208 @@
+import type { ModelSpec, RunnerOptions, WeightFormat, WeightStore } from "../../api.ts";
+import { EngineError, throwIfAborted } from "../../errors.ts";
+import { Q8_BLOCK, quantizeQ8 } from "../../formats/q8.ts";
+import { checkWeights, EMBEDDING, FINAL_NORM, headName, layerNames, storedFormat, tensorShapes } from "../../models/weights.ts";
+import {
+  attendGraph,
+  finishGraph,
+  headGraph,
+  probabilityGraph,
+  projectGraph,
+  type Linear,
+  type LinearWeight,
+} from "./layerGraphs.ts";
+import type { GraphLoader, OrtGraph } from "./ortGraph.ts";
+
+/** All graphs of one model, ready to run, and the embedding table, which stays outside WebAssembly. */
+export interface Decoder {
+  layers: readonly { project: OrtGraph; finish: OrtGraph }[];
+  attend: OrtGraph;
+  probability: OrtGraph;
+  /** Slices of the vocabulary, in order. */
+  heads: readonly { graph: OrtGraph; rows: number }[];
+  /** The table [V, E], before the embedding multiplier. */
+  embedding: LinearWeight;
+}
+
+/**
+ * Reads the weights layer by layer into graphs, so that beside the weights only one layer is in memory twice.
+ * Throws `limit-exceeded` before anything is read when they cannot fit.
+ */
+export async function loadDecoder(options: RunnerOptions, load: GraphLoader): Promise<Decoder> {
+  const { spec } = options;
+  checkWeights(spec, options.weights);
+  refuseTooLarge(spec, options.weightFormat);
+  const reader = new WeightReader(options);
+  const made: OrtGraph[] = [];
+  const make = async (graph: Parameters<GraphLoader>[0]): Promise<OrtGraph> => {
+    const ready = await load(graph);
+    made.push(ready);
+    return ready;
+  };
+  try {
+    const attend = await make(attendGraph(spec));
+    const probability = await make(probabilityGraph(spec));
+    const embedding = await reader.matrix(EMBEDDING);
+    const layers: { project: OrtGraph; finish: OrtGraph }[] = [];
+    for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(spec, layer, reader, make));
+    const heads = await loadHeads(spec, embedding, reader, make);
+    return { layers, attend, probability, heads, embedding };
+  } catch (error) {
+    for (const graph of made) await graph.release();
+    throw error;
+  }
+}
+
+/** Writes rows `ids` of the embedding table, times the multiplier, as [n, E]. */
+export function embed(spec: ModelSpec, table: LinearWeight, ids: readonly number[] | Int32Array): Float32Array<ArrayBuffer> {
+  const width = spec.hiddenSize;
+  const hidden = new Float32Array(ids.length * width);
+  for (let token = 0; token < ids.length; token++) {
+    const row = (ids[token] ?? 0) * width;
+    for (let column = 0; column < width; column++) {
+      hidden[token * width + column] = valueAt(table, row + column) * spec.embeddingMultiplier;
+    }
+  }
+  return hidden;
+}
+
+/** Bytes of one slice of the output head: small enough that making its graph never needs a large second copy. */
+const HEAD_SLICE_BYTES = 64 * 2 ** 20;
+/** What is left of WebAssembly's 4 GiB for weights, beside activations and one layer's second copy while it is loaded. */
+const WEIGHT_LIMIT_BYTES = 3 * 2 ** 30;
+
+const bytesPerValue: Readonly<Record<WeightFormat, number>> = { f32: 4, q8_0: 1 + 4 / Q8_BLOCK };
+
+function refuseTooLarge(spec: ModelSpec, format: WeightFormat): void {
+  let bytes = 0;
+  for (const [name, shape] of tensorShapes(spec)) {
+    if (name === EMBEDDING && !spec.tiedEmbeddings) continue;
+    bytes += sizeOf(shape) * bytesPerValue[storedFormat(name, shape, format)];
+  }
+  if (bytes <= WEIGHT_LIMIT_BYTES) return;
+  const needMiB = Math.ceil(bytes / 2 ** 20);
+  const haveMiB = WEIGHT_LIMIT_BYTES / 2 ** 20;
+  const remedy = format === "f32" ? "store the weights as q8_0, or use WebGPU" : "use WebGPU, or a smaller model";
+  const message = `the weights need ${needMiB} MiB and WebAssembly holds ${haveMiB} MiB of weights`;
+  throw new EngineError("limit-exceeded", message, remedy, { needMiB, haveMiB });
+}
+
+async function loadLayer(
+  spec: ModelSpec,
+  layer: number,
+  reader: WeightReader,
+  make: GraphLoader,
+): Promise<{ project: OrtGraph; finish: OrtGraph }> {
+  const names = layerNames(spec, layer);
+  const project = projectGraph(spec, {
+    norm: await reader.vector(names.attentionNorm),
+    q: await reader.linear(names.query, names.queryBias),
+    k: await reader.linear(names.key, names.keyBias),
+    v: await reader.linear(names.value, names.valueBias),
+    qNorm: await reader.optionalVector(names.queryNorm),
+    kNorm: await reader.optionalVector(names.keyNorm),
+    keyShift: await reader.optionalVector(names.keyShift),
+  });
+  const projectReady = await make(project);
+  const finish = finishGraph(spec, {
+    out: await reader.linear(names.output, names.outputBias),
+    norm: await reader.vector(names.mlpNorm),
+    gate: await reader.linear(names.gate, names.gateBias),
+    up: await reader.linear(names.up, names.upBias),
+    down: await reader.linear(names.down, names.downBias),
+  });
+  return { project: projectReady, finish: await make(finish) };
+}
+
+async function loadHeads(spec: ModelSpec, embedding: LinearWeight, reader: WeightReader, make: GraphLoader) {
+  const norm = await reader.vector(FINAL_NORM);
+  const table = spec.tiedEmbeddings ? embedding : await reader.matrix(headName(spec));
+  const sliceRows = Math.max(1, Math.floor(HEAD_SLICE_BYTES / (spec.hiddenSize * bytesPerValue[table.kind])));
+  const heads: { graph: OrtGraph; rows: number }[] = [];
+  for (let start = 0; start < table.rows; start += sliceRows) {
+    const slice = rowsOf(table, start, Math.min(table.rows, start + sliceRows));
+    heads.push({ graph: await make(headGraph(spec, norm, slice)), rows: slice.rows });
+  }
+  return heads;
+}
+
+/** Reads tensors in their stored format, counting bytes as they are in the file's own measure: all tensors as f32. */
+class WeightReader {
+  private readonly spec: ModelSpec;
+  private readonly store: WeightStore;
+  private readonly format: WeightFormat;
+  private readonly signal: RunnerOptions["signal"];
+  private readonly onProgress: RunnerOptions["onProgress"];
+  private readonly totalBytes: number;
+  private doneBytes = 0;
+
+  constructor(options: RunnerOptions) {
+    this.spec = options.spec;
+    this.store = options.weights;
+    this.format = options.weightFormat;
+    this.signal = options.signal;
+    this.onProgress = options.onProgress?.bind(options);
+    this.totalBytes = [...tensorShapes(this.spec).values()].reduce((sum, shape) => sum + sizeOf(shape) * 4, 0);
+  }
+
+  async vector(name: string): Promise<Float32Array<ArrayBuffer>> {
+    throwIfAborted(this.signal);
+    const data = await this.store.readRows(name, undefined, undefined, this.signal);
+    this.doneBytes += data.byteLength;
+    this.onProgress?.(this.doneBytes, this.totalBytes);
+    return data;
+  }
+
+  async optionalVector(name: string | undefined): Promise<Float32Array<ArrayBuffer> | undefined> {
+    return name === undefined ? undefined : this.vector(name);
+  }
+
+  async linear(name: string, biasName: string | undefined): Promise<Linear> {
+    return { weight: await this.matrix(name), bias: await this.optionalVector(biasName) };
+  }
+
+  async matrix(name: string): Promise<LinearWeight> {
+    const shape = this.store.shape(name);
+    const [rows = 0, columns = 0] = shape;
+    if (storedFormat(name, shape, this.format) === "f32") return { kind: "f32", rows, columns, data: await this.vector(name) };
+    const codes = new Uint8Array(rows * columns);
+    const scales = new Float32Array((rows * columns) / Q8_BLOCK);
+    const pieceRows = Math.max(1, Math.floor(HEAD_SLICE_BYTES / (columns * 4)));
+    for (let start = 0; start < rows; start += pieceRows) {
+      throwIfAborted(this.signal);
+      const piece = await this.store.readRows(name, start, Math.min(rows, start + pieceRows), this.signal);
+      const quantised = quantizeQ8(piece, columns);
+      scales.set(quantised.scales, (start * columns) / Q8_BLOCK);
+      const at = start * columns;
+      quantised.values.forEach((value, index) => (codes[at + index] = value + CODE_ZERO));
+      this.doneBytes += piece.byteLength;
+      this.onProgress?.(this.doneBytes, this.totalBytes);
+    }
+    return { kind: "q8_0", rows, columns, codes, scales };
+  }
+}
+
+/** The unsigned code that stands for 0. */
+const CODE_ZERO = 128;
+
+function valueAt(table: LinearWeight, index: number): number {
+  if (table.kind === "f32") return table.data[index] ?? 0;
+  return ((table.codes[index] ?? CODE_ZERO) - CODE_ZERO) * (table.scales[Math.floor(index / Q8_BLOCK)] ?? 0);
+}
+
+function rowsOf(table: LinearWeight, start: number, end: number): LinearWeight {
+  const { columns } = table;
+  const rows = end - start;
+  if (table.kind === "f32") return { kind: "f32", rows, columns, data: table.data.subarray(start * columns, end * columns) };
+  return {
+    kind: "q8_0",
+    rows,
+    columns,
+    codes: table.codes.subarray(start * columns, end * columns),
+    scales: table.scales.subarray((start * columns) / Q8_BLOCK, (end * columns) / Q8_BLOCK),
+  };
+}
+
+function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}

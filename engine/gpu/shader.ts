@@ -1,0 +1,90 @@
+/**
+ * Kernels and their pipelines. A kernel is a .wgsl file that is never edited at run time; what varies are constants, which come in front as
+ * a generated prelude, so that the final text alone is the cache key. Bind-group layouts are explicit: binding 0 is the parameters,
+ * then the buffers in the declared order.
+ */
+import { EngineError } from "../errors.ts";
+import type { EngineDevice } from "./device.ts";
+
+export type ParamType = "u32" | "f32";
+export type BufferAccess = "read" | "read_write";
+
+/** Declaration of one .wgsl file: its constants, its `struct Params` and its buffers, in the file's order. */
+export interface Kernel<C extends string = string, P extends string = string, B extends string = string> {
+  readonly name: string;
+  readonly source: string;
+  readonly consts: readonly C[];
+  readonly params: Readonly<Record<P, ParamType>>;
+  readonly buffers: Readonly<Record<B, BufferAccess>>;
+}
+
+/** A kernel compiled for its constants. */
+export interface Program<P extends string = string, B extends string = string> {
+  readonly id: number;
+  readonly kernel: Kernel<string, P, B>;
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** Keeps the literal names of a declaration, which type every dispatch. */
+export function kernel<C extends string, P extends string, B extends string>(declaration: {
+  name: string;
+  source: string;
+  consts?: readonly C[];
+  params: Record<P, ParamType>;
+  buffers: Record<B, BufferAccess>;
+}): Kernel<C, P, B> {
+  return { ...declaration, consts: declaration.consts ?? [] };
+}
+
+/** Compiles kernels, each final text once. */
+export interface ShaderCache {
+  program<C extends string, P extends string, B extends string>(kernel: Kernel<C, P, B>, consts: Record<C, number>): Promise<Program<P, B>>;
+}
+
+export function openShaderCache(gpu: EngineDevice): ShaderCache {
+  const pipelines = new Map<string, Promise<{ id: number; pipeline: GPUComputePipeline; layout: GPUBindGroupLayout }>>();
+  return {
+    async program(declared, consts) {
+      const text = finalText(declared, consts);
+      let compiled = pipelines.get(text);
+      if (compiled === undefined) {
+        compiled = compile(gpu, declared, text, pipelines.size);
+        pipelines.set(text, compiled);
+      }
+      return { kernel: declared, ...(await compiled) };
+    },
+  };
+}
+
+/** The kernel's constants as WGSL declarations, then its file as it is. */
+export function finalText<C extends string>(declared: Kernel<C>, consts: Record<C, number>): string {
+  return declared.consts.map((name) => `const ${name} = ${consts[name]}u;\n`).join("") + declared.source;
+}
+
+async function compile(gpu: EngineDevice, declared: Kernel, text: string, id: number) {
+  const { device } = gpu;
+  const layout = device.createBindGroupLayout({
+    label: declared.name,
+    entries: [
+      { binding: 0, visibility: 4, buffer: { type: "uniform", hasDynamicOffset: true } },
+      ...Object.values(declared.buffers).map((access, index) => ({
+        binding: index + 1,
+        visibility: 4,
+        buffer: { type: access === "read" ? ("read-only-storage" as const) : ("storage" as const) },
+      })),
+    ],
+  });
+  const module = device.createShaderModule({ label: declared.name, code: text });
+  const work = device.createComputePipelineAsync({
+    label: declared.name,
+    layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+    compute: { module, entryPoint: "main" },
+  });
+  const pipeline = await gpu.settle(work).catch((error: unknown) => {
+    if (EngineError.is(error, "device-lost")) throw error;
+    const message = error instanceof Error ? error.message : String(error);
+    throw new EngineError("internal", `kernel ${declared.name} does not compile here: ${message}`, "choose the WASM backend and report this");
+  });
+  return { id, pipeline, layout };
+}

@@ -1,0 +1,41 @@
+import type { ContextLimit, ModelSpec, RopeChoice, RopeScaling, RopeTable } from "../api.ts";
+import { EngineError } from "../errors.ts";
+import { contextLimit, scaledLength, trainedLength } from "./limits.ts";
+import { defaultYarn } from "./ropeJson.ts";
+import { ropeBase, ropeTable } from "./scaling.ts";
+
+/** A setting made definite for one request. */
+export interface ResolvedRope {
+  scaling: RopeScaling;
+  table: RopeTable;
+  limit: ContextLimit;
+}
+
+/**
+ * What a setting means for a request of `lengthTokens` tokens (prompt and answer) on a device whose KV cache holds `capacityTokens`.
+ * Every scaling gets its table for the whole request, because cached keys keep the rotation they were written with: `dynamic` and
+ * `longrope` would otherwise change it in the middle of an answer.
+ */
+export function resolveRope(choice: RopeChoice, spec: ModelSpec, lengthTokens: number, capacityTokens: number): ResolvedRope {
+  if (!Number.isSafeInteger(lengthTokens) || lengthTokens < 1) {
+    throw new EngineError("bad-argument", `a request of ${lengthTokens} tokens has no rotation`, "ask for at least one token");
+  }
+  const scaling = definite(choice, spec, lengthTokens, capacityTokens);
+  const limit = contextLimit(spec, scaling, capacityTokens);
+  return { scaling, table: ropeTable(scaling, ropeBase(spec), lengthTokens), limit };
+}
+
+function definite(choice: RopeChoice, spec: ModelSpec, lengthTokens: number, capacityTokens: number): RopeScaling {
+  if (choice.kind === "model") return spec.rope;
+  if (choice.kind !== "auto") return choice;
+  if (lengthTokens <= scaledLength(spec, spec.rope)) return spec.rope;
+  return outgrown(spec, Math.min(lengthTokens, capacityTokens));
+}
+
+/** The model's own scaling where memory ends before it does, else YaRN by the smallest power of two that covers the length. */
+function outgrown(spec: ModelSpec, lengthTokens: number): RopeScaling {
+  if (lengthTokens <= scaledLength(spec, spec.rope)) return spec.rope;
+  const trained = trainedLength(spec);
+  const factor = 2 ** Math.ceil(Math.log2(lengthTokens / trained));
+  return defaultYarn(factor, trained);
+}

@@ -1,0 +1,233 @@
+/**
+ * RoPE scaling: from a RopeScaling to inverse frequencies and one attention factor, in float64.
+ * Sources: Hugging Face modeling_rope_utils (linear, dynamic, yarn, longrope, llama3), arXiv 2104.09864 (RoPE), 2306.15595 (linear),
+ * 2309.00071 (YaRN), 2402.13753 (LongRoPE). NTK-aware scaling has no Hugging Face type: it is a larger base.
+ */
+import type { ModelSpec, RopeScaling, RopeTable } from "../api.ts";
+import { EngineError } from "../errors.ts";
+import { shown } from "../formats/json.ts";
+
+/** What a scaling is applied to: the model's base frequencies and the length it states. */
+export interface RopeBase {
+  theta: number;
+  rotaryDim: number;
+  maxPositionEmbeddings: number;
+}
+
+export type Yarn = Extract<RopeScaling, { kind: "yarn" }>;
+export type LongRope = Extract<RopeScaling, { kind: "longrope" }>;
+type Llama3 = Extract<RopeScaling, { kind: "llama3" }>;
+
+export function ropeBase(spec: ModelSpec): RopeBase {
+  return { theta: spec.ropeTheta, rotaryDim: spec.rotaryDim, maxPositionEmbeddings: spec.maxPositionEmbeddings };
+}
+
+/**
+ * The rotation of a request of `lengthTokens` tokens (prompt and answer). Only `dynamic` and `longrope` depend on the length.
+ * Throws `rope-invalid` for a scaling that cannot be applied to this base.
+ */
+export function ropeTable(scaling: RopeScaling, base: RopeBase, lengthTokens: number): RopeTable {
+  checkScaling(scaling, base);
+  const plain = plainFrequencies(base.theta, base.rotaryDim);
+  switch (scaling.kind) {
+    case "none":
+      return table(plain, 1);
+    case "linear":
+      return table(
+        plain.map((frequency) => frequency / scaling.factor),
+        1,
+      );
+    case "ntk":
+      return table(plainFrequencies(stretchedTheta(base, scaling.factor), base.rotaryDim), 1);
+    case "dynamic":
+      return table(plainFrequencies(stretchedTheta(base, dynamicStretch(scaling.factor, base, lengthTokens)), base.rotaryDim), 1);
+    case "yarn":
+      return table(yarnFrequencies(plain, scaling, base), yarnAttentionFactor(scaling));
+    case "longrope":
+      return table(longRopeFrequencies(plain, scaling, lengthTokens), longRopeAttentionFactor(scaling, base));
+    case "llama3":
+      return table(llama3Frequencies(plain, scaling), 1);
+  }
+}
+
+/** Throws `rope-invalid` naming the field, unless the scaling makes sense for this base. */
+export function checkScaling(scaling: RopeScaling, base: RopeBase): void {
+  const { kind } = scaling;
+  switch (kind) {
+    case "none":
+      return;
+    case "linear":
+      checkFactor(kind, scaling.factor);
+      return;
+    case "ntk":
+    case "dynamic":
+      checkFactor(kind, scaling.factor);
+      if (base.rotaryDim <= 2) throw invalid(kind, "needs more than 2 rotary dimensions", "use linear or yarn for this model");
+      return;
+    case "yarn":
+      checkFactor(kind, scaling.factor);
+      checkContext(kind, scaling.originalContext);
+      checkPositive(kind, "beta_fast", scaling.betaFast);
+      checkPositive(kind, "beta_slow", scaling.betaSlow);
+      checkOptional(kind, "attention_factor", scaling.attentionFactor);
+      checkOptional(kind, "mscale", scaling.mscale);
+      checkOptional(kind, "mscale_all_dim", scaling.mscaleAllDim);
+      checkYarn(scaling, base);
+      return;
+    case "longrope":
+      if (scaling.factor !== undefined) checkFactor(kind, scaling.factor);
+      checkContext(kind, scaling.originalContext);
+      checkOptional(kind, "attention_factor", scaling.attentionFactor);
+      checkDivisors("short_factor", scaling.shortFactor, base.rotaryDim / 2);
+      checkDivisors("long_factor", scaling.longFactor, base.rotaryDim / 2);
+      if (scaling.originalContext < 2) throw invalid(kind, "needs an original context of at least 2 tokens", CONTEXT_REMEDY);
+      return;
+    case "llama3":
+      checkFactor(kind, scaling.factor);
+      checkContext(kind, scaling.originalContext);
+      checkPositive(kind, "low_freq_factor", scaling.lowFreqFactor);
+      checkPositive(kind, "high_freq_factor", scaling.highFreqFactor);
+      if (scaling.highFreqFactor <= scaling.lowFreqFactor) {
+        throw invalid(kind, "high_freq_factor must be above low_freq_factor", "use 1 and 4, as Llama 3.1 does");
+      }
+      return;
+  }
+}
+
+/** LongRoPE's stretch s: `factor`, else what the model states over what it was trained on. */
+export function longRopeStretch(scaling: LongRope, maxPositionEmbeddings: number): number {
+  return scaling.factor ?? maxPositionEmbeddings / scaling.originalContext;
+}
+
+/** How far YaRN divides each of the rotaryDim / 2 frequencies: 1 for fast pairs up to `factor` for slow ones. */
+export function yarnDivisors(scaling: Yarn, base: RopeBase): number[] {
+  return Array.from(yarnRamp(scaling, base), (ramp) => 1 / (1 - ramp + ramp / scaling.factor));
+}
+
+const CONTEXT_REMEDY = "set original_max_position_embeddings to the length the model was trained on";
+
+function table(invFreq: Float64Array, attentionFactor: number): RopeTable {
+  return { invFreq, attentionFactor, key: `${attentionFactor}|${invFreq.join(",")}` };
+}
+
+/** theta^(-2i/d) for i = 0 .. d/2 - 1. */
+function plainFrequencies(theta: number, rotaryDim: number): Float64Array {
+  return Float64Array.from({ length: rotaryDim / 2 }, (_, pair) => theta ** ((-2 * pair) / rotaryDim));
+}
+
+/** The base under which the slowest pair turns exactly `stretch` times slower and the fastest is unchanged. */
+function stretchedTheta(base: RopeBase, stretch: number): number {
+  return base.theta * stretch ** (base.rotaryDim / (base.rotaryDim - 2));
+}
+
+function dynamicStretch(factor: number, base: RopeBase, lengthTokens: number): number {
+  const length = Math.max(lengthTokens, base.maxPositionEmbeddings);
+  return (factor * length) / base.maxPositionEmbeddings - (factor - 1);
+}
+
+function yarnFrequencies(plain: Float64Array, scaling: Yarn, base: RopeBase): Float64Array {
+  const ramp = yarnRamp(scaling, base);
+  return plain.map((frequency, pair) => frequency * (1 - (ramp[pair] ?? 0)) + (frequency / scaling.factor) * (ramp[pair] ?? 0));
+}
+
+/** Per pair: 0 keeps the frequency, 1 divides it by the factor. */
+function yarnRamp(scaling: Yarn, base: RopeBase): Float64Array {
+  const { low, high } = yarnRange(scaling, base);
+  return Float64Array.from({ length: base.rotaryDim / 2 }, (_, pair) => clamp01((pair - low) / (high - low)));
+}
+
+/** The pairs between which YaRN blends: those that make betaFast and betaSlow turns in the original context. */
+function yarnRange(scaling: Yarn, base: RopeBase): { low: number; high: number } {
+  const pairOf = (turns: number): number =>
+    (base.rotaryDim * Math.log(scaling.originalContext / (2 * Math.PI * turns))) / (2 * Math.log(base.theta));
+  const fast = pairOf(scaling.betaFast);
+  const slow = pairOf(scaling.betaSlow);
+  const low = Math.max(scaling.truncate ? Math.floor(fast) : fast, 0);
+  // The upper clamp is rotaryDim - 1, not the last pair: so in Hugging Face and in the authors' code.
+  const high = Math.min(scaling.truncate ? Math.ceil(slow) : slow, base.rotaryDim - 1);
+  return { low, high: high === low ? high + 0.001 : high };
+}
+
+function yarnAttentionFactor(scaling: Yarn): number {
+  if (scaling.attentionFactor !== undefined) return scaling.attentionFactor;
+  if (scaling.mscale !== undefined && scaling.mscaleAllDim !== undefined) {
+    return temperature(scaling.factor, scaling.mscale) / temperature(scaling.factor, scaling.mscaleAllDim);
+  }
+  return temperature(scaling.factor, 1);
+}
+
+function temperature(factor: number, scale: number): number {
+  return factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1;
+}
+
+/** Equality with the original context still takes the short list. */
+function longRopeFrequencies(plain: Float64Array, scaling: LongRope, lengthTokens: number): Float64Array {
+  const divisors = lengthTokens > scaling.originalContext ? scaling.longFactor : scaling.shortFactor;
+  return plain.map((frequency, pair) => frequency / (divisors[pair] ?? 1));
+}
+
+function longRopeAttentionFactor(scaling: LongRope, base: RopeBase): number {
+  if (scaling.attentionFactor !== undefined) return scaling.attentionFactor;
+  const stretch = longRopeStretch(scaling, base.maxPositionEmbeddings);
+  return stretch <= 1 ? 1 : Math.sqrt(1 + Math.log(stretch) / Math.log(scaling.originalContext));
+}
+
+function llama3Frequencies(plain: Float64Array, scaling: Llama3): Float64Array {
+  const { factor, originalContext, lowFreqFactor, highFreqFactor } = scaling;
+  return plain.map((frequency) => {
+    const turns = (originalContext * frequency) / (2 * Math.PI);
+    const keep = clamp01((turns - lowFreqFactor) / (highFreqFactor - lowFreqFactor));
+    return (1 - keep) * (frequency / factor) + keep * frequency;
+  });
+}
+
+function clamp01(value: number): number {
+  return Math.min(Math.max(value, 0), 1);
+}
+
+function checkYarn(scaling: Yarn, base: RopeBase): void {
+  if (scaling.betaFast <= scaling.betaSlow) {
+    throw invalid("yarn", "beta_fast must be above beta_slow", "use 32 and 1, the values of the paper");
+  }
+  if ((scaling.mscale === undefined) !== (scaling.mscaleAllDim === undefined)) {
+    throw invalid("yarn", "mscale and mscale_all_dim work only together", "give both, or attention_factor, or neither");
+  }
+  if (scaling.attentionFactor !== undefined && scaling.mscale !== undefined) {
+    throw invalid("yarn", "attention_factor already decides what mscale would", "give attention_factor or mscale, not both");
+  }
+  const { low, high } = yarnRange(scaling, base);
+  if (!(high > low)) {
+    const { originalContext } = scaling;
+    throw invalid("yarn", `an original context of ${originalContext} tokens leaves no pair to blend`, CONTEXT_REMEDY);
+  }
+}
+
+function checkFactor(kind: RopeScaling["kind"], factor: number): void {
+  if (Number.isFinite(factor) && factor >= 1) return;
+  throw invalid(kind, `factor must be a number of at least 1, found ${shown(factor)}`, "factor 2 doubles the context, 4 quadruples it");
+}
+
+function checkContext(kind: RopeScaling["kind"], tokens: number): void {
+  if (Number.isSafeInteger(tokens) && tokens > 0) return;
+  throw invalid(kind, `original_max_position_embeddings must be a positive integer, found ${shown(tokens)}`, CONTEXT_REMEDY);
+}
+
+function checkPositive(kind: RopeScaling["kind"], name: string, value: number): void {
+  if (Number.isFinite(value) && value > 0) return;
+  throw invalid(kind, `${name} must be a number above 0, found ${shown(value)}`, `leave ${name} out for its default`);
+}
+
+function checkOptional(kind: RopeScaling["kind"], name: string, value: number | undefined): void {
+  if (value !== undefined) checkPositive(kind, name, value);
+}
+
+function checkDivisors(name: string, divisors: readonly number[], pairs: number): void {
+  if (divisors.length !== pairs) {
+    throw invalid("longrope", `${name} has ${divisors.length} numbers and needs ${pairs}`, "give one number per rotary pair of this model");
+  }
+  for (const divisor of divisors) checkPositive("longrope", name, divisor);
+}
+
+function invalid(kind: RopeScaling["kind"], what: string, remedy: string): EngineError {
+  return new EngineError("rope-invalid", `${kind}: ${what}`, remedy, { kind });
+}

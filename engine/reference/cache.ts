@@ -1,0 +1,77 @@
+import type { ModelSpec } from "../api.ts";
+import type { Reals } from "../position/rope.ts";
+import type { Precision } from "./decoder.ts";
+
+/** What one layer adds for T tokens, each [T, G, D]; raw keys are before shift, norm and rotation. */
+export interface NewKeys {
+  rawKeys: Reals;
+  keys: Reals;
+  values: Reals;
+}
+
+interface LayerRows {
+  rawKeys: Reals;
+  keys: Reals;
+  values: Reals;
+}
+
+/** Keys and values of every layer, growing by doubling; raw keys are kept where the model shifts keys, so that any cut can go on. */
+export interface ReferenceCache {
+  /** Tokens that went through all layers. */
+  readonly length: number;
+  /** Raw key [G, D] of the token before `position`; zeros before the first. */
+  rawKeyBefore(layer: number, position: number): Reals;
+  /** Writes behind `length`, which stays; returns keys and values of all tokens including these. */
+  write(layer: number, rows: NewKeys): { keys: Reals; values: Reals };
+  /** Counts the tokens that every layer has written. */
+  advance(tokens: number): void;
+  /** Forgets everything from `lengthTokens` on. */
+  cut(lengthTokens: number): void;
+}
+
+export function referenceCache(spec: ModelSpec, precision: Precision): ReferenceCache {
+  const width = spec.kvHeadCount * spec.headDim;
+  const make = (length: number): Reals => (precision === "f64" ? new Float64Array(length) : new Float32Array(length));
+  const layers: LayerRows[] = Array.from({ length: spec.layerCount }, () => ({ rawKeys: make(0), keys: make(0), values: make(0) }));
+  let length = 0;
+
+  const layerAt = (layer: number): LayerRows => {
+    const rows = layers[layer];
+    if (rows === undefined) throw new RangeError(`layer ${layer} of ${layers.length}`);
+    return rows;
+  };
+  /** The array with `added` behind the cached rows, moved to a larger one when full. */
+  const extended = (rows: Reals, added: Reals): Reals => {
+    const needed = length * width + added.length;
+    let target = rows;
+    if (needed > rows.length) {
+      target = make(Math.max(needed, 2 * rows.length));
+      target.set(rows.subarray(0, length * width));
+    }
+    target.set(added, length * width);
+    return target;
+  };
+
+  return {
+    get length() {
+      return length;
+    },
+    rawKeyBefore(layer, position) {
+      if (position === 0) return make(width);
+      return layerAt(layer).rawKeys.slice((position - 1) * width, position * width);
+    },
+    write(layer, rows) {
+      const held = layerAt(layer);
+      if (spec.keyShift) held.rawKeys = extended(held.rawKeys, rows.rawKeys);
+      held.keys = extended(held.keys, rows.keys);
+      held.values = extended(held.values, rows.values);
+      return { keys: held.keys, values: held.values };
+    },
+    advance(tokens) {
+      length += tokens;
+    },
+    cut(lengthTokens) {
+      length = Math.min(length, lengthTokens);
+    },
+  };
+}

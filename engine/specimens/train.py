@@ -1,0 +1,217 @@
+"""Train the specimen from scratch. The schedule is counted in tokens, so a run does not depend on the speed of the machine.
+
+    python train.py --corpus corpus.jsonl --tokenizer DIR/tokenizer.json --out RUN [--resume]
+
+RUN receives `checkpoint.pt` every two minutes and at the end, and `log.jsonl` with one line of measurements per evaluation.
+"""
+
+import argparse
+import json
+import os
+import random
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from model import KeyShiftForCausalLM, ModelConfig
+from packs import KINDS, Library, PackBuilder
+
+
+@dataclass(frozen=True)
+class Recipe:
+    seed: int = 20
+    phases: tuple = ((256, 5_000_000), (512, 5_500_000), (1024, 7_500_000), (2048, 2_000_000))  # (tokens in a pack, tokens trained)
+    batch_tokens: int = 4096
+    scored_share: float = 0.40  # of the positions of a batch; every answer token first, then a sample of the others
+    other_weight: float = 0.1  # of a scored token that is no answer token, which weighs 1
+    adam_lr: float = 3e-3
+    adam_betas: tuple = (0.9, 0.95)
+    muon_lr: float = 0.021
+    muon_momentum: float = 0.95
+    muon_decay: float = 0.02 / 7  # times the Muon rate: 0.02 times the Adam rate
+    warmup_steps: int = 60
+    constant_share: float = 0.55
+    final_lr_share: float = 0.03
+    clip_norm: float = 1.0
+
+    @property
+    def total_tokens(self) -> int:
+        return sum(tokens for _, tokens in self.phases)
+
+    def length_at(self, tokens: int) -> int:
+        for length, share in self.phases:
+            if tokens < share:
+                return length
+            tokens -= share
+        return self.phases[-1][0]
+
+    def lr_factor(self, step: int, tokens: int) -> float:
+        progress = tokens / self.total_tokens
+        decay = 1.0 if progress < self.constant_share else max(self.final_lr_share, (1 - progress) / (1 - self.constant_share))
+        return min(1.0, (step + 1) / self.warmup_steps) * decay
+
+
+def orthogonalize(update: Tensor) -> Tensor:
+    """Five Newton-Schulz steps towards the nearest matrix with equal singular values."""
+    x = update.bfloat16()
+    transposed = x.shape[0] > x.shape[1]
+    if transposed:
+        x = x.T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return (x.T if transposed else x).float()
+
+
+class Muon:
+    """Momentum with orthogonalised updates, for the matrices of the blocks."""
+
+    def __init__(self, parameters: list[torch.nn.Parameter], momentum: float, decay: float):
+        self.parameters, self.momentum, self.decay = parameters, momentum, decay
+        self.buffers = [torch.zeros_like(parameter) for parameter in parameters]
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        for parameter, buffer in zip(self.parameters, self.buffers):
+            buffer.lerp_(parameter.grad, 1 - self.momentum)
+            update = orthogonalize(parameter.grad.lerp(buffer, self.momentum))
+            parameter.mul_(1 - lr * self.decay)
+            parameter.add_(update, alpha=-lr * max(1, parameter.shape[0] / parameter.shape[1]) ** 0.5)
+            parameter.grad = None
+
+
+class Trainer:
+    def __init__(self, recipe: Recipe, model: KeyShiftForCausalLM):
+        self.recipe, self.model = recipe, model
+        matrices = [p for name, p in model.named_parameters() if "proj" in name]
+        others = [p for name, p in model.named_parameters() if "proj" not in name]
+        self.muon = Muon(matrices, recipe.muon_momentum, recipe.muon_decay)
+        self.adam = torch.optim.AdamW(others, lr=recipe.adam_lr, betas=recipe.adam_betas, weight_decay=0.0, fused=True)
+        self.compiled_loss = torch.compile(self.loss, dynamic=False)
+        self.step_count = self.tokens = 0
+        self.seconds = 0.0
+
+    def loss(self, ids: Tensor, cos: Tensor, sin: Tensor, positions: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """ids [B, T]; positions [N] into the flattened B*T; targets and weights [N]."""
+        states = self.model.hidden(ids, cos, sin).flatten(0, 1)[positions]
+        losses = F.cross_entropy(self.model.head(states).float(), targets, reduction="none")
+        return (losses * weights).sum() / weights.sum()
+
+    def scored(self, kinds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Exactly `scored_share` of the positions: all that predict an answer token, then others drawn at random."""
+        count = int(len(kinds) * self.recipe.scored_share)
+        answers = np.flatnonzero(kinds > 0)[:count]
+        others = rng.permutation(np.flatnonzero(kinds == 0))[: count - len(answers)]
+        return np.concatenate([answers, others])
+
+    def step(self, library: Library) -> float:
+        recipe = self.recipe
+        length = recipe.length_at(self.tokens)
+        builder = PackBuilder(library, random.Random(f"{recipe.seed}:{self.step_count}"))
+        ids, kinds = builder.batch(recipe.batch_tokens // length, length)
+        kinds = kinds[:, 1:].reshape(-1)
+        positions = self.scored(kinds, np.random.default_rng([recipe.seed, self.step_count]))
+        weights = np.where(kinds[positions] > 0, 1.0, recipe.other_weight).astype(np.float32)
+        targets = ids[:, 1:].reshape(-1)[positions]
+        cos, sin = self.model.tables(length, torch.bfloat16)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = self.compiled_loss(torch.from_numpy(ids[:, :-1]), cos, sin, *map(torch.from_numpy, (positions, targets, weights)))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
+        factor = recipe.lr_factor(self.step_count, self.tokens)
+        self.adam.param_groups[0]["lr"] = recipe.adam_lr * factor
+        self.muon.step(recipe.muon_lr * factor)
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+        self.step_count += 1
+        self.tokens += recipe.batch_tokens
+        return loss.item()
+
+    def save(self, path: Path) -> None:
+        state = {
+            "model": self.model.state_dict(), "adam": self.adam.state_dict(), "muon": self.muon.buffers, "recipe": asdict(self.recipe),
+            "step": self.step_count, "tokens": self.tokens, "seconds": self.seconds,
+        }  # fmt: skip
+        torch.save(state, path.with_suffix(".tmp"))
+        os.replace(path.with_suffix(".tmp"), path)
+
+    def restore(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.adam.load_state_dict(state["adam"])
+        for buffer, saved in zip(self.muon.buffers, state["muon"]):
+            buffer.copy_(saved)
+        self.step_count, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+
+
+@torch.no_grad()
+def measure(model: KeyShiftForCausalLM, packs: dict[int, tuple[np.ndarray, np.ndarray]]) -> dict:
+    """Teacher-forced accuracy on held-out packs: share of answer tokens, and per kind the share of answers without an error."""
+    report = {}
+    for length, (ids, kinds) in packs.items():
+        with torch.autocast("cpu", torch.bfloat16):
+            states = model.hidden(torch.from_numpy(ids[:, :-1]), *model.tables(length, torch.bfloat16))
+            rows, columns = np.nonzero(kinds[:, 1:])
+            right = model.head(states[rows, columns]).argmax(-1).numpy() == ids[:, 1:][rows, columns]
+        kind = kinds[:, 1:][rows, columns]
+        starts = np.flatnonzero((np.diff(rows, prepend=-1) != 0) | (np.diff(columns, prepend=-2) != 1))
+        exact = np.logical_and.reduceat(right, starts)
+        by_kind = {KINDS[k - 1]: round(float(exact[kind[starts] == k].mean()), 3) for k in sorted(set(kind[starts]))}
+        report[length] = {"tokens": round(float(right.mean()), 4), "exact": round(float(exact.mean()), 3), **by_kind}
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = arguments.out / "checkpoint.pt"
+
+    recipe = Recipe()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(recipe.seed)
+    tokenizer = Tokenizer.from_file(str(arguments.tokenizer))
+    model = KeyShiftForCausalLM(ModelConfig(vocab_size=tokenizer.get_vocab_size()))
+    model.initialize()
+    trainer = Trainer(recipe, model)
+    if arguments.resume:
+        trainer.restore(checkpoint)
+    builder = PackBuilder(Library(arguments.corpus, tokenizer, "heldout"), random.Random(recipe.seed + 1))
+    heldout = {length: builder.batch(max(8, 16384 // length), length) for length in (256, 512, 1024)}
+    library = Library(arguments.corpus, tokenizer, "train")
+    print("parameters", sum(p.numel() for p in model.parameters()), "training tokens", library.token_count, flush=True)
+
+    saved = measured = time.monotonic()
+    average = None
+    while trainer.tokens < recipe.total_tokens:
+        started = time.monotonic()
+        loss = trainer.step(library)
+        trainer.seconds += time.monotonic() - started
+        average = loss if average is None else 0.98 * average + 0.02 * loss
+        last = trainer.tokens >= recipe.total_tokens
+        if last or time.monotonic() - measured > 180:
+            entry = {"seconds": round(trainer.seconds), "tokens": trainer.tokens, "step": trainer.step_count, "loss": round(average, 4)}
+            line = json.dumps({**entry, "length": recipe.length_at(trainer.tokens - 1), "heldout": measure(model, heldout)})
+            with (arguments.out / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(line + "\n")
+            print(line, flush=True)
+            measured = time.monotonic()
+        if last or time.monotonic() - saved > 120:
+            trainer.save(checkpoint)
+            saved = time.monotonic()
+
+
+if __name__ == "__main__":
+    main()

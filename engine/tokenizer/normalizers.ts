@@ -1,0 +1,54 @@
+import { type Aligned, prependAligned, replaceAligned } from "./aligned.ts";
+import { asFields, asList, asText, unsupportedTokenizer } from "./fields.ts";
+import { convertRegex, literalRegex } from "./regex.ts";
+
+/** One normalizer: text in, text out, offsets kept. */
+export type Step = (input: Aligned) => Aligned;
+
+/** Reads the `normalizer` of tokenizer.json; null means none. */
+export function readNormalizer(json: unknown): readonly Step[] {
+  if (json === undefined || json === null) return [];
+  const fields = asFields(json, "normalizer");
+  const type = asText(fields.type, "normalizer.type");
+  switch (type) {
+    case "Sequence":
+      return asList(fields.normalizers, "normalizer.normalizers").flatMap(readNormalizer);
+    case "NFC":
+    case "NFD":
+    case "NFKC":
+    case "NFKD":
+      return [unicodeForm(type)];
+    case "Lowercase":
+      return [(input) => replaceAligned(input, /[\s\S]/gu, (char) => char.toLowerCase())];
+    case "Prepend": {
+      const prefix = asText(fields.prepend, "normalizer.prepend");
+      return [(input) => (input.text === "" ? input : prependAligned(input, prefix))];
+    }
+    case "Replace": {
+      const pattern = readPattern(fields.pattern, "normalizer.pattern");
+      const content = asText(fields.content, "normalizer.content");
+      return [(input) => replaceAligned(input, pattern, () => content)];
+    }
+    default:
+      throw unsupportedTokenizer(`the normalizer ${type}`);
+  }
+}
+
+/** `{"String": ...}` or `{"Regex": ...}`, as Replace and Split write it. */
+export function readPattern(json: unknown, where: string): RegExp {
+  const fields = asFields(json, where);
+  if (fields.String !== undefined) return literalRegex(asText(fields.String, where));
+  return convertRegex(asText(fields.Regex, where));
+}
+
+/** Runs that normalise on their own: a starter with its marks, or a run of Hangul jamo, which compose with each other. */
+const CLUSTER = /[\u1100-\u11ff]+\p{M}*|\P{M}\p{M}*|\p{M}+/gu;
+
+function unicodeForm(form: "NFC" | "NFD" | "NFKC" | "NFKD"): Step {
+  return (input) => {
+    const text = input.text.normalize(form);
+    if (text === input.text) return input;
+    if (!input.starts) return { text, starts: undefined };
+    return replaceAligned(input, CLUSTER, (cluster) => cluster.normalize(form));
+  };
+}

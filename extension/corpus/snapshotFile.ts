@@ -1,0 +1,23 @@
+import { readFile, realpath } from "node:fs/promises";
+import { EngineError } from "../../engine/errors.ts";
+import { contentHash } from "../server/contentHash.ts";
+import { absolutePath, insideOf, type Root } from "../server/roots.ts";
+
+/** Absolute path of an existing file of the workspace; links that lead out of it are refused with `not-found`. */
+export async function workspaceFile(roots: readonly Root[], path: string): Promise<string> {
+  const absolute = absolutePath(roots, path);
+  const real = await realpath(absolute).catch(() => undefined);
+  if (real === undefined) throw new EngineError("not-found", `${path} is gone`, "ask again, so that the answer is about the files of now", { path });
+  for (const root of roots) {
+    const realRoot = await realpath(root.folder).catch(() => root.folder);
+    if (insideOf(realRoot, real) !== undefined) return absolute;
+  }
+  throw new EngineError("not-found", `${path} leads out of the workspace`, "open the folder that contains it", { path });
+}
+
+/** The bytes of a snapshot file; throws `not-found` where they are not the ones that were hashed. */
+export async function readSnapshotFile(roots: readonly Root[], path: string, hash: string): Promise<ArrayBuffer> {
+  const bytes = new Uint8Array(await readFile(await workspaceFile(roots, path)));
+  if (contentHash(bytes) === hash) return bytes.buffer;
+  throw new EngineError("not-found", `${path} changed since it was counted`, "ask again", { path });
+}

@@ -1,0 +1,168 @@
+/** Tiny models whose weights follow from the names of their tensors, so that no weight file is stored. */
+import { readFileSync } from "node:fs";
+import type { ModelSpec, WeightStore } from "../../engine/api.ts";
+import { EngineError } from "../../engine/errors.ts";
+import { tensorShapes } from "../../engine/models/weights.ts";
+import { parseSpec } from "../../engine/models/spec.ts";
+
+export type GoldenName = "llama_llama3rope" | "llama_tied_linear" | "llama_dynamic_long" | "qwen2" | "qwen3_yarn";
+
+/** The models of golden_models.json that the engine runs. */
+export const goldenNames: readonly GoldenName[] = ["llama_llama3rope", "llama_tied_linear", "llama_dynamic_long", "qwen2", "qwen3_yarn"];
+
+export interface GoldenNumbers {
+  /** Logits [V] at position 0, at position 6 and at the last. */
+  logits_first: number[];
+  logits_mid_pos6: number[];
+  logits_last: number[];
+  /** Sum of the logits of every position. */
+  logits_sum_per_position: number[];
+  /** Greedy continuation; with dynamic scaling every step is a whole recomputation at its own length. */
+  greedy_next_5: number[];
+}
+
+export interface GoldenModel {
+  spec: ModelSpec;
+  weights: WeightStore;
+  /** The weights in float64, for references at 1e-9. */
+  tensors: ReadonlyMap<string, { shape: readonly number[]; values: Float64Array }>;
+  inputIds: number[];
+  golden: GoldenNumbers;
+  tolerance: { float64: number; float32: number };
+}
+
+interface TensorRule {
+  name: string;
+  shape: number[];
+  amp: number;
+  offset: number;
+}
+
+interface GoldenFile {
+  input_ids: number[];
+  tolerance: { float64: number; float32: number };
+  models: Record<string, GoldenNumbers & { config: Record<string, unknown>; tensors: TensorRule[] }>;
+}
+
+export function goldenFile<T>(name: string): T {
+  return JSON.parse(readFileSync(`test/golden/${name}`, "utf8")) as T;
+}
+
+/** config.json of any golden model, also of those the engine refuses. */
+export function goldenConfig(name: string): Record<string, unknown> {
+  return goldenEntry(name).config;
+}
+
+export function goldenModel(name: GoldenName): GoldenModel {
+  const file = goldenFile<GoldenFile>("golden_models.json");
+  const { config, tensors: rules, ...golden } = goldenEntry(name);
+  const tensors = new Map(rules.map((rule) => [rule.name, { shape: rule.shape, values: ruledTensor(rule) }]));
+  return {
+    spec: parseSpec(config),
+    weights: storeOf(tensors),
+    tensors,
+    inputIds: file.input_ids,
+    golden,
+    tolerance: file.tolerance,
+  };
+}
+
+/**
+ * A small random model with any features: give the fields of ModelSpec that matter to the test, the rest is a Llama of two layers.
+ * The same overrides give the same weights; `seedName` gives others.
+ */
+export function randomModel(overrides: Partial<ModelSpec> = {}, seedName = ""): { spec: ModelSpec; weights: WeightStore } {
+  const base: ModelSpec = {
+    modelType: "llama",
+    vocabSize: 40,
+    hiddenSize: 32,
+    intermediateSize: 48,
+    layerCount: 2,
+    headCount: 4,
+    kvHeadCount: 2,
+    headDim: overrides.headDim ?? 8,
+    rotaryDim: overrides.headDim ?? 8,
+    rmsNormEps: 1e-5,
+    maxPositionEmbeddings: 256,
+    ropeTheta: 10000,
+    rope: { kind: "none" },
+    tiedEmbeddings: false,
+    embeddingMultiplier: 1,
+    qkvBias: false,
+    outBias: false,
+    mlpBias: false,
+    qkNorm: false,
+    keyShift: false,
+    bosTokenId: 1,
+    eosTokenIds: [2],
+    absentTokenId: undefined,
+    promptFormat: "plain",
+  };
+  const spec = { ...base, ...overrides };
+  const tensors = new Map(
+    [...tensorShapes(spec)].map(([name, shape]) => [name, { shape, values: fill(seedName + name, shape, ...randomRange(name, shape)) }]),
+  );
+  return { spec, weights: storeOf(tensors) };
+}
+
+/** FNV-1a over the UTF-8 bytes of the name, 32 bits. */
+export function fnv1a32(name: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash;
+}
+
+/** The mulberry32 stream: uniforms in [0, 1). */
+export function mulberry32(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** Row-major values offset + amplitude * (2u - 1), the stream seeded by the name. */
+export function fill(name: string, shape: readonly number[], amplitude: number, offset = 0): Float64Array {
+  const uniform = mulberry32(fnv1a32(name));
+  const count = shape.reduce((product, size) => product * size, 1);
+  return Float64Array.from({ length: count }, () => offset + amplitude * (2 * uniform() - 1));
+}
+
+/** Weights in memory, as the engine reads them. */
+export function storeOf(tensors: ReadonlyMap<string, { shape: readonly number[]; values: ArrayLike<number> }>): WeightStore {
+  const tensor = (name: string) => {
+    const found = tensors.get(name);
+    if (found === undefined) throw new EngineError("weights-missing", `no tensor ${name}`, "add it to the test's model", { name });
+    return found;
+  };
+  return {
+    has: (name) => tensors.has(name),
+    shape: (name) => tensor(name).shape,
+    readRows: async (name, rowStart = 0, rowEnd = tensor(name).shape[0] ?? 1) => {
+      const { shape, values } = tensor(name);
+      const width = shape.slice(1).reduce((product, size) => product * size, 1);
+      return Float32Array.from({ length: (rowEnd - rowStart) * width }, (_, index) => values[rowStart * width + index] ?? NaN);
+    },
+  };
+}
+
+function goldenEntry(name: string) {
+  const entry = goldenFile<GoldenFile>("golden_models.json").models[name];
+  if (entry === undefined) throw new Error(`golden_models.json has no model ${name}`);
+  return entry;
+}
+
+function ruledTensor(rule: TensorRule): Float64Array {
+  return fill(rule.name, rule.shape, rule.amp, rule.offset);
+}
+
+/** Amplitude and offset: norms near one, projections that keep the variance, gates and biases of visible size. */
+function randomRange(name: string, shape: readonly number[]): [amplitude: number, offset: number] {
+  if (name.endsWith("norm.weight")) return [0.2, 1];
+  if (name.endsWith("bias")) return [0.5, 0];
+  if (name.endsWith("k_shift")) return [1.5, 0];
+  if (name.endsWith("embed_tokens.weight")) return [1, 0];
+  return [Math.sqrt(3 / (shape.at(-1) ?? 1)), 0];
+}

@@ -1,0 +1,99 @@
+/** <lc-curve>: wavelength per rotary pair on a log axis, drawn with uPlot in the colors of the theme. */
+import uPlot from "uplot";
+import type { CurveData } from "../state/curveData.ts";
+
+export class WavelengthCurve extends HTMLElement {
+  #data: CurveData | undefined;
+  #plot: uPlot | undefined;
+  #resized: ResizeObserver | undefined;
+  #themed: MutationObserver | undefined;
+
+  set data(data: CurveData) {
+    if (JSON.stringify(data) === JSON.stringify(this.#data)) return;
+    this.#data = data;
+    this.#draw();
+  }
+
+  connectedCallback(): void {
+    this.#resized = new ResizeObserver(() => this.#plot?.setSize({ width: this.#width(), height: HEIGHT }));
+    this.#resized.observe(this);
+    // VS Code changes the classes of the body when the theme changes; a canvas does not follow by itself.
+    this.#themed = new MutationObserver(() => {
+      this.#draw();
+    });
+    this.#themed.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+    this.#draw();
+  }
+
+  disconnectedCallback(): void {
+    this.#resized?.disconnect();
+    this.#themed?.disconnect();
+    this.#plot?.destroy();
+    this.#plot = undefined;
+  }
+
+  #width(): number {
+    return Math.max(280, this.clientWidth);
+  }
+
+  #draw(): void {
+    const data = this.#data;
+    if (!data || !this.isConnected) return;
+    this.#plot?.destroy();
+    const flat = (tokens: number): number[] => data.pairs.map(() => tokens);
+    this.#plot = new uPlot(
+      plotOptions(this.#width()),
+      [data.pairs, data.own, data.chosen, flat(data.trainedTokens), flat(Math.max(1, data.promptTokens))],
+      this,
+    );
+  }
+}
+
+const HEIGHT = 240;
+
+function plotOptions(width: number): uPlot.Options {
+  const text = themeColor("--vscode-foreground");
+  const grid = themeColor("--vscode-editorWidget-border", "--vscode-panel-border", "--vscode-foreground");
+  const axis = { stroke: text, grid: { stroke: grid, width: 0.5 }, ticks: { stroke: grid, width: 0.5 }, font: "11px sans-serif" };
+  const line = (label: string, color: string, dash?: number[]): uPlot.Series => ({
+    label,
+    stroke: themeColor(color, "--vscode-foreground"),
+    width: 1.5,
+    points: { show: false },
+    value: (_, tokens) => (tokens === null ? "–" : compact(tokens)),
+    ...(dash ? { dash } : {}),
+  });
+  return {
+    width,
+    height: HEIGHT,
+    scales: { x: { time: false }, y: { distr: 3, log: 10 } },
+    legend: { live: true },
+    cursor: { drag: { x: false, y: false } },
+    axes: [
+      { ...axis, label: "pair of dimensions", labelSize: 16, labelFont: axis.font, size: 34 },
+      { ...axis, label: "wavelength, tokens", labelSize: 16, labelFont: axis.font, size: 56, values: (_, splits) => splits.map((tokens) => (isDecade(tokens) ? compact(tokens) : "")) },
+    ],
+    series: [
+      { label: "pair" },
+      line("model's own", "--vscode-charts-foreground", [2, 3]),
+      line("chosen", "--vscode-charts-blue"),
+      line("trained length", "--vscode-charts-green", [8, 4]),
+      line("this prompt", "--vscode-charts-orange", [8, 4]),
+    ],
+  };
+}
+
+/** First of the theme's variables that has a value: not every theme sets every color. */
+function themeColor(...names: string[]): string {
+  const style = getComputedStyle(document.body);
+  return names.map((name) => style.getPropertyValue(name).trim()).find((value) => value !== "") ?? style.color;
+}
+
+function compact(tokens: number): string {
+  return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(tokens);
+}
+
+function isDecade(tokens: number): boolean {
+  const exponent = Math.log10(tokens);
+  return Math.abs(exponent - Math.round(exponent)) < 1e-6;
+}

@@ -1,0 +1,304 @@
+/** The panel's whole state as one value, and the only function that changes it. Pure: every effect is in playground.ts. */
+import type { AskEvent, ContextLimit, PackRow, RopeScaling, SessionInfo } from "../../engine/api.ts";
+import type { PlainError } from "../../engine/errors.ts";
+import type { ColorScale } from "../heatmap/colormap.ts";
+import { wholeWindow } from "../heatmap/model.ts";
+import type { Cell, HeatPicture, HeatWindow } from "../heatmap/model.ts";
+import type { BudgetSnapshot, PanelSettings, PanelState, SavedRun } from "../protocol/panel.ts";
+
+export type Tab = "ask" | "inspect";
+export type Chip = "model" | "backend" | "window" | "rope" | "attention";
+
+export type EngineState =
+  | { status: "starting"; stage: string; doneBytes: number; totalBytes: number }
+  | { status: "ready"; info: SessionInfo }
+  | { status: "failed"; error: PlainError };
+
+/** A run from the question to its result; afterwards only the saved run remains. */
+export interface LiveRun {
+  id: string;
+  question: string;
+  phase: "listing" | "packing" | "prefill" | "answering";
+  stopping: boolean;
+  packing?: { doneFiles: number; totalFiles: number };
+  packed?: { rows: readonly PackRow[]; promptTokens: number; limit: ContextLimit; rope: RopeScaling };
+  prefill?: Omit<Extract<AskEvent, { type: "prefill" }>, "type">;
+  text: string;
+  /** Why the engine started again in the middle, if it did. */
+  recovered?: string;
+}
+
+/** A run that ended without a result: what it was about and why. */
+export interface FailedRun {
+  question: string;
+  error: PlainError;
+  /** Prompt tokens that were in the cache by then, of all. */
+  doneTokens: number;
+  totalTokens: number;
+}
+
+export interface HeatState {
+  layer: number | "mean";
+  head: number | "mean";
+  scale: ColorScale;
+  window: HeatWindow;
+  /** Windows to go back to, outermost first. */
+  outer: readonly HeatWindow[];
+  cursor: Cell;
+  status: { kind: "idle" } | { kind: "pooling" } | { kind: "failed"; error: PlainError };
+  picture: HeatPicture | undefined;
+  /** One row: the mean over the answer's queries. */
+  answerRow: HeatPicture | undefined;
+}
+
+export interface State {
+  tab: Tab;
+  chip: Chip | undefined;
+  question: string;
+  budget: BudgetSnapshot | undefined;
+  settings: PanelSettings | undefined;
+  engine: EngineState;
+  live: LiveRun | undefined;
+  failed: FailedRun | undefined;
+  runs: readonly SavedRun[];
+  /** Runs of the conversation that a follow-up continues, oldest first. */
+  thread: readonly string[];
+  shownRun: string | undefined;
+  /** The run whose keys are in the engine's cache, so that its attention can be pooled. */
+  cachedRun: string | undefined;
+  heat: HeatState;
+  /** One thing that went wrong beside a run, until it is dismissed. */
+  notice: { message: string; remedy: string } | undefined;
+}
+
+export type Action =
+  | { type: "tab"; tab: Tab }
+  | { type: "chip"; chip: Chip | undefined }
+  | { type: "question"; text: string }
+  | { type: "budget"; budget: BudgetSnapshot }
+  | { type: "settings"; settings: PanelSettings }
+  | { type: "engineStarting"; stage: string; doneBytes: number; totalBytes: number }
+  | { type: "engineReady"; info: SessionInfo }
+  | { type: "engineFailed"; error: PlainError }
+  | { type: "runsListed"; runs: readonly SavedRun[] }
+  | { type: "runStarted"; id: string; question: string }
+  | { type: "runEvent"; runId: string; event: AskEvent }
+  | { type: "runStopping" }
+  | { type: "runFinished"; run: SavedRun }
+  | { type: "runFailed"; runId: string; error: PlainError }
+  | { type: "newQuestion" }
+  | { type: "runShown"; id: string }
+  | { type: "heat"; change: Partial<Pick<HeatState, "layer" | "head" | "scale" | "cursor">> }
+  | { type: "heatZoomed"; window: HeatWindow }
+  | { type: "heatZoomedOut" }
+  | { type: "heatPooling" }
+  | { type: "heatPooled"; picture: HeatPicture; answerRow: HeatPicture | undefined }
+  | { type: "heatStopped" }
+  | { type: "heatFailed"; error: PlainError }
+  | { type: "notice"; notice: { message: string; remedy: string } | undefined };
+
+export function initialState(view: { tab: Tab; question: string }): State {
+  return {
+    ...view,
+    chip: undefined,
+    budget: undefined,
+    settings: undefined,
+    engine: { status: "starting", stage: "starting", doneBytes: 0, totalBytes: 0 },
+    live: undefined,
+    failed: undefined,
+    runs: [],
+    thread: [],
+    shownRun: undefined,
+    cachedRun: undefined,
+    heat: freshHeat({ layer: "mean", head: "mean", scale: "log" }, 1),
+    notice: undefined,
+  };
+}
+
+export function reduce(state: State, action: Action): State {
+  switch (action.type) {
+    case "tab":
+      return { ...state, tab: action.tab };
+    case "chip":
+      return { ...state, chip: state.chip === action.chip ? undefined : action.chip };
+    case "question":
+      return { ...state, question: action.text };
+    case "budget":
+      return (state.budget?.revision ?? -1) > action.budget.revision ? state : { ...state, budget: action.budget };
+    case "settings":
+      return { ...state, settings: action.settings };
+    case "engineStarting":
+      return { ...state, engine: { ...action, status: "starting" }, cachedRun: undefined, heat: withoutPicture(state.heat) };
+    case "engineReady":
+      return { ...state, engine: { status: "ready", info: action.info } };
+    case "engineFailed":
+      return { ...endLive(state, action.error), engine: { status: "failed", error: action.error }, cachedRun: undefined };
+    case "runsListed":
+      return { ...state, runs: mergeRuns(action.runs, state.runs) };
+    case "runStarted":
+      return {
+        ...state,
+        live: { id: action.id, question: action.question, phase: "listing", stopping: false, text: "" },
+        failed: undefined,
+        cachedRun: undefined,
+        heat: withoutPicture(state.heat),
+      };
+    case "runEvent":
+      return state.live?.id === action.runId ? { ...state, live: advance(state.live, action.event) } : state;
+    case "runStopping":
+      return state.live ? { ...state, live: { ...state.live, stopping: true } } : state;
+    case "runFinished":
+      return finish(state, action.run);
+    case "runFailed":
+      return state.live?.id === action.runId ? endLive(state, action.error) : state;
+    case "newQuestion":
+      return { ...state, thread: [], shownRun: undefined, failed: undefined, question: "" };
+    case "runShown":
+      return { ...state, shownRun: action.id, thread: [action.id], failed: undefined };
+    case "heat":
+      return { ...state, heat: { ...state.heat, ...action.change } };
+    case "heatZoomed":
+      return {
+        ...state,
+        heat: {
+          ...state.heat,
+          window: action.window,
+          outer: [...state.heat.outer, state.heat.window],
+          cursor: { row: 0, column: 0 },
+        },
+      };
+    case "heatZoomedOut":
+      return { ...state, heat: zoomedOut(state.heat) };
+    case "heatPooling":
+      return { ...state, heat: { ...state.heat, status: { kind: "pooling" } } };
+    case "heatPooled":
+      return {
+        ...state,
+        heat: { ...state.heat, status: { kind: "idle" }, picture: action.picture, answerRow: action.answerRow },
+      };
+    case "heatStopped":
+      return { ...state, heat: { ...state.heat, status: { kind: "idle" } } };
+    case "heatFailed":
+      return { ...state, heat: { ...state.heat, status: { kind: "failed", error: action.error } } };
+    case "notice":
+      return { ...state, notice: action.notice };
+  }
+}
+
+/** The run on screen when none is going on: the chosen one, if it exists. */
+export function shownRun(state: State): SavedRun | undefined {
+  return state.runs.find((run) => run.id === state.shownRun);
+}
+
+/** Earlier turns for a follow-up, oldest first. */
+export function threadHistory(state: State): { question: string; answer: string }[] {
+  return state.thread.flatMap((id) => {
+    const run = state.runs.find((candidate) => candidate.id === id);
+    return run ? [{ question: run.result.question, answer: run.result.answer }] : [];
+  });
+}
+
+/** What the host is told on "panel/state". */
+export function panelState(state: State): PanelState {
+  const phase = state.live?.phase;
+  return {
+    engine: state.engine.status,
+    run: phase === undefined ? "idle" : phase === "listing" ? "packing" : phase,
+    backend: state.engine.status === "ready" ? state.engine.info.backend : "",
+    runs: state.runs.length,
+  };
+}
+
+export interface Store {
+  readonly state: State;
+  dispatch(action: Action): void;
+  subscribe(listener: () => void): void;
+}
+
+export function createStore(first: State): Store {
+  let state = first;
+  const listeners = new Set<() => void>();
+  return {
+    get state() {
+      return state;
+    },
+    dispatch(action) {
+      const next = reduce(state, action);
+      if (next === state) return;
+      state = next;
+      for (const listener of listeners) listener();
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+    },
+  };
+}
+
+function advance(live: LiveRun, event: AskEvent): LiveRun {
+  switch (event.type) {
+    case "packing":
+      return { ...live, phase: "packing", packing: { doneFiles: event.doneFiles, totalFiles: event.totalFiles } };
+    case "packed":
+      return { ...live, phase: "prefill", packed: event };
+    case "prefill":
+      return { ...live, phase: "prefill", prefill: event };
+    case "token":
+      return { ...live, phase: "answering", text: live.text + event.text };
+    case "recovered":
+      return { ...live, recovered: event.because, text: "" };
+  }
+}
+
+/** A finished run replaces the live one, joins the conversation, and its keys are the ones in the cache. */
+function finish(state: State, run: SavedRun): State {
+  return {
+    ...state,
+    live: undefined,
+    question: "",
+    runs: mergeRuns(state.runs, [run]),
+    thread: [...state.thread, run.id],
+    shownRun: run.id,
+    cachedRun: run.id,
+    heat: freshHeat(state.heat, run.result.answerStart + run.result.answerTokens),
+  };
+}
+
+function endLive(state: State, error: PlainError): State {
+  const { live } = state;
+  if (!live) return state;
+  const { doneTokens = 0, totalTokens = 0 } = live.prefill ?? {};
+  return {
+    ...state,
+    live: undefined,
+    question: live.question,
+    failed: { question: live.question, error, doneTokens, totalTokens },
+  };
+}
+
+function mergeRuns(earlier: readonly SavedRun[], later: readonly SavedRun[]): SavedRun[] {
+  const byId = new Map([...earlier, ...later].map((run) => [run.id, run]));
+  return [...byId.values()].sort((a, b) => a.askedAt.localeCompare(b.askedAt));
+}
+
+function freshHeat({ layer, head, scale }: Pick<HeatState, "layer" | "head" | "scale">, lengthTokens: number): HeatState {
+  return {
+    layer,
+    head,
+    scale,
+    window: wholeWindow(lengthTokens),
+    outer: [],
+    cursor: { row: 0, column: 0 },
+    status: { kind: "idle" },
+    picture: undefined,
+    answerRow: undefined,
+  };
+}
+
+function withoutPicture(heat: HeatState): HeatState {
+  return { ...heat, status: { kind: "idle" }, picture: undefined, answerRow: undefined };
+}
+
+function zoomedOut(heat: HeatState): HeatState {
+  const back = heat.outer.at(-1);
+  return back ? { ...heat, window: back, outer: heat.outer.slice(0, -1), cursor: { row: 0, column: 0 } } : heat;
+}
