@@ -2,7 +2,13 @@ import * as vscode from "vscode";
 import { LanguageClient, ResponseError, State, TransportKind } from "vscode-languageclient/node";
 import { EngineError, plainError, type PlainError } from "../engine/errors.ts";
 import type { BudgetSnapshot } from "../webview/protocol/panel.ts";
-import { type BudgetNotification, budgetNotification, requests, type ServerOptions, type WorkspaceListing } from "./server/requests.ts";
+import {
+  type BudgetNotification,
+  budgetNotification,
+  requests,
+  type ServerOptions,
+  type WorkspaceListing,
+} from "./server/requests.ts";
 
 /** The token server as the rest of the extension sees it. */
 export class TokenClient implements vscode.Disposable {
@@ -20,12 +26,18 @@ export class TokenClient implements vscode.Disposable {
     this.watcher = vscode.workspace.createFileSystemWatcher("**/*");
     const initializationOptions: ServerOptions = { modelFolder };
     const run = { module: serverModule, transport: TransportKind.ipc };
-    this.client = new LanguageClient("longContext.server", "Long Context token server", { run, debug: run }, {
-      documentSelector: [{ scheme: "file" }],
-      initializationOptions,
-      outputChannel: log,
-      synchronize: { fileEvents: this.watcher },
-    });
+    this.client = new LanguageClient(
+      "longContext.server",
+      "Long Context token server",
+      // "Server (attach)" in .vscode/launch.json waits on this port.
+      { run, debug: { ...run, options: { execArgv: ["--nolazy", "--inspect=6009"] } } },
+      {
+        documentSelector: [{ scheme: "file" }],
+        initializationOptions,
+        outputChannel: log,
+        synchronize: { fileEvents: this.watcher },
+      },
+    );
     this.client.onNotification(budgetNotification, (snapshot: BudgetNotification) => {
       const budget = { ...snapshot, revision: snapshot.revision + this.revisionOffset };
       this.last = budget;
@@ -85,5 +97,7 @@ export class TokenClient implements vscode.Disposable {
 }
 
 function isPlainError(value: unknown): value is PlainError {
-  return typeof value === "object" && value !== null && "code" in value && "message" in value && "remedy" in value && "facts" in value;
+  return (
+    typeof value === "object" && value !== null && "code" in value && "message" in value && "remedy" in value && "facts" in value
+  );
 }

@@ -22,7 +22,8 @@ export function backendSetting(): BackendChoice {
 
 export async function writeBackend(value: BackendChoice): Promise<void> {
   if (!isBackendSetting(value)) throw badBackend(value);
-  if (value !== backendSetting()) await vscode.workspace.getConfiguration().update(settingIds.backend, value, vscode.ConfigurationTarget.Global);
+  if (value !== backendSetting())
+    await vscode.workspace.getConfiguration().update(settingIds.backend, value, vscode.ConfigurationTarget.Global);
 }
 
 /** Runs the listener when one of the settings changes. */
@@ -33,5 +34,7 @@ export function onSettingChange(id: keyof typeof settingIds, listener: () => voi
 }
 
 function badBackend(value: string): EngineError {
-  return new EngineError("bad-argument", `${settingIds.backend} is "${value}"`, `set it to ${backendSettings.join(", ")}`, { value });
+  return new EngineError("bad-argument", `${settingIds.backend} is "${value}"`, `set it to ${backendSettings.join(", ")}`, {
+    value,
+  });
 }

@@ -23,12 +23,21 @@ export function createStatusBar(client: TokenClient): vscode.Disposable {
 function statusText(budget: BudgetSnapshot): { text: string; tooltip: string } {
   const { state, tokens, doneFiles, totalFiles, excluded, tokenizer, error } = budget;
   if (state === "failed") {
-    return { text: "$(warning) tokens", tooltip: `Tokens are not counted: ${error?.message ?? "unknown"}.\nTo do: ${error?.remedy ?? "recount"}.` };
+    return {
+      text: "$(warning) tokens",
+      tooltip: `Tokens are not counted: ${error?.message ?? "unknown"}.\nTo do: ${error?.remedy ?? "recount"}.`,
+    };
   }
   const number = tokens.toLocaleString("en-US");
   if (state === "counting") {
-    return { text: `$(loading~spin) ${number} tokens`, tooltip: `Counting tokens: ${doneFiles} of ${totalFiles} files (${tokenizer})` };
+    return {
+      text: `$(loading~spin) ${number} tokens`,
+      tooltip: `Counting tokens: ${doneFiles} of ${totalFiles} files (${tokenizer})`,
+    };
   }
   const files = `${totalFiles.toLocaleString("en-US")} files, ${excluded.toLocaleString("en-US")} left out`;
-  return { text: `$(book) ${number} tokens`, tooltip: `${number} tokens in ${files}\nTokenizer: ${tokenizer}\nClick to open the playground` };
+  return {
+    text: `$(book) ${number} tokens`,
+    tooltip: `${number} tokens in ${files}\nTokenizer: ${tokenizer}\nClick to open the playground`,
+  };
 }

@@ -107,5 +107,7 @@ async function createSession(graph: OnnxGraph): Promise<InferenceSession> {
 function floatsOf(tensor: Tensor): Float32Array<ArrayBuffer> {
   const data = tensor.data;
   if (!(data instanceof Float32Array)) throw new Error(`the graph returned ${tensor.type}, not float32`);
-  return data.buffer instanceof ArrayBuffer ? new Float32Array(data.buffer, data.byteOffset, data.length) : new Float32Array(data);
+  return data.buffer instanceof ArrayBuffer
+    ? new Float32Array(data.buffer, data.byteOffset, data.length)
+    : new Float32Array(data);
 }

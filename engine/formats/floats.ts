@@ -35,13 +35,13 @@ export function encodeF16(value: number): number {
 /** Little-endian binary16 values of `bytes`. */
 export function decodeF16Bytes(bytes: Uint8Array): Float32Array<ArrayBuffer> {
   const table = f16Table();
-  return decode16(bytes, (bits) => table[bits] ?? 0);
+  return decode16(bytes, (bits) => table[bits]);
 }
 
 /** Little-endian bfloat16 values of `bytes`. */
 export function decodeBf16Bytes(bytes: Uint8Array): Float32Array<ArrayBuffer> {
   const words = new Uint32Array(bytes.length / 2);
-  for (let i = 0; i < words.length; i++) words[i] = ((bytes[2 * i] ?? 0) << 16) | ((bytes[2 * i + 1] ?? 0) << 24);
+  for (let i = 0; i < words.length; i++) words[i] = (bytes[2 * i] << 16) | (bytes[2 * i + 1] << 24);
   return new Float32Array(words.buffer);
 }
 
@@ -60,7 +60,7 @@ function f16Table(): Float32Array {
 
 function decode16(bytes: Uint8Array, value: (bits: number) => number): Float32Array<ArrayBuffer> {
   const values = new Float32Array(bytes.length / 2);
-  for (let i = 0; i < values.length; i++) values[i] = value((bytes[2 * i] ?? 0) | ((bytes[2 * i + 1] ?? 0) << 8));
+  for (let i = 0; i < values.length; i++) values[i] = value(bytes[2 * i] | (bytes[2 * i + 1] << 8));
   return values;
 }
 

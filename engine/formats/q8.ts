@@ -25,18 +25,18 @@ export function quantizeQ8(matrix: Float32Array, columns: number): Q8Matrix {
   for (let block = 0; block < scales.length; block++) {
     const start = block * Q8_BLOCK;
     let largest = 0;
-    for (let i = start; i < start + Q8_BLOCK; i++) largest = Math.max(largest, Math.abs(matrix[i] ?? 0));
+    for (let i = start; i < start + Q8_BLOCK; i++) largest = Math.max(largest, Math.abs(matrix[i]));
     const scale = decodeF16(encodeF16(largest / 127));
     scales[block] = scale;
     if (scale === 0) continue;
     for (let i = start; i < start + Q8_BLOCK; i++) {
       // The rounded scale may be a little smaller than max / 127.
-      values[i] = Math.max(-127, Math.min(127, Math.round((matrix[i] ?? 0) / scale)));
+      values[i] = Math.max(-127, Math.min(127, Math.round(matrix[i] / scale)));
     }
   }
   return { values, scales };
 }
 
 export function dequantizeQ8(matrix: Q8Matrix): Float32Array<ArrayBuffer> {
-  return Float32Array.from(matrix.values, (value, index) => value * (matrix.scales[Math.floor(index / Q8_BLOCK)] ?? 0));
+  return Float32Array.from(matrix.values, (value, index) => value * matrix.scales[Math.floor(index / Q8_BLOCK)]);
 }

@@ -101,14 +101,21 @@ function rotationOf(config: JsonRecord, headDim: number, maxPositionEmbeddings: 
   if (!isRecord(json)) throw bad(`rope_parameters is ${shown(json)}, not an object`);
   refuseNestedRope(json);
   const outer = new JsonFields(config, "config.json", "rope-invalid", REMEDY);
-  const inner = new JsonFields(ropeFields(json, config, maxPositionEmbeddings), "config.json RoPE parameters", "rope-invalid", REMEDY);
+  const inner = new JsonFields(
+    ropeFields(json, config, maxPositionEmbeddings),
+    "config.json RoPE parameters",
+    "rope-invalid",
+    REMEDY,
+  );
 
   const theta = inner.optionalNumber("rope_theta") ?? outer.number("rope_theta", DEFAULT_THETA);
   if (theta <= 1) throw bad(`rope_theta ${theta} must be above 1`);
   const partial = inner.optionalNumber("partial_rotary_factor") ?? outer.number("partial_rotary_factor", 1);
   const rotaryDim = Math.trunc(headDim * partial);
   if (rotaryDim < 2 || rotaryDim > headDim || rotaryDim % 2 !== 0) {
-    throw bad(`head_dim ${headDim} with partial_rotary_factor ${partial} gives ${rotaryDim} rotary dimensions; an even number is needed`);
+    throw bad(
+      `head_dim ${headDim} with partial_rotary_factor ${partial} gives ${rotaryDim} rotary dimensions; an even number is needed`,
+    );
   }
   const base = { theta, rotaryDim, maxPositionEmbeddings };
   const rope: RopeScaling = readScaling(kindOf(json), inner, { base, originalContext: maxPositionEmbeddings });
@@ -118,21 +125,22 @@ function rotationOf(config: JsonRecord, headDim: number, maxPositionEmbeddings: 
 
 /** The dictionary as Hugging Face reads it: a top-level original context wins, YaRN's zeros count as absent, its factor has a default. */
 function ropeFields(json: JsonRecord, config: JsonRecord, maxPositionEmbeddings: number): JsonRecord {
-  const key = "original_max_position_embeddings";
-  const merged: Record<string, unknown> = { ...json };
-  const original = config[key] ?? json[key];
-  if (original !== undefined) merged[key] = original;
-  if (kindOf(json) !== "yarn") return merged;
-  for (const name of ["beta_fast", "beta_slow", "mscale", "mscale_all_dim", "attention_factor"]) {
-    if (merged[name] === 0) delete merged[name];
-  }
-  // One without the other, or either beside attention_factor, is ignored by Hugging Face; our table refuses what has no effect.
-  if (merged["attention_factor"] != null || merged["mscale"] == null || merged["mscale_all_dim"] == null) {
-    delete merged["mscale"];
-    delete merged["mscale_all_dim"];
-  }
-  if (merged["factor"] == null && typeof original === "number") merged["factor"] = maxPositionEmbeddings / original;
-  return merged;
+  const original = config["original_max_position_embeddings"] ?? json["original_max_position_embeddings"] ?? undefined;
+  if (kindOf(json) !== "yarn") return { ...json, original_max_position_embeddings: original };
+  const nonzero = (key: string): unknown => (json[key] === 0 ? undefined : (json[key] ?? undefined));
+  const defaultFactor = typeof original === "number" ? maxPositionEmbeddings / original : undefined;
+  // One mscale without the other, or either beside attention_factor, is ignored there; our table refuses what has no effect.
+  const both = nonzero("attention_factor") === undefined && nonzero("mscale") !== undefined && nonzero("mscale_all_dim") !== undefined;
+  return {
+    ...json,
+    original_max_position_embeddings: original,
+    factor: json["factor"] ?? defaultFactor,
+    beta_fast: nonzero("beta_fast"),
+    beta_slow: nonzero("beta_slow"),
+    attention_factor: nonzero("attention_factor"),
+    mscale: both ? json["mscale"] : undefined,
+    mscale_all_dim: both ? json["mscale_all_dim"] : undefined,
+  };
 }
 
 function refuseNestedRope(json: JsonRecord): void {

@@ -109,7 +109,12 @@ export function storedFormat(name: string, shape: readonly number[], format: Wei
 export function checkWeights(spec: ModelSpec, weights: WeightStore): void {
   for (const [name, shape] of tensorShapes(spec)) {
     if (!weights.has(name)) {
-      throw new EngineError("weights-missing", `the weights have no tensor ${name}`, "download the model again, with all its files", { name });
+      throw new EngineError(
+        "weights-missing",
+        `the weights have no tensor ${name}`,
+        "download the model again, with all its files",
+        { name },
+      );
     }
     const found = weights.shape(name);
     if (found.join() !== shape.join()) {

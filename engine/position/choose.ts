@@ -36,6 +36,7 @@ function definite(choice: RopeChoice, spec: ModelSpec, lengthTokens: number, cap
 function outgrown(spec: ModelSpec, lengthTokens: number): RopeScaling {
   if (lengthTokens <= scaledLength(spec, spec.rope)) return spec.rope;
   const trained = trainedLength(spec);
-  const factor = 2 ** Math.ceil(Math.log2(lengthTokens / trained));
+  let factor = 2;
+  while (trained * factor < lengthTokens) factor *= 2;
   return defaultYarn(factor, trained);
 }

@@ -33,10 +33,10 @@ export function rotateHeads(x: Reals, heads: number, headDim: number, turn: Rota
     for (let head = 0; head < heads; head++) {
       const start = (token * heads + head) * headDim;
       for (let pair = 0; pair < pairs; pair++) {
-        const c = cos[token * pairs + pair] ?? NaN;
-        const s = sin[token * pairs + pair] ?? NaN;
-        const a = x[start + pair] ?? NaN;
-        const b = x[start + pair + pairs] ?? NaN;
+        const c = cos[token * pairs + pair];
+        const s = sin[token * pairs + pair];
+        const a = x[start + pair];
+        const b = x[start + pair + pairs];
         x[start + pair] = a * c - b * s;
         x[start + pair + pairs] = b * c + a * s;
       }
@@ -48,7 +48,7 @@ function fillRotation<R extends Reals>(table: RopeTable, start: number, target: 
   const { cos, sin, pairs } = target;
   for (let row = 0; row * pairs < cos.length; row++) {
     for (let pair = 0; pair < pairs; pair++) {
-      const angle = (start + row) * (table.invFreq[pair] ?? NaN);
+      const angle = (start + row) * table.invFreq[pair];
       cos[row * pairs + pair] = Math.cos(angle) * table.attentionFactor;
       sin[row * pairs + pair] = Math.sin(angle) * table.attentionFactor;
     }

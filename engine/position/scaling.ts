@@ -127,7 +127,7 @@ function dynamicStretch(factor: number, base: RopeBase, lengthTokens: number): n
 
 function yarnFrequencies(plain: Float64Array, scaling: Yarn, base: RopeBase): Float64Array {
   const ramp = yarnRamp(scaling, base);
-  return plain.map((frequency, pair) => frequency * (1 - (ramp[pair] ?? 0)) + (frequency / scaling.factor) * (ramp[pair] ?? 0));
+  return plain.map((frequency, pair) => frequency * (1 - ramp[pair]) + (frequency / scaling.factor) * ramp[pair]);
 }
 
 /** Per pair: 0 keeps the frequency, 1 divides it by the factor. */
@@ -163,7 +163,7 @@ function temperature(factor: number, scale: number): number {
 /** Equality with the original context still takes the short list. */
 function longRopeFrequencies(plain: Float64Array, scaling: LongRope, lengthTokens: number): Float64Array {
   const divisors = lengthTokens > scaling.originalContext ? scaling.longFactor : scaling.shortFactor;
-  return plain.map((frequency, pair) => frequency / (divisors[pair] ?? 1));
+  return plain.map((frequency, pair) => frequency / divisors[pair]);
 }
 
 function longRopeAttentionFactor(scaling: LongRope, base: RopeBase): number {
@@ -204,7 +204,11 @@ function checkYarn(scaling: Yarn, base: RopeBase): void {
 
 function checkFactor(kind: RopeScaling["kind"], factor: number): void {
   if (Number.isFinite(factor) && factor >= 1) return;
-  throw invalid(kind, `factor must be a number of at least 1, found ${shown(factor)}`, "factor 2 doubles the context, 4 quadruples it");
+  throw invalid(
+    kind,
+    `factor must be a number of at least 1, found ${shown(factor)}`,
+    "factor 2 doubles the context, 4 quadruples it",
+  );
 }
 
 function checkContext(kind: RopeScaling["kind"], tokens: number): void {
@@ -223,7 +227,11 @@ function checkOptional(kind: RopeScaling["kind"], name: string, value: number | 
 
 function checkDivisors(name: string, divisors: readonly number[], pairs: number): void {
   if (divisors.length !== pairs) {
-    throw invalid("longrope", `${name} has ${divisors.length} numbers and needs ${pairs}`, "give one number per rotary pair of this model");
+    throw invalid(
+      "longrope",
+      `${name} has ${divisors.length} numbers and needs ${pairs}`,
+      "give one number per rotary pair of this model",
+    );
   }
   for (const divisor of divisors) checkPositive("longrope", name, divisor);
 }

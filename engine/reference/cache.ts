@@ -23,6 +23,8 @@ export interface ReferenceCache {
   rawKeyBefore(layer: number, position: number): Reals;
   /** Writes behind `length`, which stays; returns keys and values of all tokens including these. */
   write(layer: number, rows: NewKeys): { keys: Reals; values: Reals };
+  /** Rotated keys of one layer, [at least length, G, D]. */
+  keys(layer: number): Reals;
   /** Counts the tokens that every layer has written. */
   advance(tokens: number): void;
   /** Forgets everything from `lengthTokens` on. */
@@ -32,7 +34,11 @@ export interface ReferenceCache {
 export function referenceCache(spec: ModelSpec, precision: Precision): ReferenceCache {
   const width = spec.kvHeadCount * spec.headDim;
   const make = (length: number): Reals => (precision === "f64" ? new Float64Array(length) : new Float32Array(length));
-  const layers: LayerRows[] = Array.from({ length: spec.layerCount }, () => ({ rawKeys: make(0), keys: make(0), values: make(0) }));
+  const layers: LayerRows[] = Array.from({ length: spec.layerCount }, () => ({
+    rawKeys: make(0),
+    keys: make(0),
+    values: make(0),
+  }));
   let length = 0;
 
   const layerAt = (layer: number): LayerRows => {
@@ -67,6 +73,7 @@ export function referenceCache(spec: ModelSpec, precision: Precision): Reference
       held.values = extended(held.values, rows.values);
       return { keys: held.keys, values: held.values };
     },
+    keys: (layer) => layerAt(layer).keys,
     advance(tokens) {
       length += tokens;
     },

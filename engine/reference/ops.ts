@@ -14,8 +14,8 @@ export const alloc64: Alloc = (length) => new Float64Array(length);
 export function embed(alloc: Alloc, table: Reals, ids: ArrayLike<number>, width: number, multiplier: number): Reals {
   const x = alloc(ids.length * width);
   for (let token = 0; token < ids.length; token++) {
-    const row = (ids[token] ?? NaN) * width;
-    for (let i = 0; i < width; i++) x[token * width + i] = (table[row + i] ?? NaN) * multiplier;
+    const row = ids[token] * width;
+    for (let i = 0; i < width; i++) x[token * width + i] = table[row + i] * multiplier;
   }
   return x;
 }
@@ -39,7 +39,7 @@ export function rmsNorm(alloc: Alloc, x: Reals, weight: Reals, eps: number): Rea
   const y = alloc(x.length);
   for (let start = 0; start < x.length; start += width) {
     const scale = 1 / Math.sqrt(dot(x, start, x, start, width) / width + eps);
-    for (let i = 0; i < width; i++) y[start + i] = (x[start + i] ?? NaN) * scale * (weight[i] ?? NaN);
+    for (let i = 0; i < width; i++) y[start + i] = x[start + i] * scale * weight[i];
   }
   return y;
 }
@@ -47,13 +47,13 @@ export function rmsNorm(alloc: Alloc, x: Reals, weight: Reals, eps: number): Rea
 /** silu(gate) · up, elementwise. */
 export function siluMultiply(alloc: Alloc, gate: Reals, up: Reals): Reals {
   const y = alloc(gate.length);
-  for (let i = 0; i < y.length; i++) y[i] = (gate[i] ?? NaN) * sigmoid(gate[i] ?? NaN) * (up[i] ?? NaN);
+  for (let i = 0; i < y.length; i++) y[i] = gate[i] * sigmoid(gate[i]) * up[i];
   return y;
 }
 
 /** x += y. */
 export function addInPlace(x: Reals, y: Reals): void {
-  for (let i = 0; i < x.length; i++) x[i] = (x[i] ?? NaN) + (y[i] ?? NaN);
+  for (let i = 0; i < x.length; i++) x[i] = x[i] + y[i];
 }
 
 /**
@@ -65,8 +65,8 @@ export function keyShift(alloc: Alloc, raw: Reals, previous: Reals, gate: Reals)
   const y = alloc(raw.length);
   for (let i = 0; i < raw.length; i++) {
     const before = i < width ? previous[i] : raw[i - width];
-    const g = sigmoid(gate[i % width] ?? NaN);
-    y[i] = (1 - g) * (raw[i] ?? NaN) + g * (before ?? NaN);
+    const g = sigmoid(gate[i % width]);
+    y[i] = (1 - g) * raw[i] + g * before;
   }
   return y;
 }
@@ -74,10 +74,10 @@ export function keyShift(alloc: Alloc, raw: Reals, previous: Reals, gate: Reals)
 /** In place over [start, start + count): exp(x - max) / sum. */
 export function softmax(x: Reals, start = 0, count = x.length): void {
   let largest = -Infinity;
-  for (let i = start; i < start + count; i++) largest = Math.max(largest, x[i] ?? NaN);
+  for (let i = start; i < start + count; i++) largest = Math.max(largest, x[i]);
   let sum = 0;
-  for (let i = start; i < start + count; i++) sum += Math.exp((x[i] ?? NaN) - largest);
-  for (let i = start; i < start + count; i++) x[i] = Math.exp((x[i] ?? NaN) - largest) / sum;
+  for (let i = start; i < start + count; i++) sum += Math.exp(x[i] - largest);
+  for (let i = start; i < start + count; i++) x[i] = Math.exp(x[i] - largest) / sum;
 }
 
 /** Heads of an attention: H query heads in groups of H / G share one of G key and value heads. */
@@ -102,7 +102,7 @@ export function attention(alloc: Alloc, q: Reals, k: Reals, v: Reals, heads: Hea
       const target = (token * headCount + head) * headDim;
       for (let i = 0; i < headDim; i++) {
         let sum = 0;
-        for (let key = 0; key < weights.length; key++) sum += (weights[key] ?? NaN) * (v[(key * kvHeadCount + kvHead) * headDim + i] ?? NaN);
+        for (let key = 0; key < weights.length; key++) sum += weights[key] * v[(key * kvHeadCount + kvHead) * headDim + i];
         out[target + i] = sum;
       }
     }
@@ -128,6 +128,6 @@ export function sigmoid(x: number): number {
 
 function dot(a: Reals, aStart: number, b: Reals, bStart: number, count: number): number {
   let sum = 0;
-  for (let i = 0; i < count; i++) sum += (a[aStart + i] ?? NaN) * (b[bStart + i] ?? NaN);
+  for (let i = 0; i < count; i++) sum += a[aStart + i] * b[bStart + i];
   return sum;
 }

@@ -1,12 +1,13 @@
 """Write a checkpoint as a Hugging Face folder and the golden files the other implementations are tested with.
 
-    python export.py --checkpoint RUN/checkpoint.pt --manifest corpus.manifest.json --model DIR --golden DIR
+    python export.py --checkpoint RUN/checkpoint.pt --corpus corpus.jsonl --model DIR --golden DIR
 
 DIR of --model already holds tokenizer.json and tokenizer_config.json.
 """
 
 import argparse
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -107,6 +108,14 @@ def tokenizer_golden(tokenizer: Tokenizer) -> dict:
     return {"what": "ids and decoded text of strings", "made_by": "engine/specimens/export.py", "reference": "the tokenizers library", "cases": cases}
 
 
+def token_counts(corpus: Path, tokenizer: Tokenizer) -> dict[str, int]:
+    counts = Counter()
+    with corpus.open(encoding="utf-8") as lines:
+        for file in map(json.loads, lines):
+            counts[file["split"]] += len(tokenizer.encode(file["text"]).ids)
+    return dict(counts)
+
+
 def recipe_of(state: dict, manifest: dict, config: ModelConfig) -> dict:
     """Everything needed to repeat the run; the manifest stands for the files through its sha256."""
     corpus = {name: value for name, value in manifest.items() if name != "fileHashes"}
@@ -120,7 +129,7 @@ def recipe_of(state: dict, manifest: dict, config: ModelConfig) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--golden", type=Path, required=True)
     arguments = parser.parse_args()
@@ -129,7 +138,8 @@ def main() -> None:
     config = ModelConfig(vocab_size=tokenizer.get_vocab_size())
     longest = max(length for length, _ in state["recipe"]["phases"])
     write_json(arguments.model / "config.json", config_of(config, tokenizer, longest))
-    manifest = json.loads(arguments.manifest.read_text(encoding="utf-8"))
+    manifest = json.loads(arguments.corpus.with_suffix(".manifest.json").read_text(encoding="utf-8"))
+    manifest["tokens"] = token_counts(arguments.corpus, tokenizer)
     write_json(arguments.model / "recipe.json", recipe_of(state, manifest, config))
     weights = {name: tensor.to(torch.float16).contiguous() for name, tensor in state["model"].items()}
     (arguments.model / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))

@@ -229,11 +229,8 @@ class PackBuilder:
         for key, text in planted.items():
             blocks.insert(self.rng.randint(0, len(blocks)), (self.encode(text) + [self.library.newline], text))
             facts.append(("needle", key, self.encode(text), text))
-        ids, total = [], 0
-        lines = []
-        for block, text in blocks:
-            ids += block
-            lines.append(text)
+        ids = [token for block, _ in blocks for token in block]
+        lines = [text for _, text in blocks]
         return Context(ids, lines, self.questions(lines, facts))
 
     def questions(self, lines: list[str], facts: list[tuple]) -> list[Question]:

@@ -26,7 +26,7 @@ from packs import KINDS, Library, PackBuilder
 @dataclass(frozen=True)
 class Recipe:
     seed: int = 20
-    phases: tuple = ((256, 5_000_000), (512, 5_500_000), (1024, 7_500_000), (2048, 2_000_000))  # (tokens in a pack, tokens trained)
+    phases: tuple = ((256, 3_836_000), (512, 4_000_000), (1024, 5_164_000), (2048, 1_000_000))  # (tokens in a pack, tokens trained)
     batch_tokens: int = 4096
     scored_share: float = 0.40  # of the positions of a batch; every answer token first, then a sample of the others
     other_weight: float = 0.1  # of a scored token that is no answer token, which weighs 1

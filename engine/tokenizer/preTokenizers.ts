@@ -2,8 +2,8 @@ import { type Aligned, prependAligned, replaceAligned, sliceAligned } from "./al
 import { asFields, asFlag, asList, asText, type Fields, invalidTokenizer, unsupportedTokenizer } from "./fields.ts";
 import { readPattern } from "./normalizers.ts";
 
-/** Cuts a text into pieces that merge on their own. */
-export type Splitter = (input: Aligned) => readonly Aligned[];
+/** Cuts a text into pieces that merge on their own; `atStart` where nothing stands in front of it. */
+export type Splitter = (input: Aligned, atStart: boolean) => readonly Aligned[];
 
 export interface PreTokenizer {
   readonly splitters: readonly Splitter[];
@@ -126,9 +126,10 @@ function metaspace(fields: Fields): Splitter[] {
   const scheme = fields.prepend_scheme ?? (asFlag(fields.add_prefix_space, true, "pre_tokenizer.add_prefix_space") ? "always" : "never");
   if (scheme !== "always" && scheme !== "never" && scheme !== "first") throw invalidTokenizer("pre_tokenizer.prepend_scheme is unknown");
   const splitters: Splitter[] = [
-    (input) => {
+    (input, atStart) => {
       const marked = replaceAligned(input, / /g, () => METASPACE);
-      return [scheme === "never" || marked.text === "" || marked.text.startsWith(METASPACE) ? marked : prependAligned(marked, METASPACE)];
+      const prepend = (scheme === "always" || (scheme === "first" && atStart)) && marked.text !== "" && !marked.text.startsWith(METASPACE);
+      return [prepend ? prependAligned(marked, METASPACE) : marked];
     },
   ];
   if (asFlag(fields.split, true, "pre_tokenizer.split")) splitters.push(splitBy(/\u2581/gu, "MergedWithNext", false));

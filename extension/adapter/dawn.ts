@@ -44,7 +44,12 @@ export async function openDawn(): Promise<{ gpu: GPU; how: string } | undefined>
 function systemDriverMayExist(): boolean {
   if (process.platform !== "linux") return true;
   if (process.env.VK_ICD_FILENAMES !== undefined || process.env.VK_DRIVER_FILES !== undefined) return true;
-  const folders = ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d", join(homedir(), ".local/share/vulkan/icd.d")];
+  const folders = [
+    "/usr/share/vulkan/icd.d",
+    "/usr/local/share/vulkan/icd.d",
+    "/etc/vulkan/icd.d",
+    join(homedir(), ".local/share/vulkan/icd.d"),
+  ];
   return folders.some((folder) => existsSync(folder) && readdirSync(folder).length > 0);
 }
 

@@ -29,7 +29,11 @@ export class CitationRevealer implements vscode.Disposable {
     const start = Math.min(Math.max(startLine, 1), document.lineCount) - 1;
     const end = Math.min(Math.max(endLine, startLine), document.lineCount) - 1;
     const range = new vscode.Range(start, 0, end, document.lineAt(end).text.length);
-    const editor = await vscode.window.showTextDocument(document, { viewColumn: columnBeside(panelColumn), preview: true, selection: range });
+    const editor = await vscode.window.showTextDocument(document, {
+      viewColumn: columnBeside(panelColumn),
+      preview: true,
+      selection: range,
+    });
     editor.revealRange(range, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
     this.clear();
     this.marked = { document, range };

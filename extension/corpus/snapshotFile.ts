@@ -7,7 +7,8 @@ import { absolutePath, insideOf, type Root } from "../server/roots.ts";
 export async function workspaceFile(roots: readonly Root[], path: string): Promise<string> {
   const absolute = absolutePath(roots, path);
   const real = await realpath(absolute).catch(() => undefined);
-  if (real === undefined) throw new EngineError("not-found", `${path} is gone`, "ask again, so that the answer is about the files of now", { path });
+  if (real === undefined)
+    throw new EngineError("not-found", `${path} is gone`, "ask again, so that the answer is about the files of now", { path });
   for (const root of roots) {
     const realRoot = await realpath(root.folder).catch(() => root.folder);
     if (insideOf(realRoot, real) !== undefined) return absolute;

@@ -54,7 +54,9 @@ function installedAsLocked() {
   const installed = JSON.parse(readFileSync(installedPath, "utf8")).packages;
   const locked = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")).packages;
   const wanted = Object.entries(locked).filter(([path]) => path !== "");
-  return wanted.every(([path, { version, optional }]) => (path in installed ? installed[path].version === version : optional === true));
+  return wanted.every(([path, { version, optional }]) =>
+    path in installed ? installed[path].version === version : optional === true,
+  );
 }
 
 /** Modification time in ms of a path below the root; 0 where there is none. */

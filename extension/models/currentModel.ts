@@ -29,8 +29,15 @@ export class CurrentModel implements vscode.Disposable {
   /** Lets the user pick a folder, or go back to the bundled model; false where he did not. */
   async choose(): Promise<boolean> {
     const bundled = { label: "$(package) Bundled model", description: "keyshift-4m", folder: "" };
-    const other = { label: "$(folder-opened) Choose a model folder…", description: "config.json, tokenizer.json, *.safetensors", folder: undefined };
-    const picked = await vscode.window.showQuickPick([bundled, other], { title: "Long Context: Choose Model", placeHolder: this.folder });
+    const other = {
+      label: "$(folder-opened) Choose a model folder…",
+      description: "config.json, tokenizer.json, *.safetensors",
+      folder: undefined,
+    };
+    const picked = await vscode.window.showQuickPick([bundled, other], {
+      title: "Long Context: Choose Model",
+      placeHolder: this.folder,
+    });
     if (!picked) return false;
     const folder = picked.folder ?? (await pickFolder());
     if (folder === undefined) return false;

@@ -23,11 +23,14 @@ export function bundledModelFolder(packageRoot: string): string {
 export async function readModelFolder(folder: string): Promise<ModelFolder> {
   const remedy = "choose a Hugging Face folder with config.json, tokenizer.json and model.safetensors";
   if (!isAbsolute(folder)) {
-    throw new EngineError("bad-argument", `the model path "${folder}" is not absolute`, "give the full path of the folder", { folder });
+    throw new EngineError("bad-argument", `the model path "${folder}" is not absolute`, "give the full path of the folder", {
+      folder,
+    });
   }
   const found = await stat(folder).catch(() => undefined);
   if (!found) throw new EngineError("no-such-folder", `the model folder "${folder}" does not exist`, remedy, { folder });
-  if (!found.isDirectory()) throw new EngineError("no-such-folder", `"${folder}" is a file, not a model folder`, remedy, { folder });
+  if (!found.isDirectory())
+    throw new EngineError("no-such-folder", `"${folder}" is a file, not a model folder`, remedy, { folder });
   const files = await filesOf(folder);
   const names = new Set(files.map(({ name }) => name));
   const missing = ["config.json", "tokenizer.json"].filter((name) => !names.has(name));

@@ -12,7 +12,7 @@ export function nodeModelFiles(folder: string): ModelFiles & { close(): Promise<
       try {
         return await readFile(join(folder, name), "utf8");
       } catch (error) {
-        return absentOrThrow(error);
+        absentOrThrow(error); return;
       }
     },
     async open(name): Promise<ByteSource | undefined> {
@@ -26,7 +26,7 @@ export function nodeModelFiles(folder: string): ModelFiles & { close(): Promise<
           async read(offset, length, signal) {
             throwIfAborted(signal);
             const bytes = new Uint8Array(length);
-            for (let done = 0; done < length; ) {
+            for (let done = 0; done < length;) {
               const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
               if (bytesRead === 0) throw tooShort(name, offset + length, size);
               done += bytesRead;
@@ -35,7 +35,7 @@ export function nodeModelFiles(folder: string): ModelFiles & { close(): Promise<
           },
         };
       } catch (error) {
-        return absentOrThrow(error);
+        absentOrThrow(error); return;
       }
     },
     async close() {
@@ -50,5 +50,8 @@ function absentOrThrow(error: unknown): undefined {
 }
 
 function tooShort(name: string, needBytes: number, haveBytes: number): EngineError {
-  return new EngineError("bad-weights", `${name} ends before byte ${needBytes}`, "download the file again", { needBytes, haveBytes });
+  return new EngineError("bad-weights", `${name} ends before byte ${needBytes}`, "download the file again", {
+    needBytes,
+    haveBytes,
+  });
 }

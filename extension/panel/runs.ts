@@ -43,14 +43,19 @@ export class RunStore {
   /** File names sort by time because they begin with it. */
   private async names(): Promise<string[]> {
     const all = await readdir(this.folder).catch(() => []);
-    return all.filter((name) => name.endsWith(".json")).sort().reverse();
+    return all
+      .filter((name) => name.endsWith(".json"))
+      .sort()
+      .reverse();
   }
 }
 
 /** JSON with typed arrays kept: {"uint32": base64 of the little-endian words}. */
 export function runText(run: SavedRun): string {
   return JSON.stringify(run, (_key, value: unknown) =>
-    value instanceof Uint32Array ? { uint32: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64") } : value,
+    value instanceof Uint32Array
+      ? { uint32: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64") }
+      : value,
   );
 }
 
@@ -69,6 +74,7 @@ function isSavedRun(value: unknown): value is SavedRun {
 
 function fileName({ id, askedAt }: SavedRun): string {
   const askedAtMs = Date.parse(askedAt);
-  if (Number.isNaN(askedAtMs)) throw new EngineError("bad-argument", `a run was asked at "${askedAt}"`, "give an ISO 8601 time", { askedAt });
+  if (Number.isNaN(askedAtMs))
+    throw new EngineError("bad-argument", `a run was asked at "${askedAt}"`, "give an ISO 8601 time", { askedAt });
   return `${String(askedAtMs).padStart(14, "0")}-${createHash("sha256").update(id).digest("hex").slice(0, 16)}.json`;
 }

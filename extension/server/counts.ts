@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { isBinaryFile } from "isbinaryfile";
 import { throwIfAborted } from "../../engine/errors.ts";
-import type { Tokenizer } from "../../engine/tokenizer/load.ts";
+import type { Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
 import type { CountedFile } from "../../webview/protocol/panel.ts";
 import { contentHash } from "./contentHash.ts";
 import type { ExcludedRow } from "./requests.ts";
@@ -22,7 +22,8 @@ export async function readTextFile(absolute: string): Promise<TextFile> {
     return { reason: unreadable(error) };
   }
   const [first, second] = buffer;
-  if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)) return { reason: "UTF-16 text; only UTF-8 is read" };
+  if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff))
+    return { reason: "UTF-16 text; only UTF-8 is read" };
   // The library judges by the first half kilobyte; a NUL further on is no text either.
   if (buffer.includes(0) || (await isBinaryFile(buffer))) return { reason: "binary content" };
   return { bytes: new Uint8Array(buffer), hash: contentHash(buffer) };
@@ -55,7 +56,11 @@ export class FileCounter {
   }
 
   /** Counts one file after the other, giving way to other work between them; throws `aborted`. */
-  async countAll(files: readonly FoundFile[], onCounted: (counted: Counted, done: number) => void, signal?: AbortSignal): Promise<void> {
+  async countAll(
+    files: readonly FoundFile[],
+    onCounted: (counted: Counted, done: number) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
     for (const [index, found] of files.entries()) {
       throwIfAborted(signal);
       onCounted(await this.count(found), index + 1);

@@ -1,6 +1,12 @@
 /** The token server: a language server process that walks the workspace and counts its tokens. Nothing here knows "vscode". */
 import { fileURLToPath } from "node:url";
-import { createConnection, type InitializeParams, ProposedFeatures, ResponseError, TextDocumentSyncKind } from "vscode-languageserver/node";
+import {
+  createConnection,
+  type InitializeParams,
+  ProposedFeatures,
+  ResponseError,
+  TextDocumentSyncKind,
+} from "vscode-languageserver/node";
 import { plainError } from "../../engine/errors.ts";
 import { type BudgetNotification, budgetNotification, requests, type ServerOptions, type WorkspaceListing } from "./requests.ts";
 import { type Root, workspaceRoots } from "./roots.ts";
@@ -88,7 +94,9 @@ function serverOptions(value: unknown): ServerOptions {
 
 /** Only folders on this machine's disk; the others are not readable here. */
 function rootsOf(all: readonly { name: string; uri: string }[]): Root[] {
-  return workspaceRoots(all.filter(({ uri }) => uri.startsWith("file:")).map(({ name, uri }) => ({ name, folder: fileURLToPath(uri) })));
+  return workspaceRoots(
+    all.filter(({ uri }) => uri.startsWith("file:")).map(({ name, uri }) => ({ name, folder: fileURLToPath(uri) })),
+  );
 }
 
 function filePaths(uris: readonly string[]): string[] {

@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { EngineError, plainError } from "../../engine/errors.ts";
-import type { Tokenizer } from "../../engine/tokenizer/load.ts";
+import type { Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
 import type { BudgetSnapshot, CountedFile } from "../../webview/protocol/panel.ts";
 import { type Counted, FileCounter } from "./counts.ts";
 import { ignoreFileNames } from "./ignoreRules.ts";
@@ -56,7 +56,17 @@ export class WorkspaceCounts {
     const { revision, state, tokens, bytes, totalFiles, failure } = this;
     const error = failure && { message: failure.message, remedy: failure.remedy };
     const tokenizer = basename(this.modelFolder);
-    return { revision, state, tokenizer, doneFiles: this.files.size, totalFiles, tokens, bytes, excluded: this.excluded.size, error };
+    return {
+      revision,
+      state,
+      tokenizer,
+      doneFiles: this.files.size,
+      totalFiles,
+      tokens,
+      bytes,
+      excluded: this.excluded.size,
+      error,
+    };
   }
 
   /** Counts everything with the tokenizer of `modelFolder` (and, where given, in other folders); an unfinished count is given up. */
@@ -89,7 +99,7 @@ export class WorkspaceCounts {
 
   /** The table, once no count is under way; throws why counting failed. */
   async listing(): Promise<WorkspaceListing> {
-    for (let seen: Promise<void> | undefined; seen !== this.work; ) {
+    for (let seen: Promise<void> | undefined; seen !== this.work;) {
       seen = this.work;
       await seen;
     }

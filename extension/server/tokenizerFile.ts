@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { EngineError } from "../../engine/errors.ts";
-import { loadTokenizer, type Tokenizer } from "../../engine/tokenizer/load.ts";
+import { loadTokenizer } from "../../engine/tokenizer/load.ts";
+import type { Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
 
 /** The tokenizer of a model folder, or of a tokenizer.json itself; throws `tokenizer-invalid` where it is missing or not one. */
 export async function readTokenizer(folderOrFile: string): Promise<Tokenizer> {
@@ -10,7 +11,9 @@ export async function readTokenizer(folderOrFile: string): Promise<Tokenizer> {
   try {
     text = await readFile(file, "utf8");
   } catch {
-    throw new EngineError("tokenizer-invalid", `there is no ${file}`, "choose a model folder that contains tokenizer.json", { file });
+    throw new EngineError("tokenizer-invalid", `there is no ${file}`, "choose a model folder that contains tokenizer.json", {
+      file,
+    });
   }
   let json: unknown;
   try {

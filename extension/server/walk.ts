@@ -63,7 +63,13 @@ export function byPath(a: { path: string }, b: { path: string }): number {
   return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
 }
 
-async function walkFolder(root: Root, folder: string, above: readonly IgnoreLayer[], options: WalkOptions, walk: Walk): Promise<void> {
+async function walkFolder(
+  root: Root,
+  folder: string,
+  above: readonly IgnoreLayer[],
+  options: WalkOptions,
+  walk: Walk,
+): Promise<void> {
   throwIfAborted(options.signal);
   let entries: Dirent[];
   try {
@@ -112,7 +118,13 @@ async function walkEntry(
 }
 
 /** Only `under`, with every rule of the folders on the way; the row of the folder where one of them is left out. */
-async function walkUnder(root: Root, under: string, top: readonly IgnoreLayer[], options: WalkOptions, walk: Walk): Promise<void> {
+async function walkUnder(
+  root: Root,
+  under: string,
+  top: readonly IgnoreLayer[],
+  options: WalkOptions,
+  walk: Walk,
+): Promise<void> {
   const parts = under.split("/");
   let layers = [...top];
   for (let depth = 0; depth < parts.length; depth++) {
@@ -138,8 +150,16 @@ async function walkUnder(root: Root, under: string, top: readonly IgnoreLayer[],
   }
 }
 
-function namedEntry(name: string, stats: Awaited<ReturnType<typeof lstat>>): Pick<Dirent, "name" | "isDirectory" | "isFile" | "isSymbolicLink"> {
-  return { name, isDirectory: () => stats.isDirectory(), isFile: () => stats.isFile(), isSymbolicLink: () => stats.isSymbolicLink() };
+function namedEntry(
+  name: string,
+  stats: Awaited<ReturnType<typeof lstat>>,
+): Pick<Dirent, "name" | "isDirectory" | "isFile" | "isSymbolicLink"> {
+  return {
+    name,
+    isDirectory: () => stats.isDirectory(),
+    isFile: () => stats.isFile(),
+    isSymbolicLink: () => stats.isSymbolicLink(),
+  };
 }
 
 function folderReason(absolute: string, name: string, options: WalkOptions): string | undefined {

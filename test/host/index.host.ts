@@ -5,9 +5,15 @@ import { join } from "node:path";
 export async function run(): Promise<void> {
   const results = process.env.LCP_HOST_RESULTS;
   if (results === undefined) throw new Error("LCP_HOST_RESULTS is not set: start these tests with node test/run.mjs host");
-  const report = (name: string, passed: boolean, detail = ""): void => appendFileSync(results, `${JSON.stringify({ name, passed, detail })}\n`);
+  const report = (name: string, passed: boolean, detail = ""): void =>
+    appendFileSync(results, `${JSON.stringify({ name, passed, detail })}\n`);
   const { default: Mocha } = await import("mocha");
-  const mocha = new Mocha({ ui: "bdd", color: false, timeout: 60_000, ...(process.env.LCP_HOST_GREP ? { grep: process.env.LCP_HOST_GREP } : {}) });
+  const mocha = new Mocha({
+    ui: "bdd",
+    color: false,
+    timeout: 60_000,
+    ...(process.env.LCP_HOST_GREP ? { grep: process.env.LCP_HOST_GREP } : {}),
+  });
   const files = readdirSync(__dirname).filter((file) => file.endsWith(".host.js") && file !== "index.host.js");
   for (const file of files) mocha.addFile(join(__dirname, file));
   const failures = await new Promise<number>((resolve) => {

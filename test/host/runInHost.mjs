@@ -40,7 +40,9 @@ try {
     ["extensionTestsPath", remote(resolve(bundles, "index.host.js"))],
     ["skipWelcome", "true"],
   ];
-  await page.goto(`${server.url}/?folder=${encodeURIComponent(workspace)}&payload=${encodeURIComponent(JSON.stringify(payload))}`);
+  await page.goto(
+    `${server.url}/?folder=${encodeURIComponent(workspace)}&payload=${encodeURIComponent(JSON.stringify(payload))}`,
+  );
   code = await Promise.race([finished, sleep(limitMs, `still running after ${limitMs / 1000} s`, { ref: false })]);
   if (code !== 0) await page.screenshot({ path: "test/output/host-tests.png" });
 } finally {

@@ -8,7 +8,13 @@ import { parseSpec } from "../../engine/models/spec.ts";
 export type GoldenName = "llama_llama3rope" | "llama_tied_linear" | "llama_dynamic_long" | "qwen2" | "qwen3_yarn";
 
 /** The models of golden_models.json that the engine runs. */
-export const goldenNames: readonly GoldenName[] = ["llama_llama3rope", "llama_tied_linear", "llama_dynamic_long", "qwen2", "qwen3_yarn"];
+export const goldenNames: readonly GoldenName[] = [
+  "llama_llama3rope",
+  "llama_tied_linear",
+  "llama_dynamic_long",
+  "qwen2",
+  "qwen3_yarn",
+];
 
 export interface GoldenNumbers {
   /** Logits [V] at position 0, at position 6 and at the last. */
@@ -44,8 +50,9 @@ interface GoldenFile {
   models: Record<string, GoldenNumbers & { config: Record<string, unknown>; tensors: TensorRule[] }>;
 }
 
-export function goldenFile<T>(name: string): T {
-  return JSON.parse(readFileSync(`test/golden/${name}`, "utf8")) as T;
+/** A file of test/golden; the caller says what it holds. */
+export function goldenFile(name: string): unknown {
+  return JSON.parse(readFileSync(`test/golden/${name}`, "utf8"));
 }
 
 /** config.json of any golden model, also of those the engine refuses. */
@@ -54,7 +61,7 @@ export function goldenConfig(name: string): Record<string, unknown> {
 }
 
 export function goldenModel(name: GoldenName): GoldenModel {
-  const file = goldenFile<GoldenFile>("golden_models.json");
+  const file = goldenFile("golden_models.json") as GoldenFile;
   const { config, tensors: rules, ...golden } = goldenEntry(name);
   const tensors = new Map(rules.map((rule) => [rule.name, { shape: rule.shape, values: ruledTensor(rule) }]));
   return {
@@ -100,7 +107,10 @@ export function randomModel(overrides: Partial<ModelSpec> = {}, seedName = ""): 
   };
   const spec = { ...base, ...overrides };
   const tensors = new Map(
-    [...tensorShapes(spec)].map(([name, shape]) => [name, { shape, values: fill(seedName + name, shape, ...randomRange(name, shape)) }]),
+    [...tensorShapes(spec)].map(([name, shape]) => [
+      name,
+      { shape, values: fill(seedName + name, shape, ...randomRange(name, shape)) },
+    ]),
   );
   return { spec, weights: storeOf(tensors) };
 }
@@ -134,7 +144,8 @@ export function fill(name: string, shape: readonly number[], amplitude: number, 
 export function storeOf(tensors: ReadonlyMap<string, { shape: readonly number[]; values: ArrayLike<number> }>): WeightStore {
   const tensor = (name: string) => {
     const found = tensors.get(name);
-    if (found === undefined) throw new EngineError("weights-missing", `no tensor ${name}`, "add it to the test's model", { name });
+    if (found === undefined)
+      throw new EngineError("weights-missing", `no tensor ${name}`, "add it to the test's model", { name });
     return found;
   };
   return {
@@ -143,13 +154,13 @@ export function storeOf(tensors: ReadonlyMap<string, { shape: readonly number[];
     readRows: async (name, rowStart = 0, rowEnd = tensor(name).shape[0] ?? 1) => {
       const { shape, values } = tensor(name);
       const width = shape.slice(1).reduce((product, size) => product * size, 1);
-      return Float32Array.from({ length: (rowEnd - rowStart) * width }, (_, index) => values[rowStart * width + index] ?? NaN);
+      return Float32Array.from({ length: (rowEnd - rowStart) * width }, (_, index) => values[rowStart * width + index]);
     },
   };
 }
 
 function goldenEntry(name: string) {
-  const entry = goldenFile<GoldenFile>("golden_models.json").models[name];
+  const entry = (goldenFile("golden_models.json") as GoldenFile).models[name];
   if (entry === undefined) throw new Error(`golden_models.json has no model ${name}`);
   return entry;
 }

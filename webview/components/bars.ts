@@ -32,7 +32,14 @@ export function windowMeter({ used, reserved, limit }: MeterParts): TemplateResu
 /** A progress bar with its numbers for assistive technology. */
 export function progressBar(done: number, total: number, label: string): TemplateResult {
   const part = total > 0 ? Math.min(1, done / total) : 0;
-  return html`<div class="progress" role="progressbar" aria-label=${label} aria-valuemin="0" aria-valuemax=${total} aria-valuenow=${done}>
+  return html`<div
+    class="progress"
+    role="progressbar"
+    aria-label=${label}
+    aria-valuemin="0"
+    aria-valuemax=${total}
+    aria-valuenow=${done}
+  >
     ${shareBar(part)}
   </div>`;
 }

@@ -40,10 +40,11 @@ export class WavelengthCurve extends HTMLElement {
     const data = this.#data;
     if (!data || !this.isConnected) return;
     this.#plot?.destroy();
-    const flat = (tokens: number): number[] => data.pairs.map(() => tokens);
+    const decades = (tokens: readonly number[]): number[] => tokens.map((count) => Math.log10(Math.max(1, count)));
+    const flat = (tokens: number): number[] => decades(data.pairs.map(() => tokens));
     this.#plot = new uPlot(
       plotOptions(this.#width()),
-      [data.pairs, data.own, data.chosen, flat(data.trainedTokens), flat(Math.max(1, data.promptTokens))],
+      [data.pairs, decades(data.own), decades(data.chosen), flat(data.trainedTokens), flat(data.promptTokens)],
       this,
     );
   }
@@ -60,18 +61,26 @@ function plotOptions(width: number): uPlot.Options {
     stroke: themeColor(color, "--vscode-foreground"),
     width: 1.5,
     points: { show: false },
-    value: (_, tokens) => (tokens === null ? "–" : compact(tokens)),
+    value: (_, decade) => (decade === null ? "–" : compact(10 ** decade)),
     ...(dash ? { dash } : {}),
   });
   return {
     width,
     height: HEIGHT,
-    scales: { x: { time: false }, y: { distr: 3, log: 10 } },
+    scales: { x: { time: false } },
     legend: { live: true },
     cursor: { drag: { x: false, y: false } },
     axes: [
       { ...axis, label: "pair of dimensions", labelSize: 16, labelFont: axis.font, size: 34 },
-      { ...axis, label: "wavelength, tokens", labelSize: 16, labelFont: axis.font, size: 56, values: (_, splits) => splits.map((tokens) => (isDecade(tokens) ? compact(tokens) : "")) },
+      {
+        ...axis,
+        label: "wavelength, tokens",
+        labelSize: 16,
+        labelFont: axis.font,
+        size: 56,
+        incrs: [1, 2],
+        values: (_, splits) => splits.map((decade) => compact(10 ** decade)),
+      },
     ],
     series: [
       { label: "pair" },
@@ -91,9 +100,4 @@ function themeColor(...names: string[]): string {
 
 function compact(tokens: number): string {
   return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(tokens);
-}
-
-function isDecade(tokens: number): boolean {
-  const exponent = Math.log10(tokens);
-  return Math.abs(exponent - Math.round(exponent)) < 1e-6;
 }

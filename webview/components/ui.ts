@@ -32,7 +32,7 @@ export function registerControls(): void {
 
 export interface ButtonOptions {
   label: string;
-  onClick(): void;
+  onClick: () => void;
   primary?: boolean;
   disabled?: boolean;
   /** Why it is disabled, or what it does beyond its label. */
@@ -84,7 +84,10 @@ export function dropdown<T extends string>(options: DropdownOptions<T>): Templat
     >
       ${options.options.map(
         (option) =>
-          html`<vscode-option value=${option.value} ?selected=${option.value === options.value} ?disabled=${option.disabled ?? false}
+          html`<vscode-option
+            value=${option.value}
+            ?selected=${option.value === options.value}
+            ?disabled=${option.disabled ?? false}
             >${option.text}</vscode-option
           >`,
       )}
@@ -170,7 +173,13 @@ export function questionBox(options: QuestionBoxOptions): TemplateResult {
   ></vscode-text-area>`;
 }
 
-export function checkbox(options: { label: string; help?: string; checked: boolean; onChange(checked: boolean): void; testId?: string }): TemplateResult {
+export function checkbox(options: {
+  label: string;
+  help?: string;
+  checked: boolean;
+  onChange(checked: boolean): void;
+  testId?: string;
+}): TemplateResult {
   return html`<div class="field">
     <vscode-checkbox
       data-testid=${ifDefined(options.testId)}

@@ -1,6 +1,7 @@
 /** The RoPE settings as a person edits them: text per field, read back into a RopeChoice or a problem per field. Pure. */
 import type { ModelSpec, RopeChoice, RopeScaling } from "../../engine/api.ts";
 import { EngineError } from "../../engine/errors.ts";
+import { defaultScaling, defaultYarn } from "../../engine/position/ropeJson.ts";
 import { checkScaling, ropeBase, yarnDivisors } from "../../engine/position/scaling.ts";
 
 export type RopeKind = RopeChoice["kind"];
@@ -130,37 +131,14 @@ export function ropeDraft(choice: RopeChoice): RopeDraft {
   return { kind: choice.kind, text };
 }
 
-/** Sensible first values of a kind for this model: four times its length, by the constants of the papers. */
+/** First values of a kind for this model: its own where it is of that kind. */
 export function defaultRope(kind: RopeKind, spec: ModelSpec): RopeChoice {
-  const original = spec.maxPositionEmbeddings;
-  switch (kind) {
-    case "auto":
-    case "model":
-    case "none":
-      return { kind };
-    case "linear":
-    case "ntk":
-    case "dynamic":
-      return { kind, factor: 4 };
-    case "yarn":
-      return { kind, factor: 4, originalContext: original, betaFast: 32, betaSlow: 1, truncate: true };
-    case "longrope":
-      return {
-        kind,
-        shortFactor: new Array<number>(spec.rotaryDim / 2).fill(1),
-        longFactor: factorsFromYarn(spec, 4, original),
-        originalContext: original,
-        factor: 4,
-      };
-    case "llama3":
-      return { kind, factor: 4, originalContext: original, lowFreqFactor: 1, highFreqFactor: 4 };
-  }
+  return kind === "auto" || kind === "model" ? { kind } : defaultScaling(kind, spec);
 }
 
 /** LongRoPE's search starts from what YaRN divides each pair by; rounded to 1/10000 so that the list can be read. */
 export function factorsFromYarn(spec: ModelSpec, stretch: number, original: number): number[] {
-  const yarn = { kind: "yarn", factor: stretch, originalContext: original, betaFast: 32, betaSlow: 1, truncate: true } as const;
-  return yarnDivisors(yarn, ropeBase(spec)).map((divisor) => Math.round(divisor * 1e4) / 1e4);
+  return yarnDivisors(defaultYarn(stretch, original), ropeBase(spec)).map((divisor) => Math.round(divisor * 1e4) / 1e4);
 }
 
 /** Reads the text back; every problem names its field, and the engine's own check has the last word (field ""). */
@@ -230,21 +208,6 @@ export function readRopeDraft(draft: RopeDraft, spec: ModelSpec): RopeReading {
     if (refused) return { problems: { "": refused } };
   }
   return Object.keys(problems).length > 0 ? { problems } : { choice };
-}
-
-/** The scaling in a few letters, for the header: "YaRN ×4". */
-export function ropeShort(scaling: RopeScaling): string {
-  const names: Record<RopeScaling["kind"], string> = {
-    none: "none",
-    linear: "linear",
-    ntk: "NTK",
-    dynamic: "dynamic NTK",
-    yarn: "YaRN",
-    longrope: "LongRoPE",
-    llama3: "Llama 3",
-  };
-  const stretch = "factor" in scaling && scaling.factor !== undefined ? ` ×${scaling.factor}` : "";
-  return `${names[scaling.kind]}${stretch}`;
 }
 
 function refusal(scaling: RopeScaling, spec: ModelSpec): string | undefined {

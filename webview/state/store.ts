@@ -5,6 +5,7 @@ import type { ColorScale } from "../heatmap/colormap.ts";
 import { wholeWindow } from "../heatmap/model.ts";
 import type { Cell, HeatPicture, HeatWindow } from "../heatmap/model.ts";
 import type { BudgetSnapshot, PanelSettings, PanelState, SavedRun } from "../protocol/panel.ts";
+import type { RopeDraft } from "./ropeDraft.ts";
 
 export type Tab = "ask" | "inspect";
 export type Chip = "model" | "backend" | "window" | "rope" | "attention";
@@ -44,6 +45,7 @@ export interface HeatState {
   window: HeatWindow;
   /** Windows to go back to, outermost first. */
   outer: readonly HeatWindow[];
+  /** Row -1 is the pinned row of the answer. */
   cursor: Cell;
   status: { kind: "idle" } | { kind: "pooling" } | { kind: "failed"; error: PlainError };
   picture: HeatPicture | undefined;
@@ -57,6 +59,8 @@ export interface State {
   question: string;
   budget: BudgetSnapshot | undefined;
   settings: PanelSettings | undefined;
+  /** RoPE fields that cannot be read yet; undefined: as in the settings. */
+  ropeDraft: RopeDraft | undefined;
   engine: EngineState;
   live: LiveRun | undefined;
   failed: FailedRun | undefined;
@@ -77,6 +81,7 @@ export type Action =
   | { type: "question"; text: string }
   | { type: "budget"; budget: BudgetSnapshot }
   | { type: "settings"; settings: PanelSettings }
+  | { type: "ropeDraft"; draft: RopeDraft }
   | { type: "engineStarting"; stage: string; doneBytes: number; totalBytes: number }
   | { type: "engineReady"; info: SessionInfo }
   | { type: "engineFailed"; error: PlainError }
@@ -103,6 +108,7 @@ export function initialState(view: { tab: Tab; question: string }): State {
     chip: undefined,
     budget: undefined,
     settings: undefined,
+    ropeDraft: undefined,
     engine: { status: "starting", stage: "starting", doneBytes: 0, totalBytes: 0 },
     live: undefined,
     failed: undefined,
@@ -126,7 +132,9 @@ export function reduce(state: State, action: Action): State {
     case "budget":
       return (state.budget?.revision ?? -1) > action.budget.revision ? state : { ...state, budget: action.budget };
     case "settings":
-      return { ...state, settings: action.settings };
+      return { ...state, settings: action.settings, ropeDraft: undefined };
+    case "ropeDraft":
+      return { ...state, ropeDraft: action.draft };
     case "engineStarting":
       return { ...state, engine: { ...action, status: "starting" }, cachedRun: undefined, heat: withoutPicture(state.heat) };
     case "engineReady":
@@ -259,7 +267,7 @@ function finish(state: State, run: SavedRun): State {
     thread: [...state.thread, run.id],
     shownRun: run.id,
     cachedRun: run.id,
-    heat: freshHeat(state.heat, run.result.answerStart + run.result.answerTokens),
+    heat: freshHeat(state.heat, run.result.answerStart),
   };
 }
 

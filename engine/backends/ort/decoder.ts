@@ -58,7 +58,7 @@ export function embed(spec: ModelSpec, table: LinearWeight, ids: readonly number
   const width = spec.hiddenSize;
   const hidden = new Float32Array(ids.length * width);
   for (let token = 0; token < ids.length; token++) {
-    const row = (ids[token] ?? 0) * width;
+    const row = ids[token] * width;
     for (let column = 0; column < width; column++) {
       hidden[token * width + column] = valueAt(table, row + column) * spec.embeddingMultiplier;
     }
@@ -186,8 +186,8 @@ class WeightReader {
 const CODE_ZERO = 128;
 
 function valueAt(table: LinearWeight, index: number): number {
-  if (table.kind === "f32") return table.data[index] ?? 0;
-  return ((table.codes[index] ?? CODE_ZERO) - CODE_ZERO) * (table.scales[Math.floor(index / Q8_BLOCK)] ?? 0);
+  if (table.kind === "f32") return table.data[index];
+  return (table.codes[index] - CODE_ZERO) * table.scales[Math.floor(index / Q8_BLOCK)];
 }
 
 function rowsOf(table: LinearWeight, start: number, end: number): LinearWeight {

@@ -48,7 +48,10 @@ export class GraphBuilder {
     const key = values.join(",");
     const known = this.integerConstants.get(key);
     if (known !== undefined) return known;
-    const name = this.constant([values.length], BigInt64Array.from(values, (value) => BigInt(value)));
+    const name = this.constant(
+      [values.length],
+      BigInt64Array.from(values, (value) => BigInt(value)),
+    );
     this.integerConstants.set(key, name);
     return name;
   }

@@ -3,9 +3,9 @@
  * that growing never copies. Used for cached keys and values and for the queries that the attention tap keeps.
  */
 export class HeadRows {
+  readonly blockTokens: number;
   private readonly heads: number;
   private readonly width: number;
-  private readonly blockTokens: number;
   private readonly blocks: Float32Array<ArrayBuffer>[] = [];
 
   constructor(heads: number, width: number, blockTokens: number) {

@@ -200,7 +200,13 @@ function linear(b: GraphBuilder, x: string, { weight, bias }: Linear): string {
 function shiftKeys(b: GraphBuilder, key: string, previous: string, shift: Float32Array<ArrayBuffer>, dims: number[]): string {
   const gate = shift.map((value) => 1 / (1 + Math.exp(-value)));
   const before = b.concat(0, previous, b.slice(key, 0, 0, -1));
-  const kept = b.op("Mul", [key, b.constant(dims, gate.map((value) => 1 - value))]);
+  const kept = b.op("Mul", [
+    key,
+    b.constant(
+      dims,
+      gate.map((value) => 1 - value),
+    ),
+  ]);
   return b.op("Add", [kept, b.op("Mul", [before, b.constant(dims, gate)])]);
 }
 

@@ -1,0 +1,299 @@
+import {
+  PAGE_TOKENS,
+  type AppendOptions,
+  type ModelSpec,
+  type PooledAttention,
+  type PoolRequest,
+  type RopeTable,
+  type Runner,
+  type RunnerOptions,
+  type Sampling,
+  type TokenMask,
+} from "../../api.ts";
+import { EngineError, throwIfAborted } from "../../errors.ts";
+import { rotation } from "../../position/rope.ts";
+import { ropeBase, ropeTable } from "../../position/scaling.ts";
+import { checkPoolRequest } from "../../reference/pool.ts";
+import { sampleLogits, uniformAt } from "../../reference/sample.ts";
+import { Breather } from "./breather.ts";
+import { embed, type Decoder } from "./decoder.ts";
+import { HeadRows } from "./headRows.ts";
+import { outputOf, type Floats } from "./ortGraph.ts";
+import { poolAttention } from "./poolAttention.ts";
+import { QueryTap } from "./queryTap.ts";
+
+/** Cached keys of one `attend` call: the scores of a chunk stay in the processor's cache, the calls stay few. */
+const BLOCK_TOKENS = 1024;
+/** KV cache that a machine is trusted with when nobody says otherwise; it lies in JavaScript's memory. */
+const DEFAULT_KV_BYTES = 2 * 2 ** 30;
+const DEFAULT_TAP_BYTES = 256 * 2 ** 20;
+const LARGEST_CHUNK = 128;
+const FIRST_CHUNK = 32;
+const CHUNK_MS = 100;
+
+/** What one layer remembers. */
+interface LayerCache {
+  /** [G, D] per token, rotated. */
+  keys: HeadRows;
+  values: HeadRows;
+  /** Key shift only: raw keys [G, D] of the last token and of the last token of each page, from which appending can go on. */
+  lastRawKey: Float32Array<ArrayBuffer>;
+  pageRawKeys: Float32Array<ArrayBuffer>[];
+}
+
+/** A decoder on ONNX Runtime graphs. The KV cache lies in JavaScript and its blocks go into the graphs as inputs. */
+export class OrtRunner implements Runner {
+  readonly kind = "ort";
+  readonly device: string;
+  readonly capacityTokens: number;
+  readonly lost = new Promise<void>(() => undefined);
+  private readonly spec: ModelSpec;
+  private readonly decoder: Decoder;
+  private readonly queryTap: QueryTap;
+  private readonly breather = new Breather();
+  /** A quantised matrix is unpacked once per chunk, whatever the chunk's size, so small chunks would pay it more often. */
+  private readonly smallestChunk: number;
+  private rope: RopeTable;
+  private layers: LayerCache[];
+  private cachedTokens = 0;
+  private nextChunk = FIRST_CHUNK;
+  /** [1, E] behind the last layer, of the last appended token; undefined when nothing, or something else, is last now. */
+  private lastHidden: Float32Array<ArrayBuffer> | undefined;
+
+  constructor(options: RunnerOptions, decoder: Decoder, device: string) {
+    this.spec = options.spec;
+    this.decoder = decoder;
+    this.device = device;
+    this.smallestChunk = options.weightFormat === "q8_0" ? 64 : 8;
+    const tokenBytes = 2 * this.spec.layerCount * this.spec.kvHeadCount * this.spec.headDim * Float32Array.BYTES_PER_ELEMENT;
+    this.capacityTokens = capacityOf(options, Math.floor(DEFAULT_KV_BYTES / tokenBytes));
+    this.queryTap = new QueryTap(this.spec, options.tapBytes ?? DEFAULT_TAP_BYTES);
+    this.rope = ropeTable(this.spec.rope, ropeBase(this.spec), this.spec.maxPositionEmbeddings);
+    this.layers = this.emptyLayers();
+  }
+
+  get length(): number {
+    return this.cachedTokens;
+  }
+
+  get tap(): { layers: readonly number[]; because: string } {
+    return this.queryTap.kept;
+  }
+
+  setRope(table: RopeTable): void {
+    const pairs = this.spec.rotaryDim / 2;
+    if (table.invFreq.length !== pairs) {
+      const message = `a rotation of ${table.invFreq.length} pairs for a model of ${pairs}`;
+      throw new EngineError("bad-argument", message, "make the table from this model's spec");
+    }
+    if (table.key !== this.rope.key) this.truncate(0);
+    this.rope = table;
+  }
+
+  truncate(lengthTokens: number): number {
+    if (lengthTokens >= this.cachedTokens) return this.cachedTokens;
+    const length = Math.max(0, Math.floor(lengthTokens / PAGE_TOKENS) * PAGE_TOKENS);
+    this.cachedTokens = length;
+    this.lastHidden = undefined;
+    for (const layer of this.layers) {
+      layer.keys.truncate(length);
+      layer.values.truncate(length);
+      layer.pageRawKeys.length = Math.min(layer.pageRawKeys.length, length / PAGE_TOKENS);
+      layer.lastRawKey = layer.pageRawKeys[length / PAGE_TOKENS - 1] ?? this.zeroKey();
+    }
+    this.queryTap.truncate(length);
+    return length;
+  }
+
+  async append(ids: readonly number[] | Int32Array, options: AppendOptions = {}): Promise<Float32Array<ArrayBuffer> | undefined> {
+    this.checkIds(ids);
+    const vocabSize = this.spec.vocabSize;
+    const all = options.logits === "all" ? new Float32Array(ids.length * vocabSize) : undefined;
+    for (let done = 0; done < ids.length;) {
+      throwIfAborted(options.signal);
+      const chunk = ids.slice(done, done + this.nextChunk);
+      const started = performance.now();
+      const hidden = await this.runChunk(chunk, options.signal);
+      this.adaptChunk(chunk.length, performance.now() - started);
+      this.lastHidden = hidden.slice(hidden.length - this.spec.hiddenSize);
+      all?.set(await this.logitsOf(hidden), done * vocabSize);
+      done += chunk.length;
+      options.onProgress?.(done);
+      await this.breather.breathe(options.signal);
+    }
+    if (options.logits !== "last" || this.lastHidden === undefined) return all;
+    return this.logitsOf(this.lastHidden);
+  }
+
+  async sample(sampling: Sampling, allowed?: TokenMask): Promise<number> {
+    if (this.lastHidden === undefined) {
+      throw new EngineError("bad-argument", "there is no last token to sample behind", "append at least one token first");
+    }
+    const logits = await this.logitsOf(this.lastHidden);
+    return sampleLogits(logits, sampling, allowed, uniformAt(sampling.seed, this.cachedTokens));
+  }
+
+  async pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention> {
+    const { layers } = checkPoolRequest(request, { spec: this.spec, length: this.cachedTokens, tap: this.tap });
+    const tapped = layers.map((layer) => ({ saved: this.queryTap.saved(layer), keys: this.layerCache(layer).keys }));
+    return poolAttention(this.spec, this.decoder.probability, tapped, request, () => this.breather.breathe(signal));
+  }
+
+  loseDevice(): boolean {
+    return false;
+  }
+
+  dispose(): void {
+    const graphs = [this.decoder.attend, this.decoder.probability, ...this.decoder.heads.map((head) => head.graph)];
+    for (const layer of this.decoder.layers) graphs.push(layer.project, layer.finish);
+    this.layers = [];
+    this.cachedTokens = 0;
+    this.lastHidden = undefined;
+    // Nobody waits for memory to be given back, and a graph that cannot be released is gone with the worker.
+    for (const graph of graphs) graph.release().catch(() => undefined);
+  }
+
+  /**
+   * Runs one chunk through all layers and counts it as cached at the end; what an abort in the middle leaves behind `length` is
+   * overwritten later. Returns x [C, E] behind the last layer.
+   */
+  private async runChunk(
+    ids: readonly number[] | Int32Array,
+    signal: AbortSignal | undefined,
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const { hiddenSize, rotaryDim } = this.spec;
+    const count = ids.length;
+    const start = this.cachedTokens;
+    const { cos, sin } = rotation(this.rope, start, count);
+    const angles = { cos: { data: cos, dims: [count, rotaryDim / 2] }, sin: { data: sin, dims: [count, rotaryDim / 2] } };
+    this.queryTap.reserve(start + count);
+    let x: Floats = { data: embed(this.spec, this.decoder.embedding, ids), dims: [count, hiddenSize] };
+    const rawKeys: Float32Array<ArrayBuffer>[] = [];
+    for (const [index, graphs] of this.decoder.layers.entries()) {
+      await this.breather.breathe(signal);
+      const cache = this.layerCache(index);
+      const projected = await graphs.project.run({ x, ...angles, ...this.previousKey(cache) });
+      const o = await this.attendCached(index, cache, projected, start, count);
+      cache.keys.write(start, outputOf(projected, "k"), count);
+      cache.values.write(start, outputOf(projected, "v"), count);
+      if (this.spec.keyShift) rawKeys.push(outputOf(projected, "rawKey"));
+      x = { data: outputOf(await graphs.finish.run({ x, o }), "y"), dims: x.dims };
+    }
+    for (const [index, rows] of rawKeys.entries()) this.keepRawKeys(this.layerCache(index), rows, start, count);
+    this.cachedTokens = start + count;
+    return x.data;
+  }
+
+  /** Attention of the chunk's queries on everything: what `project` found inside the chunk, and the blocks cached before `start`. */
+  private async attendCached(
+    layer: number,
+    cache: LayerCache,
+    projected: Record<string, Float32Array<ArrayBuffer>>,
+    start: number,
+    count: number,
+  ): Promise<Floats> {
+    const { headCount, kvHeadCount, headDim } = this.spec;
+    const q = { data: outputOf(projected, "q"), dims: [headCount, count, headDim] };
+    let o: Floats = { data: outputOf(projected, "o"), dims: q.dims };
+    let lse: Floats = { data: outputOf(projected, "lse"), dims: [headCount, count, 1] };
+    for (let from = 0; from < start; from += BLOCK_TOKENS) {
+      const keyCount = Math.min(BLOCK_TOKENS, start - from);
+      const block = from / BLOCK_TOKENS;
+      const dims = [kvHeadCount, keyCount, headDim];
+      const k = { data: cache.keys.read(block, keyCount), dims };
+      const v = { data: cache.values.read(block, keyCount), dims };
+      const next = await this.decoder.attend.run({ q, k, v, o, lse });
+      o = { data: outputOf(next, "oNext"), dims: o.dims };
+      lse = { data: outputOf(next, "lseNext"), dims: lse.dims };
+    }
+    this.queryTap.write(layer, start, count, q.data, lse.data);
+    return o;
+  }
+
+  private previousKey(cache: LayerCache): Record<string, Floats> {
+    if (!this.spec.keyShift) return {};
+    return { previousKey: { data: cache.lastRawKey, dims: [1, this.spec.kvHeadCount, this.spec.headDim] } };
+  }
+
+  /** `rows` [C, G, D] are the raw keys of [start, start + count). */
+  private keepRawKeys(cache: LayerCache, rows: Float32Array<ArrayBuffer>, start: number, count: number): void {
+    const width = this.spec.kvHeadCount * this.spec.headDim;
+    const firstEnd = Math.ceil((start + 1) / PAGE_TOKENS) * PAGE_TOKENS - 1;
+    for (let position = firstEnd; position < start + count; position += PAGE_TOKENS) {
+      const row = (position - start) * width;
+      cache.pageRawKeys[Math.floor(position / PAGE_TOKENS)] = rows.slice(row, row + width);
+    }
+    cache.lastRawKey = rows.slice((count - 1) * width, count * width);
+  }
+
+  /** Logits [n, V] of x [n, E]. */
+  private async logitsOf(hidden: Float32Array<ArrayBuffer>): Promise<Float32Array<ArrayBuffer>> {
+    const { hiddenSize, vocabSize } = this.spec;
+    const count = hidden.length / hiddenSize;
+    const x = { data: hidden, dims: [count, hiddenSize] };
+    const logits = new Float32Array(count * vocabSize);
+    let firstRow = 0;
+    for (const { graph, rows } of this.decoder.heads) {
+      const slice = outputOf(await graph.run({ x }), "logits");
+      for (let token = 0; token < count; token++) {
+        logits.set(slice.subarray(token * rows, (token + 1) * rows), token * vocabSize + firstRow);
+      }
+      firstRow += rows;
+    }
+    return logits;
+  }
+
+  /** Doubles or halves the chunk so that the next one takes about CHUNK_MS. */
+  private adaptChunk(tokens: number, elapsedMs: number): void {
+    if (tokens < this.nextChunk) return;
+    if (elapsedMs < CHUNK_MS / 2) this.nextChunk = Math.min(LARGEST_CHUNK, this.nextChunk * 2);
+    else if (elapsedMs > CHUNK_MS) this.nextChunk = Math.max(this.smallestChunk, this.nextChunk / 2);
+  }
+
+  private checkIds(ids: readonly number[] | Int32Array): void {
+    const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= this.spec.vocabSize);
+    if (bad !== undefined) {
+      const remedy = `give token ids from 0 to ${this.spec.vocabSize - 1}, made by this model's tokenizer`;
+      throw new EngineError("bad-argument", `the model has no token ${bad}`, remedy, { id: bad });
+    }
+    const needTokens = this.cachedTokens + ids.length;
+    const haveTokens = this.capacityTokens;
+    if (needTokens <= haveTokens) return;
+    const message = `${needTokens} tokens do not fit the KV cache of ${haveTokens}`;
+    throw new EngineError("kv-cache-too-large", message, `shorten the context to ${haveTokens} tokens`, {
+      needTokens,
+      haveTokens,
+    });
+  }
+
+  private layerCache(layer: number): LayerCache {
+    const cache = this.layers[layer];
+    if (cache) return cache;
+    throw new EngineError(
+      "bad-argument",
+      `the model has no layer ${layer}`,
+      `choose a layer from 0 to ${this.spec.layerCount - 1}`,
+      { layer },
+    );
+  }
+
+  private emptyLayers(): LayerCache[] {
+    const { layerCount, kvHeadCount, headDim } = this.spec;
+    return Array.from({ length: layerCount }, () => ({
+      keys: new HeadRows(kvHeadCount, headDim, BLOCK_TOKENS),
+      values: new HeadRows(kvHeadCount, headDim, BLOCK_TOKENS),
+      lastRawKey: this.zeroKey(),
+      pageRawKeys: [],
+    }));
+  }
+
+  private zeroKey(): Float32Array<ArrayBuffer> {
+    return new Float32Array(this.spec.kvHeadCount * this.spec.headDim);
+  }
+}
+
+function capacityOf(options: RunnerOptions, deviceTokens: number): number {
+  const wanted = options.capacityTokens ?? deviceTokens;
+  if (Number.isSafeInteger(wanted) && wanted >= 1) return Math.min(wanted, deviceTokens);
+  throw new EngineError("bad-argument", `a KV cache of ${wanted} tokens holds nothing`, "give at least one token");
+}

@@ -1,0 +1,9 @@
+import { kernel } from "../gpu/shader.ts";
+import source from "./matmul.wgsl";
+
+export const matmul = kernel({
+  name: "matmul",
+  source,
+  params: { tokens: "u32", columns4: "u32", rowStart: "u32", rows: "u32", paddedRows: "u32", yRow: "u32", hasBias: "u32", accumulate: "u32" },
+  buffers: { x: "read", w: "read", bias: "read", y: "read_write" },
+});

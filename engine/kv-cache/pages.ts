@@ -1,0 +1,130 @@
+/**
+ * The KV cache of one sequence: per layer one key and one value buffer of pages, grown geometrically, and a page table. Where the model
+ * shifts keys, the raw key of the last token written in each page is kept too, so that a cache cut at a page border can go on.
+ */
+import { PAGE_TOKENS, type ModelSpec } from "../api.ts";
+import { EngineError } from "../errors.ts";
+import { allocated, storageBuffer } from "../gpu/buffers.ts";
+import type { EngineDevice } from "../gpu/device.ts";
+import type { PagedLayer } from "../kernels/ops.ts";
+
+/** WebGPU does not tell how much memory a device has; without a wish of the user the cache stays below this. */
+const DEFAULT_CACHE_BYTES = 2 * 2 ** 30;
+const FIRST_PAGES = 64;
+
+/** Buffers of one layer. */
+export interface CacheLayer extends PagedLayer {
+  /** Raw keys [pages, G, D] by logical page; undefined where the model does not shift keys. */
+  tails: GPUBuffer | undefined;
+}
+
+export interface PagedCache {
+  /** Tokens that went through all layers. */
+  readonly length: number;
+  readonly capacityTokens: number;
+  /** Tokens that the buffers hold without growing. */
+  readonly allocatedTokens: number;
+  layer(index: number): CacheLayer;
+  /** Makes room for `tokens` behind `length`; true when buffers were replaced. Throws `kv-cache-too-large`. */
+  reserve(tokens: number): Promise<boolean>;
+  /** Counts tokens that every layer has written. */
+  advance(tokens: number): void;
+  /** Frees pages from the end, down to a multiple of PAGE_TOKENS not above `lengthTokens`; `length` or more changes nothing. */
+  truncate(lengthTokens: number): number;
+}
+
+/** Largest cache of this model on this device, in tokens, a multiple of PAGE_TOKENS. */
+export function cacheCapacity(spec: ModelSpec, maxBindingBytes: number, wantedTokens: number | undefined): number {
+  if (wantedTokens !== undefined && (!Number.isSafeInteger(wantedTokens) || wantedTokens < 1)) {
+    throw new EngineError("bad-argument", `a KV cache of ${wantedTokens} tokens holds nothing`, "give at least one token");
+  }
+  const tokenBytes = spec.kvHeadCount * spec.headDim * 4;
+  const bindable = Math.floor(maxBindingBytes / tokenBytes);
+  const affordable = Math.floor(DEFAULT_CACHE_BYTES / (2 * spec.layerCount * tokenBytes));
+  const pages = Math.floor(Math.min(bindable, wantedTokens === undefined ? affordable : Infinity) / PAGE_TOKENS);
+  return Math.min(pages * PAGE_TOKENS, wantedTokens ?? Infinity);
+}
+
+export function openPagedCache(spec: ModelSpec, gpu: EngineDevice, capacityTokens: number): PagedCache {
+  const maxPages = Math.ceil(capacityTokens / PAGE_TOKENS);
+  const keyBytes = spec.kvHeadCount * spec.headDim * 4;
+  const pages = storageBuffer(gpu, "page table", maxPages * 4);
+  let layers: CacheLayer[] = [];
+  let allocatedPages = 0;
+  let length = 0;
+  /** Physical page of each logical one in use, and those in no use; the last freed is taken first. */
+  const table: number[] = [];
+  const free: number[] = [];
+
+  async function grow(neededPages: number): Promise<void> {
+    const target = Math.min(maxPages, Math.max(neededPages, 2 * allocatedPages, FIRST_PAGES));
+    const layerBytes = target * PAGE_TOKENS * keyBytes;
+    const grown = await allocated(
+      gpu,
+      () =>
+        Array.from({ length: spec.layerCount }, (_, index) => ({
+          pages,
+          keys: storageBuffer(gpu, `keys ${index}`, layerBytes),
+          values: storageBuffer(gpu, `values ${index}`, layerBytes),
+          tails: spec.keyShift ? storageBuffer(gpu, `raw keys ${index}`, target * keyBytes) : undefined,
+        })),
+      () => tooLarge(target * PAGE_TOKENS, allocatedPages * PAGE_TOKENS),
+    );
+    const encoder = gpu.device.createCommandEncoder();
+    for (const [index, old] of layers.entries()) {
+      for (const name of ["keys", "values", "tails"] as const) {
+        const source = old[name];
+        const copy = grown[index]?.[name];
+        if (source !== undefined && copy !== undefined) encoder.copyBufferToBuffer(source, 0, copy, 0, source.size);
+      }
+    }
+    gpu.device.queue.submit([encoder.finish()]);
+    for (const { keys, values, tails } of layers) for (const buffer of [keys, values, tails]) buffer?.destroy();
+    for (let page = target - 1; page >= allocatedPages; page--) free.push(page);
+    layers = grown;
+    allocatedPages = target;
+  }
+
+  return {
+    capacityTokens,
+    get length() {
+      return length;
+    },
+    get allocatedTokens() {
+      return allocatedPages * PAGE_TOKENS;
+    },
+    layer(index) {
+      const layer = layers[index];
+      if (layer === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
+      return layer;
+    },
+    async reserve(tokens) {
+      if (length + tokens > capacityTokens) throw tooLarge(length + tokens, capacityTokens);
+      const needed = Math.ceil((length + tokens) / PAGE_TOKENS);
+      const grows = needed > allocatedPages;
+      if (grows) await grow(needed);
+      const known = table.length;
+      while (table.length < needed) {
+        const page = free.pop();
+        if (page === undefined) throw new RangeError("the page table and its free pages disagree");
+        table.push(page);
+      }
+      if (table.length > known) gpu.device.queue.writeBuffer(pages, known * 4, Uint32Array.from(table.slice(known)));
+      return grows;
+    },
+    advance(tokens) {
+      length += tokens;
+    },
+    truncate(lengthTokens) {
+      if (lengthTokens >= length) return length;
+      length = Math.floor(Math.max(lengthTokens, 0) / PAGE_TOKENS) * PAGE_TOKENS;
+      free.push(...table.splice(length / PAGE_TOKENS));
+      return length;
+    },
+  };
+}
+
+function tooLarge(needTokens: number, haveTokens: number): EngineError {
+  const message = `${needTokens} tokens do not fit the KV cache of ${haveTokens}`;
+  return new EngineError("kv-cache-too-large", message, `shorten the context to ${haveTokens} tokens`, { needTokens, haveTokens });
+}

@@ -1,0 +1,90 @@
+import type { ModelFiles, ModelSpec, WeightStore } from "../api.ts";
+import { EngineError, throwIfAborted } from "../errors.ts";
+import { isRecord, parseJson, shown } from "../formats/json.ts";
+import { openSafetensors } from "../formats/safetensors.ts";
+import { parseSpec } from "./spec.ts";
+import { checkWeights, parameterCount } from "./weights.ts";
+
+/** A model folder, understood and checked; weights are still on disk. */
+export interface LoadedModel {
+  label: string;
+  /** `promptFormat` is final: a model without a chat template is `plain`, whatever its config says. */
+  spec: ModelSpec;
+  weights: WeightStore;
+  tokenizerJson: unknown;
+  /** Jinja source that turns messages into a prompt. */
+  chatTemplate: string | undefined;
+  /** What the template calls bos_token and eos_token. */
+  bosToken: string | undefined;
+  eosToken: string | undefined;
+  parameterCount: number;
+}
+
+const REMEDY = "choose a Hugging Face model folder with config.json, tokenizer.json and safetensors weights";
+
+/** Reads config.json, tokenizer.json, tokenizer_config.json and the weights' headers. Throws `not-found`, `unsupported-model`, `bad-weights` … */
+export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promise<LoadedModel> {
+  throwIfAborted(signal);
+  const spec = parseSpec(await required(files, "config.json", "unsupported-model"));
+  const tokenizerJson = await required(files, "tokenizer.json", "tokenizer-invalid");
+  throwIfAborted(signal);
+  const weights = await openSafetensors(files, signal);
+  checkWeights(spec, weights);
+  const settings = await tokenizerSettings(files);
+  const chatTemplate = (await files.text("chat_template.jinja")) ?? settings.chatTemplate;
+  const promptFormat = spec.promptFormat === "chat" && chatTemplate === undefined ? "plain" : spec.promptFormat;
+  return {
+    label: files.label,
+    spec: { ...spec, promptFormat },
+    weights,
+    tokenizerJson,
+    chatTemplate,
+    bosToken: settings.bosToken,
+    eosToken: settings.eosToken,
+    parameterCount: parameterCount(spec),
+  };
+}
+
+async function required(
+  files: ModelFiles,
+  name: string,
+  damagedCode: "unsupported-model" | "tokenizer-invalid",
+): Promise<unknown> {
+  const text = await files.text(name);
+  if (text === undefined)
+    throw new EngineError("not-found", `${files.label} has no ${name}`, REMEDY, { folder: files.label, file: name });
+  return parseJson(text, name, damagedCode, `download ${name} again from where the model came`);
+}
+
+async function tokenizerSettings(files: ModelFiles): Promise<Pick<LoadedModel, "chatTemplate" | "bosToken" | "eosToken">> {
+  const text = await files.text("tokenizer_config.json");
+  if (text === undefined) return { chatTemplate: undefined, bosToken: undefined, eosToken: undefined };
+  const json = parseJson(text, "tokenizer_config.json", "tokenizer-invalid", "download tokenizer_config.json again");
+  if (!isRecord(json)) throw badSettings(`holds ${shown(json)}, not an object`);
+  return {
+    chatTemplate: templateOf(json["chat_template"] ?? undefined),
+    bosToken: tokenText("bos_token", json["bos_token"] ?? undefined),
+    eosToken: tokenText("eos_token", json["eos_token"] ?? undefined),
+  };
+}
+
+/** One template, or a list of named ones of which "default" is meant for conversations. */
+function templateOf(value: unknown): string | undefined {
+  if (value === undefined || typeof value === "string") return value;
+  if (!Array.isArray(value)) throw badSettings(`has the chat_template ${shown(value)}`);
+  const named: unknown = value.find((entry) => isRecord(entry) && entry["name"] === "default");
+  if (named === undefined) return undefined;
+  if (isRecord(named) && typeof named["template"] === "string") return named["template"];
+  throw badSettings("has a default chat_template without text");
+}
+
+/** A special token is written as a string, or as an object with its content. */
+function tokenText(key: string, value: unknown): string | undefined {
+  if (value === undefined || typeof value === "string") return value;
+  if (isRecord(value) && typeof value["content"] === "string") return value["content"];
+  throw badSettings(`has the ${key} ${shown(value)}`);
+}
+
+function badSettings(what: string): EngineError {
+  return new EngineError("tokenizer-invalid", `tokenizer_config.json ${what}`, "download tokenizer_config.json again");
+}

@@ -1,0 +1,142 @@
+import type { PackedFile, PackRow, SnapshotFile } from "../api.ts";
+import { throwIfAborted } from "../errors.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { type BodyCache, encodeBody, type FileBody } from "./body.ts";
+import { type Mentions, namesPath, readMentions, usageOf } from "./mentions.ts";
+
+export interface PackOptions {
+  files: readonly SnapshotFile[];
+  /** Bytes of one file; asked at most once per hash. */
+  readFile(file: SnapshotFile, signal?: AbortSignal): Promise<Uint8Array>;
+  tokenizer: Tokenizer;
+  /** Tokens in front of the files, e.g. the opening of a chat template. */
+  before: Int32Array;
+  /** The window in tokens, or a rule that is given what everything together would need. */
+  windowTokens: number | ((neededTokens: number) => number);
+  /** Tokens kept free behind the files for questions and answer. */
+  reserveTokens: number;
+  /** Questions of this conversation; what they name is preferred when not everything fits. */
+  questions: readonly string[];
+  cache: BodyCache;
+  signal?: AbortSignal;
+  onProgress?(doneFiles: number, totalFiles: number): void;
+}
+
+/** The prompt up to the end of the last file. */
+export interface Pack {
+  /** `before`, then every packed file: its header line, then its lines. */
+  readonly ids: Int32Array<ArrayBuffer>;
+  /** In the order of `ids`. */
+  readonly files: readonly PackedFile[];
+  /** One per file of the snapshot, in path order. */
+  readonly rows: readonly PackRow[];
+  /** Lines of a packed file. */
+  lines(path: string): readonly string[];
+}
+
+/**
+ * Files as `=== path ===` and their lines, in path order. If they do not all fit, whole files are dropped, each with its
+ * reason: kept first are those the question names, then those that define or contain what it names, then the smallest.
+ */
+export async function packFiles(options: PackOptions): Promise<Pack> {
+  const entries = await encodeFiles(options);
+  const needed = entries.reduce((sum, entry) => sum + entry.tokens, options.before.length + options.reserveTokens);
+  const window = typeof options.windowTokens === "number" ? options.windowTokens : options.windowTokens(needed);
+  const space = window - options.before.length - options.reserveTokens;
+  const { kept, rows } = needed <= window ? keepAll(entries) : keepBest(entries, space, readMentions(options.questions));
+  return { ...layOut(kept, options.before), rows };
+}
+
+/** The header line of a file in the prompt, without its line break. */
+export function headerLine(path: string): string {
+  return `=== ${path} ===`;
+}
+
+interface Entry {
+  file: SnapshotFile;
+  header: Int32Array;
+  body: FileBody;
+  tokens: number;
+}
+
+async function encodeFiles(options: PackOptions): Promise<Entry[]> {
+  const { tokenizer, cache, signal } = options;
+  const files = [...options.files].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  const seen = new Map<string, FileBody>();
+  const entries: Entry[] = [];
+  for (const file of files) {
+    throwIfAborted(signal);
+    const body = seen.get(file.hash) ?? cache.get(file.hash) ?? encodeBody(await options.readFile(file, signal), tokenizer);
+    if (!seen.has(file.hash)) cache.set(file.hash, body);
+    seen.set(file.hash, body);
+    const header = tokenizer.encode(headerLine(file.path) + "\n");
+    entries.push({ file, header, body, tokens: header.length + body.ids.length });
+    options.onProgress?.(entries.length, files.length);
+  }
+  return entries;
+}
+
+interface Choice {
+  kept: readonly Entry[];
+  rows: PackRow[];
+}
+
+function keepAll(entries: readonly Entry[]): Choice {
+  return { kept: entries, rows: entries.map((entry) => row(entry, true, "everything fits")) };
+}
+
+/** Takes files by rank while they fit; those the question names by path go last, nearest to it. */
+function keepBest(entries: readonly Entry[], space: number, mentions: Mentions): Choice {
+  const ranked = entries.map((entry) => ({ entry, ...rankOf(entry, mentions) }));
+  const order = [...ranked].sort((a, b) => a.rank - b.rank || a.entry.tokens - b.entry.tokens);
+  const rows = new Map<Entry, PackRow>();
+  let left = space;
+  for (const { entry, because } of order) {
+    const fits = entry.tokens <= left;
+    const needs = `needs ${count(entry.tokens)} tokens, ${count(Math.max(0, left))} left`;
+    rows.set(entry, row(entry, fits, fits ? because : because === SMALLEST ? needs : `${because}, but ${needs}`));
+    if (fits) left -= entry.tokens;
+  }
+  const kept = ranked.filter(({ entry }) => rows.get(entry)?.included);
+  const named = kept.filter(({ rank }) => rank === 0);
+  const others = kept.filter(({ rank }) => rank !== 0);
+  return { kept: [...others, ...named].map(({ entry }) => entry), rows: entries.flatMap((entry) => rows.get(entry) ?? []) };
+}
+
+const SMALLEST = "fits beside what the question names";
+
+function rankOf(entry: Entry, mentions: Mentions): { rank: number; because: string } {
+  if (namesPath(mentions, entry.file.path)) return { rank: 0, because: "the question names this file" };
+  const text = entry.body.lines.join("\n");
+  const usages = mentions.identifiers.map((identifier) => ({ identifier, usage: usageOf(identifier, text) }));
+  const defined = usages.find(({ usage }) => usage === "defines");
+  if (defined) return { rank: 1, because: `seems to define ${defined.identifier}` };
+  const contained = usages.find(({ usage }) => usage === "contains");
+  return contained ? { rank: 2, because: `contains ${contained.identifier}` } : { rank: 3, because: SMALLEST };
+}
+
+function row(entry: Entry, included: boolean, because: string): PackRow {
+  const repaired = entry.body.repaired ? "; bytes that are not UTF-8 are shown as U+FFFD" : "";
+  return { path: entry.file.path, tokens: entry.tokens, included, reason: because + repaired };
+}
+
+function layOut(kept: readonly Entry[], before: Int32Array): Omit<Pack, "rows"> {
+  const ids = new Int32Array(kept.reduce((sum, entry) => sum + entry.tokens, before.length));
+  ids.set(before);
+  let at = before.length;
+  const files = kept.map(({ file, header, body, tokens }): PackedFile => {
+    const tokenStart = at;
+    const bodyStart = at + header.length;
+    ids.set(header, tokenStart);
+    ids.set(body.ids, bodyStart);
+    at += tokens;
+    const lineTokens = body.lineTokens.map((token) => bodyStart + token);
+    return { path: file.path, hash: file.hash, tokenStart, tokenEnd: at, bodyStart, lineTokens };
+  });
+  const lines = new Map(kept.map(({ file, body }) => [file.path, body.lines]));
+  return { ids, files, lines: (path) => lines.get(path) ?? [] };
+}
+
+function count(tokens: number): string {
+  return tokens.toLocaleString("en-US");
+}

@@ -1,0 +1,106 @@
+import type { ModelSpec } from "../api.ts";
+import { EngineError } from "../errors.ts";
+import { type ChatMessage, type ChatTemplate, renderChat } from "../tokenizer/chatTemplate.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+
+export interface Turn {
+  question: string;
+  answer: string;
+}
+
+/** What stands around the files: token ids of the whole prompt are `before`, the files, `after`. */
+export interface Prompt {
+  before: Int32Array<ArrayBuffer>;
+  after: Int32Array<ArrayBuffer>;
+}
+
+export interface PromptOptions {
+  tokenizer: Tokenizer;
+  spec: ModelSpec;
+  /** Undefined for a base model, which then gets a plain completion prompt. */
+  chatTemplate: ChatTemplate | undefined;
+  question: string;
+  history: readonly Turn[];
+}
+
+/** The answer's text where an extractive model says that the context does not hold it; in a history it becomes that token again. */
+export const ABSENT_ANSWER = "Not found in the files.";
+
+/**
+ * Prompts in which the files come first and every turn is appended, so that a follow-up shares all tokens before it.
+ * Extractive models see `Q: ...\nA: ` and a verbatim line; chat models their template; base models a completion.
+ * Only template text can hold control tokens: questions, answers and files are encoded as plain text.
+ */
+export function planPrompt(options: PromptOptions): Prompt {
+  switch (promptKind(options)) {
+    case "extractive":
+      return extractivePrompt(options);
+    case "plain":
+      return plainPrompt(options);
+    case "chat":
+      return chatPrompt(options);
+  }
+}
+
+/** A model that asks for chat and has no template is a base model. */
+function promptKind({ spec, chatTemplate }: PromptOptions): ModelSpec["promptFormat"] {
+  return spec.promptFormat === "chat" && !chatTemplate ? "plain" : spec.promptFormat;
+}
+
+/** As trained: the question and `A: ` in one piece, the answer in another, a line break behind it. */
+function extractivePrompt({ tokenizer, spec, question, history }: PromptOptions): Prompt {
+  const ask = (text: string) => tokenizer.encode(`Q: ${oneLine(text)}\nA: `);
+  const newline = tokenizer.encode("\n");
+  const answered = (answer: string) =>
+    answer === ABSENT_ANSWER && spec.absentTokenId !== undefined ? Int32Array.of(spec.absentTokenId) : tokenizer.encode(oneLine(answer));
+  const after = [...history.flatMap((turn) => [ask(turn.question), answered(turn.answer), newline]), ask(question)];
+  return { before: Int32Array.from(tokenizer.prefixIds), after: concat(after) };
+}
+
+function plainPrompt({ tokenizer, question, history }: PromptOptions): Prompt {
+  const turns = history.map((turn) => `\nQuestion: ${turn.question}\nAnswer: ${turn.answer}\n`);
+  return { before: Int32Array.from(tokenizer.prefixIds), after: tokenizer.encode(`${turns.join("")}\nQuestion: ${question}\nAnswer:`) };
+}
+
+const INSTRUCTION =
+  "Here are files of a repository. Answer from them alone, and quote every line you rely on word for word between backticks.\n\n";
+
+/** Renders the template around placeholders, then encodes what the template wrote and what stands for them each in its own way. */
+function chatPrompt({ tokenizer, chatTemplate, question, history }: PromptOptions): Prompt {
+  if (!chatTemplate) throw new EngineError("internal", "a chat prompt without a template", "report it");
+  const texts = [...history.flatMap((turn) => [turn.question, turn.answer]), question];
+  const messages = texts.map((_, i): ChatMessage => {
+    const content = placeholder(i + 1);
+    if (i % 2 === 1) return { role: "assistant", content };
+    return { role: "user", content: i === 0 ? `${INSTRUCTION}${placeholder(0)}\n${content}` : content };
+  });
+  const parts = renderChat(chatTemplate, messages).split(/\uE000(\d+)\uE001/);
+  const order = parts.filter((_, i) => i % 2 === 1).map(Number);
+  if (order.length !== texts.length + 1 || order.some((index, i) => index !== i)) {
+    const message = "the chat template drops, repeats or reorders messages";
+    throw new EngineError("unsupported-model", message, "use a model whose chat template writes every message once");
+  }
+  const written = (text: string) => tokenizer.encode(text, { special: "recognize" });
+  const after = parts.slice(2).map((part, i) => (i % 2 === 0 ? written(part) : tokenizer.encode(texts[Number(part) - 1] ?? "")));
+  return { before: written(parts[0] ?? ""), after: concat(after) };
+}
+
+/** Private-use characters keep a template from trimming or matching what stands for a text. */
+function placeholder(index: number): string {
+  return `\uE000${index}\uE001`;
+}
+
+/** A turn of an extractive model is one line. */
+function oneLine(text: string): string {
+  return text.trim().replace(/\s*\n\s*/g, " ");
+}
+
+function concat(parts: readonly Int32Array[]): Int32Array<ArrayBuffer> {
+  const joined = new Int32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}

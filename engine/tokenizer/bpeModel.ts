@@ -1,0 +1,184 @@
+import { BpeMerges } from "./bpe.ts";
+import { byteToChar } from "./byteAlphabet.ts";
+import { asFlag, asText, type Fields, invalidTokenizer } from "./fields.ts";
+import { checkBpe, readMerges, type Vocabulary } from "./vocabulary.ts";
+
+/** Tokens of one piece; `starts[i]` is the UTF-16 offset in the piece of the first character of token i. */
+export interface PieceTokens {
+  readonly ids: Int32Array;
+  readonly starts: Int32Array;
+}
+
+/** The `model` of a BPE tokenizer.json over pieces, byte-level or SentencePiece with byte fallback. */
+export class BpeModel {
+  private readonly merges: BpeMerges;
+  private readonly byteIds: Int32Array;
+  private readonly unknownId: number;
+  private readonly fuseUnknown: boolean;
+  private readonly byteFallback: boolean;
+  private readonly ignoreMerges: boolean;
+  private readonly cache = new PieceCache();
+  private readonly encoder = new TextEncoder();
+
+  constructor(
+    model: Fields,
+    private readonly vocabulary: Vocabulary,
+    private readonly byteLevel: boolean,
+  ) {
+    checkBpe(model);
+    this.merges = new BpeMerges(readMerges(model, vocabulary.ids), vocabulary.size);
+    this.byteFallback = asFlag(model.byte_fallback, false, "model.byte_fallback");
+    this.fuseUnknown = asFlag(model.fuse_unk, false, "model.fuse_unk");
+    this.ignoreMerges = asFlag(model.ignore_merges, false, "model.ignore_merges");
+    this.unknownId = this.readUnknown(model.unk_token);
+    this.byteIds = Int32Array.from({ length: 256 }, (_, byte) => vocabulary.ids.get(this.byteSpelling(byte)) ?? -1);
+  }
+
+  encode(piece: string): PieceTokens {
+    const known = this.cache.get(piece);
+    if (known) return known;
+    const made = this.encodeNew(piece);
+    this.cache.set(piece, made);
+    return made;
+  }
+
+  private encodeNew(piece: string): PieceTokens {
+    const { ids, starts } = this.byteLevel ? this.byteSymbols(piece) : this.charSymbols(piece);
+    if (this.ignoreMerges) {
+      const whole = this.vocabulary.ids.get(this.byteLevel ? this.spell(piece) : piece);
+      if (whole !== undefined) return { ids: Int32Array.of(whole), starts: Int32Array.of(0) };
+    }
+    const firsts = new Int32Array(ids.length);
+    const count = this.merges.merge(ids, firsts);
+    return { ids: ids.slice(0, count), starts: Int32Array.from({ length: count }, (_, i) => starts[firsts[i] ?? 0] ?? 0) };
+  }
+
+  /** One symbol per UTF-8 byte. */
+  private byteSymbols(piece: string): { ids: Int32Array; starts: Int32Array } {
+    const symbols = new Symbols(piece.length);
+    for (let at = 0; at < piece.length; ) {
+      const char = charAt(piece, at);
+      const code = char.charCodeAt(0);
+      if (code < 0x80) this.pushByte(symbols, code, at);
+      else for (const byte of this.encoder.encode(char)) this.pushByte(symbols, byte, at);
+      at += char.length;
+    }
+    return symbols.done();
+  }
+
+  /** One symbol per character in the vocabulary; others fall back to bytes or to the unknown token. */
+  private charSymbols(piece: string): { ids: Int32Array; starts: Int32Array } {
+    const symbols = new Symbols(piece.length);
+    for (let at = 0; at < piece.length; ) {
+      const char = charAt(piece, at);
+      const id = this.vocabulary.ids.get(char);
+      if (id !== undefined) symbols.push(id, at);
+      else if (!this.pushFallback(symbols, char, at)) this.pushUnknown(symbols, at);
+      at += char.length;
+    }
+    return symbols.done();
+  }
+
+  private pushFallback(symbols: Symbols, char: string, at: number): boolean {
+    const bytes = this.byteFallback ? this.encoder.encode(char) : new Uint8Array();
+    if (bytes.length === 0 || bytes.some((byte) => (this.byteIds[byte] ?? -1) < 0)) return false;
+    for (const byte of bytes) symbols.push(this.byteIds[byte] ?? 0, at);
+    return true;
+  }
+
+  private pushByte(symbols: Symbols, byte: number, at: number): void {
+    const id = this.byteIds[byte] ?? -1;
+    if (id >= 0) symbols.push(id, at);
+    else this.pushUnknown(symbols, at);
+  }
+
+  /** Without an unknown token such a character is dropped, as the tokenizers library does. */
+  private pushUnknown(symbols: Symbols, at: number): void {
+    if (this.unknownId < 0 || (this.fuseUnknown && symbols.last === this.unknownId)) return;
+    symbols.push(this.unknownId, at);
+  }
+
+  private spell(piece: string): string {
+    let spelling = "";
+    for (const byte of this.encoder.encode(piece)) spelling += byteToChar[byte] ?? "";
+    return spelling;
+  }
+
+  private byteSpelling(byte: number): string {
+    return this.byteLevel ? (byteToChar[byte] ?? "") : `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
+  }
+
+  private readUnknown(json: unknown): number {
+    if (json === undefined || json === null) return -1;
+    const content = asText(json, "model.unk_token");
+    const id = this.vocabulary.id(content);
+    if (id === undefined) throw invalidTokenizer(`model.unk_token ${content} is not in the vocabulary`);
+    return id;
+  }
+}
+
+/** The character at an offset; a lone surrogate counts as one. */
+function charAt(text: string, at: number): string {
+  const code = text.codePointAt(at) ?? 0;
+  return code > 0xffff ? text.slice(at, at + 2) : text.charAt(at);
+}
+
+/** A growing list of symbols with their offsets. */
+class Symbols {
+  private ids: Int32Array;
+  private starts: Int32Array;
+  private count = 0;
+
+  constructor(capacity: number) {
+    this.ids = new Int32Array(Math.max(4, capacity));
+    this.starts = new Int32Array(this.ids.length);
+  }
+
+  get last(): number {
+    return this.count === 0 ? -1 : (this.ids[this.count - 1] ?? -1);
+  }
+
+  push(id: number, start: number): void {
+    if (this.count === this.ids.length) {
+      const ids = new Int32Array(2 * this.count);
+      const starts = new Int32Array(2 * this.count);
+      ids.set(this.ids);
+      starts.set(this.starts);
+      this.ids = ids;
+      this.starts = starts;
+    }
+    this.ids[this.count] = id;
+    this.starts[this.count] = start;
+    this.count++;
+  }
+
+  done(): { ids: Int32Array; starts: Int32Array } {
+    return { ids: this.ids.subarray(0, this.count), starts: this.starts.subarray(0, this.count) };
+  }
+}
+
+/** Pieces seen lately: two generations of bounded size, so that a long run neither grows nor forgets everything at once. */
+class PieceCache {
+  private young = new Map<string, PieceTokens>();
+  private old = new Map<string, PieceTokens>();
+
+  get(piece: string): PieceTokens | undefined {
+    const hit = this.young.get(piece);
+    if (hit) return hit;
+    const aged = this.old.get(piece);
+    if (aged) this.set(piece, aged);
+    return aged;
+  }
+
+  set(piece: string, tokens: PieceTokens): void {
+    if (piece.length > MAX_CACHED_PIECE) return;
+    if (this.young.size >= MAX_CACHED_PIECES) {
+      this.old = this.young;
+      this.young = new Map();
+    }
+    this.young.set(piece, tokens);
+  }
+}
+
+const MAX_CACHED_PIECE = 64;
+const MAX_CACHED_PIECES = 32_768;

@@ -1,0 +1,71 @@
+/** `lcp`: the headless door. Same engine, same walker and counts as in the editor, in Node. */
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Command, parseCommand, usages } from "./cli/args.ts";
+import { ask } from "./cli/ask.ts";
+import { count } from "./cli/count.ts";
+import { doctor } from "./cli/doctor.ts";
+import { logits } from "./cli/logits.ts";
+import { failureOf, type Output } from "./cli/output.ts";
+
+/** This file is built to dist/cli.mjs. */
+const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..");
+
+const output: Output = {
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+  terminal: process.stderr.isTTY,
+};
+
+const exitCode = await main(process.argv.slice(2));
+await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+// WebGPU in Node keeps the process alive; nothing is left to do.
+process.exit(exitCode);
+
+async function main(args: string[]): Promise<number> {
+  const controller = new AbortController();
+  const interrupt = (): void => {
+    // A second Ctrl-C does not wait for the work to stop.
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort();
+  };
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  try {
+    await run(parseCommand(args), controller.signal);
+    return 0;
+  } catch (error) {
+    const failure = failureOf(error, args.includes("--json"));
+    output.out(failure.out);
+    output.err(failure.err);
+    return failure.exitCode;
+  }
+}
+
+async function run(command: Command, signal: AbortSignal): Promise<void> {
+  switch (command.name) {
+    case "help":
+      output.out(
+        `Usage:\n${Object.values(usages)
+          .map((usage) => `  ${usage}\n`)
+          .join("")}`,
+      );
+      return;
+    case "count":
+      return count(command, packageRoot, output, signal);
+    case "ask":
+      return ask(command, packageRoot, output, signal);
+    case "logits":
+      return logits(command, packageRoot, output, signal);
+    case "doctor":
+      return doctor(command, packageRoot, output);
+  }
+}
+
+/** A pipe may still hold what was written; a reader that went away is none of our business. */
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    stream.once("error", () => resolve());
+    stream.write("", () => resolve());
+  });
+}

@@ -1,0 +1,197 @@
+import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
+import type { BackendChoice, Sampling, WeightFormat } from "../../engine/api.ts";
+
+/** The command line was written wrongly; exit status 2. */
+export class UsageError extends Error {
+  readonly usage: string;
+
+  constructor(message: string, usage: string) {
+    super(message);
+    this.name = "UsageError";
+    this.usage = usage;
+  }
+}
+
+/** What opens a model. `model` undefined means the bundled one. */
+export interface ModelArgs {
+  model: string | undefined;
+  backend: BackendChoice;
+  /** RoPE setting as written: a kind, or JSON; read once the model is known. */
+  rope: string;
+  weightFormat: WeightFormat;
+}
+
+export type Command =
+  | { name: "help" }
+  | { name: "count"; json: boolean; folder: string; tokenizer: string | undefined; perFile: boolean }
+  | ({
+      name: "ask";
+      json: boolean;
+      folder: string;
+      question: string;
+      sampling: Sampling;
+      quote: "free" | "constrained";
+      maxAnswerTokens: number;
+    } & ModelArgs)
+  | ({ name: "logits"; json: boolean; ids: number[]; all: boolean } & ModelArgs)
+  | { name: "doctor"; json: boolean; model: string | undefined };
+
+const modelOptions = {
+  model: { type: "string" },
+  backend: { type: "string" },
+  rope: { type: "string" },
+  quant: { type: "string" },
+} as const satisfies ParseArgsOptionsConfig;
+
+const json = { json: { type: "boolean" } } as const;
+
+const backends = ["auto", "wgsl", "ort", "reference"] as const satisfies readonly BackendChoice[];
+const weightFormats = ["f32", "q8_0"] as const satisfies readonly WeightFormat[];
+const quotes = ["constrained", "free"] as const;
+
+const modelUsage = `[--model <folder>] [--backend ${backends.join("|")}] [--rope <kind or JSON>] [--quant ${weightFormats.join("|")}]`;
+
+/** One line per command, shown by `lcp help` and with every usage error. */
+export const usages = {
+  count: "lcp count <folder> [--tokenizer <model folder or tokenizer.json>] [--files] [--json]",
+  ask: `lcp ask <folder> "<question>" ${modelUsage} [--max-tokens N] [--temperature T] [--top-p P] [--seed N] [--quote ${quotes.join("|")}] [--json]`,
+  logits: `lcp logits --ids 1,2,3 ${modelUsage} [--all] [--json]`,
+  doctor: "lcp doctor [--model <folder>] [--json]",
+} as const;
+
+/** Reads the arguments behind `lcp`; throws UsageError. */
+export function parseCommand(args: readonly string[]): Command {
+  const [name, ...rest] = args;
+  switch (name) {
+    case "help":
+    case "--help":
+    case "-h":
+      return { name: "help" };
+    case "count":
+      return count(rest);
+    case "ask":
+      return ask(rest);
+    case "logits":
+      return logits(rest);
+    case "doctor":
+      return doctor(rest);
+    default: {
+      const known = `lcp ${Object.keys(usages).join("|")} …; lcp help says more`;
+      throw new UsageError(name === undefined ? "no command" : `unknown command "${name}"`, known);
+    }
+  }
+}
+
+function count(args: string[]): Command {
+  const { values, positionals } = parse("count", args, { tokenizer: { type: "string" }, files: { type: "boolean" }, ...json });
+  const [folder] = expect("count", positionals, ["folder"]);
+  return { name: "count", json: values.json ?? false, folder, tokenizer: values.tokenizer, perFile: values.files ?? false };
+}
+
+function ask(args: string[]): Command {
+  const { values, positionals } = parse("ask", args, {
+    ...modelOptions,
+    "max-tokens": { type: "string" },
+    temperature: { type: "string" },
+    "top-p": { type: "string" },
+    seed: { type: "string" },
+    quote: { type: "string" },
+    ...json,
+  });
+  const [folder, question] = expect("ask", positionals, ["folder", "question"]);
+  const number = (option: "max-tokens" | "temperature" | "top-p" | "seed", otherwise: number, range: Range): number =>
+    values[option] === undefined ? otherwise : readNumber("ask", `--${option}`, values[option], range);
+  return {
+    name: "ask",
+    json: values.json ?? false,
+    folder,
+    question,
+    ...modelArgs("ask", values),
+    sampling: {
+      temperature: number("temperature", 0, { from: 0 }),
+      topP: number("top-p", 1, { above: 0, to: 1 }),
+      seed: number("seed", 0, { from: 0, whole: true }),
+    },
+    quote: oneOf("ask", "--quote", values.quote ?? "constrained", quotes),
+    maxAnswerTokens: number("max-tokens", 256, { from: 1, whole: true }),
+  };
+}
+
+function logits(args: string[]): Command {
+  const { values, positionals } = parse("logits", args, {
+    ...modelOptions,
+    ids: { type: "string" },
+    all: { type: "boolean" },
+    ...json,
+  });
+  expect("logits", positionals, []);
+  if (values.ids === undefined) throw new UsageError("--ids is missing", usages.logits);
+  const ids = values.ids.split(",").map((id) => readNumber("logits", "--ids", id.trim(), { from: 0, whole: true }));
+  return { name: "logits", json: values.json ?? false, ids, all: values.all ?? false, ...modelArgs("logits", values) };
+}
+
+function doctor(args: string[]): Command {
+  const { values, positionals } = parse("doctor", args, { model: { type: "string" }, ...json });
+  expect("doctor", positionals, []);
+  return { name: "doctor", json: values.json ?? false, model: values.model };
+}
+
+type Named = keyof typeof usages;
+
+function parse<Options extends ParseArgsOptionsConfig>(name: Named, args: string[], options: Options) {
+  try {
+    return parseArgs({ args, options, allowPositionals: true, strict: true });
+  } catch (error) {
+    // Node's own sentence names the option; what follows it is advice about escaping that does not fit here.
+    const message = error instanceof Error ? (error.message.split(/\. |\n/)[0] ?? error.message) : String(error);
+    throw new UsageError(message.charAt(0).toLowerCase() + message.slice(1), usages[name]);
+  }
+}
+
+/** Exactly the named positional arguments, none of them empty. */
+function expect<Names extends readonly string[]>(
+  name: Named,
+  given: string[],
+  names: readonly [...Names],
+): { [I in keyof Names]: string } {
+  const missing = names.find((_, index) => (given[index] ?? "").trim() === "");
+  if (missing !== undefined) throw new UsageError(`<${missing}> is missing`, usages[name]);
+  if (given.length > names.length) throw new UsageError(`"${given[names.length] ?? ""}" is one argument too many`, usages[name]);
+  return given as { [I in keyof Names]: string };
+}
+
+function modelArgs(name: Named, values: { model?: string; backend?: string; rope?: string; quant?: string }): ModelArgs {
+  return {
+    model: values.model,
+    backend: oneOf(name, "--backend", values.backend ?? "auto", backends),
+    rope: values.rope ?? "auto",
+    weightFormat: oneOf(name, "--quant", values.quant ?? "f32", weightFormats),
+  };
+}
+
+function oneOf<Value extends string>(name: Named, option: string, given: string, known: readonly Value[]): Value {
+  const found = known.find((value) => value === given);
+  if (found !== undefined) return found;
+  throw new UsageError(`${option} is "${given}", not one of ${known.join(", ")}`, usages[name]);
+}
+
+interface Range {
+  from?: number;
+  above?: number;
+  to?: number;
+  whole?: boolean;
+}
+
+function readNumber(name: Named, option: string, text: string, { from, above, to, whole }: Range): number {
+  const value = text === "" ? NaN : Number(text);
+  const fits =
+    (from === undefined || value >= from) && (above === undefined || value > above) && (to === undefined || value <= to);
+  if (Number.isFinite(value) && fits && (!whole || Number.isSafeInteger(value))) return value;
+  const wanted = [
+    whole ? "a whole number" : "a number",
+    ...(from === undefined ? [] : [`from ${from}`]),
+    ...(above === undefined ? [] : [`above ${above}`]),
+    ...(to === undefined ? [] : [`up to ${to}`]),
+  ];
+  throw new UsageError(`${option} has "${text}", not ${wanted.join(" ")}`, usages[name]);
+}

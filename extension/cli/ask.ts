@@ -1,0 +1,112 @@
+import type { AskEvent, AskResult, Citation } from "../../engine/api.ts";
+import { abortedError } from "../../engine/errors.ts";
+import type { Command } from "./args.ts";
+import { freeze } from "./corpus.ts";
+import { withSession } from "./model.ts";
+import { grouped, jsonLine, type Output, ProgressLine, short } from "./output.ts";
+
+/** `lcp ask`: a question about a folder, with the answer as it comes, its citations and what it took. */
+export async function ask(
+  command: Command & { name: "ask" },
+  packageRoot: string,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  const { question, sampling, quote, maxAnswerTokens, json } = command;
+  const { files, readFile } = await freeze(command.folder, signal);
+  const result = await withSession(command, packageRoot, output, signal, (session, rope) => {
+    const request = { question, files, history: [], readFile, rope, sampling, quote, maxAnswerTokens };
+    return session.ask(request, showEvents(output, json), signal);
+  });
+  if (json) output.out(jsonLine(asJson(result)));
+  else output.out(asText(result));
+  if (result.stoppedBy === "user") throw abortedError();
+}
+
+/** Progress goes to standard error, the answer's text to standard output as it is decoded. */
+function showEvents(output: Output, json: boolean): (event: AskEvent) => void {
+  const progress = new ProgressLine(output);
+  const quiet = json && !output.terminal;
+  return (event) => {
+    if (event.type === "token") {
+      progress.clear();
+      if (!json) output.out(event.text);
+    } else if (event.type === "recovered") {
+      progress.clear();
+      output.err(`went on after: ${event.because}\n`);
+    } else if (!quiet) {
+      showProgress(progress, output, event);
+    }
+  };
+}
+
+function showProgress(
+  progress: ProgressLine,
+  output: Output,
+  event: AskEvent & { type: "packing" | "packed" | "prefill" },
+): void {
+  switch (event.type) {
+    case "packing":
+      progress.show(`packing ${event.doneFiles} / ${event.totalFiles} files`, event.doneFiles / Math.max(1, event.totalFiles));
+      break;
+    case "packed": {
+      progress.clear();
+      const left = event.rows.filter(({ included }) => !included).length;
+      const leftOut = left === 0 ? "" : `, ${grouped(left)} files do not fit`;
+      output.err(`${grouped(event.promptTokens)} of ${grouped(event.limit.tokens)} tokens (${event.limit.because})${leftOut}\n`);
+      break;
+    }
+    case "prefill": {
+      const { doneTokens, totalTokens, path } = event;
+      progress.show(
+        `prefill ${short(doneTokens)} / ${short(totalTokens)} tokens, ${path}`,
+        doneTokens / Math.max(1, totalTokens),
+      );
+      if (doneTokens >= totalTokens) progress.clear();
+      break;
+    }
+  }
+}
+
+/** The JSON contract: these fields are never renamed. */
+function asJson(result: AskResult): Record<string, unknown> {
+  const { answer, citations, promptTokens, reusedTokens, backend, timings } = result;
+  const { absent, stoppedBy, answerTokens, backendBecause, device, rope, limit, rows, lookedAt } = result;
+  return {
+    answer,
+    citations,
+    promptTokens,
+    reusedTokens,
+    backend,
+    timings,
+    absent,
+    stoppedBy,
+    answerTokens,
+    backendBecause,
+    device,
+    rope,
+    limit,
+    lookedAt,
+    dropped: rows.filter(({ included }) => !included),
+  };
+}
+
+/** What follows the streamed answer. */
+function asText(result: AskResult): string {
+  const { answer, citations, promptTokens, reusedTokens, answerTokens, timings, backend, device, backendBecause } = result;
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+  const reused = reusedTokens > 0 ? ` (${grouped(reusedTokens)} reused)` : "";
+  return [
+    answer.endsWith("\n") || answer === "" ? "" : "\n",
+    ...(result.absent ? ["The model says that the answer is not in these files.\n"] : []),
+    ...citations.map(citationLine),
+    `${grouped(promptTokens)} prompt tokens${reused}, ${grouped(answerTokens)} answer tokens`,
+    `; pack ${seconds(timings.packMs)}, prefill ${seconds(timings.prefillMs)}, decode ${seconds(timings.decodeMs)}\n`,
+    `${backend} on ${device}: ${backendBecause}\n`,
+  ].join("");
+}
+
+function citationLine({ path, startLine, quote, verified }: Citation): string {
+  const [first = "", ...more] = quote.split("\n");
+  return `${path}:${startLine}  ${first.trim()}${more.length > 0 ? " …" : ""}${verified ? "" : "  (not a verbatim quote)"}\n`;
+}

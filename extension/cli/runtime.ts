@@ -1,0 +1,22 @@
+import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import type { BackendChoice, Runtime } from "../../engine/api.ts";
+import { EngineError } from "../../engine/errors.ts";
+import { openDawn } from "../adapter/dawn.ts";
+
+/** What Node lends the engine. WebGPU is only opened where the backend may use it: it costs time and keeps the process alive. */
+export async function openRuntime(backend: BackendChoice, packageRoot: string): Promise<Runtime> {
+  const usesGpu = backend === "auto" || backend === "wgsl";
+  const gpu = usesGpu ? (await openDawn())?.gpu : undefined;
+  return { gpu, ortThreads: availableParallelism(), ortWasm: () => readOrtWasm(packageRoot) };
+}
+
+async function readOrtWasm(packageRoot: string): Promise<ArrayBuffer> {
+  const file = join(packageRoot, "dist", "ort", "ort-wasm-simd-threaded.wasm");
+  try {
+    return new Uint8Array(await readFile(file)).buffer;
+  } catch {
+    throw new EngineError("not-found", `the WASM runtime ${file} is missing`, 'run "npm run build"', { file });
+  }
+}

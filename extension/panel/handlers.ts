@@ -1,0 +1,66 @@
+import * as vscode from "vscode";
+import { abortedError, EngineError } from "../../engine/errors.ts";
+import type { Handlers } from "../../webview/protocol/channel.ts";
+import type { HostCalls } from "../../webview/protocol/panel.ts";
+import type { CitationRevealer } from "../citations/reveal.ts";
+import type { TokenClient } from "../client.ts";
+import { currentRoots } from "../corpus/currentRoots.ts";
+import { readSnapshotFile } from "../corpus/snapshotFile.ts";
+import type { CurrentModel } from "../models/currentModel.ts";
+import type { PanelSettingsStore } from "./panelSettings.ts";
+import type { RunStore } from "./runs.ts";
+
+export interface HandlerServices {
+  client: TokenClient;
+  model: CurrentModel;
+  settings: PanelSettingsStore;
+  runs: RunStore;
+  revealer: CitationRevealer;
+  log: vscode.LogOutputChannel;
+}
+
+/** Everything the page of one panel may ask of the host. */
+export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServices): Handlers<HostCalls> {
+  const { client, model, settings, runs, revealer, log } = services;
+  return {
+    "workspace/files": async (_, { signal }) => {
+      if (currentRoots().length === 0)
+        throw new EngineError("empty-workspace", "no folder is open", "open the folder you want to ask about");
+      const { root, revision, files } = await orAborted(client.listing(), signal);
+      if (files.length > 0) return { root, revision, files };
+      throw new EngineError("empty-workspace", `${root} has no text file that is not ignored`, "open a folder with source files");
+    },
+    "file/read": async ({ path, hash }) => ({ bytes: await readSnapshotFile(currentRoots(), path, hash) }),
+    "citation/reveal": async ({ path, startLine, endLine }) => ({
+      line: await revealer.reveal(path, startLine, endLine, panel.viewColumn),
+    }),
+    "model/locate": async () => {
+      const { folder, label, files } = await model.locate();
+      return { label, files, baseUri: panel.webview.asWebviewUri(vscode.Uri.file(folder)).toString() };
+    },
+    "model/choose": async () => ({ chosen: await model.choose() }),
+    "settings/read": () => settings.read(),
+    "settings/write": async (chosen) => {
+      await settings.write(chosen);
+      return {};
+    },
+    "runs/list": () => runs.list(),
+    "runs/save": async (run) => {
+      await runs.save(run);
+      return {};
+    },
+    "log/write": ({ level, message }) => {
+      log[level](`panel: ${message}`);
+      return {};
+    },
+  };
+}
+
+/** A count of a large workspace takes its time; who stops asking does not wait for it. */
+function orAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) reject(abortedError());
+    signal.addEventListener("abort", () => reject(abortedError()), { once: true });
+    work.then(resolve, reject);
+  });
+}

@@ -1,0 +1,121 @@
+/** Drives a real VS Code window in headless Chromium, with the packaged extension installed as a user would. */
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { Browser, Frame, Page } from "playwright-core";
+import { freePort, installHost, installVsix, startHost, type RunningHost } from "../../extension/dev/vscodeHost.mjs";
+import { launchBrowser } from "./browser.mjs";
+import { until } from "./until.ts";
+
+const vsix = "long-context-playground.vsix";
+const outputFolder = "test/output";
+
+export class Workbench {
+  readonly page: Page;
+  /** Copy of the fixture workspace that is open. */
+  readonly folder: string;
+  private readonly scratch: string;
+  private readonly server: RunningHost;
+  private readonly browser: Browser;
+
+  private constructor(parts: { page: Page; folder: string; scratch: string; server: RunningHost; browser: Browser }) {
+    this.page = parts.page;
+    this.folder = parts.folder;
+    this.scratch = parts.scratch;
+    this.server = parts.server;
+    this.browser = parts.browser;
+  }
+
+  /** Installs the .vsix into a fresh profile and opens a copy of `test/fixtures/workspaces/<fixture>` with one ignored file. */
+  static async open(fixture: string): Promise<Workbench> {
+    const scratch = mkdtempSync(join(tmpdir(), "lcp-e2e-"));
+    const folder = join(scratch, fixture);
+    const dataDir = join(scratch, "data");
+    cpSync(join("test/fixtures/workspaces", fixture), folder, { recursive: true });
+    writeFileSync(join(folder, "ignored.log"), "a line that .gitignore hides\n");
+    const host = installHost(process.cwd(), (message) => process.stderr.write(`${message}\n`));
+    installVsix(host, dataDir, resolve(vsix));
+    const server = await startHost(host, { port: await freePort(), dataDir });
+    const browser = await launchBrowser();
+    const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+    const workbench = new Workbench({ page, folder, scratch, server, browser });
+    await page.goto(`${server.url}/?folder=${encodeURIComponent(folder)}`);
+    await page.locator(".monaco-workbench .statusbar").waitFor({ timeout: 60_000 });
+    return workbench;
+  }
+
+  /** Runs a command of the palette by its full title; tries again, because the palette does not refresh when an extension arrives late. */
+  async runCommand(title: string): Promise<void> {
+    const row = this.page.locator(".quick-input-list .monaco-list-row", { hasText: title }).first();
+    await this.until(`the command "${title}"`, 60_000, async () => {
+      await this.page.keyboard.press("Escape");
+      await this.page.keyboard.press("F1");
+      const input = this.page.locator(".quick-input-widget input").first();
+      await input.waitFor({ timeout: 10_000 });
+      await input.fill(`>${title}`);
+      return row.click({ timeout: 3000 }).then(() => true, isTimeout);
+    });
+  }
+
+  /** The panel's own document, the inner of two nested frames; waits until the panel has drawn itself. */
+  async panelFrame(timeoutMs = 60_000): Promise<Frame> {
+    return this.until("the panel", timeoutMs, async () => {
+      for (const frame of this.page.frames()) {
+        if (
+          !frame.isDetached() &&
+          (await frame.evaluate(() => document.querySelector('[data-testid="lc-status"]') !== null).catch(isGone))
+        )
+          return frame;
+      }
+      return undefined;
+    });
+  }
+
+  /** Text of the status bar entry that contains `part`. */
+  async statusBarText(part: string): Promise<string> {
+    const item = this.page.locator(".statusbar-item", { hasText: part }).first();
+    await item.waitFor({ timeout: 60_000 });
+    return (await item.textContent()) ?? "";
+  }
+
+  /** What VS Code says about the cursor, for example "Ln 5, Col 1 (37 selected)". */
+  async cursorText(): Promise<string> {
+    return (await this.page.locator('[id="status.editor.selection"]').textContent({ timeout: 15_000 })) ?? "";
+  }
+
+  /** As `until`, with a picture of the window when it takes too long. */
+  async until<T>(what: string, timeoutMs: number, look: () => Promise<T | undefined>): Promise<T> {
+    try {
+      return await until(what, timeoutMs, look);
+    } catch (error) {
+      process.stderr.write(`the window: ${await this.screenshot("failure")}\n`);
+      throw error;
+    }
+  }
+
+  /** Path of a picture of the window below test/output. */
+  async screenshot(name: string): Promise<string> {
+    mkdirSync(outputFolder, { recursive: true });
+    const path = join(outputFolder, `${name}.png`);
+    await this.page.screenshot({ path });
+    return path;
+  }
+
+  async close(): Promise<void> {
+    await this.browser.close();
+    await this.server.stop();
+    rmSync(this.scratch, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** Not there yet. */
+function isTimeout(error: unknown): undefined {
+  if (error instanceof Error && error.name === "TimeoutError") return undefined;
+  throw error;
+}
+
+/** A frame may go away while it is looked at. */
+function isGone(error: unknown): false {
+  if (error instanceof Error && /detached|closed|navigation|destroyed|Cannot find context/i.test(error.message)) return false;
+  throw error;
+}

@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { abortedError, EngineError } from "../../../engine/errors.ts";
+import { parseCommand, UsageError } from "../../../extension/cli/args.ts";
+import { failureOf, jsonLine, ProgressLine, short } from "../../../extension/cli/output.ts";
+
+function checkWrong(line: string[], message: RegExp): void {
+  assert.throws(
+    () => parseCommand(line),
+    (error) => error instanceof UsageError && message.test(error.message) && error.usage !== "",
+    line.join(" "),
+  );
+}
+
+test("every option reaches the command", () => {
+  assert.deepEqual(parseCommand(["count", "src", "--tokenizer", "m", "--files", "--json"]), {
+    name: "count",
+    json: true,
+    folder: "src",
+    tokenizer: "m",
+    perFile: true,
+  });
+  assert.deepEqual(
+    parseCommand([
+      ..."ask src Where? --model m --backend ort --rope yarn --quant q8_0 --max-tokens 9".split(" "),
+      ..."--temperature 0.5 --top-p 0.9 --seed 7 --quote free".split(" "),
+    ]),
+    {
+      name: "ask",
+      json: false,
+      folder: "src",
+      question: "Where?",
+      model: "m",
+      backend: "ort",
+      rope: "yarn",
+      weightFormat: "q8_0",
+      sampling: { temperature: 0.5, topP: 0.9, seed: 7 },
+      quote: "free",
+      maxAnswerTokens: 9,
+    },
+  );
+  assert.deepEqual(parseCommand(["logits", "--ids", "1, 2,3", "--all", "--backend", "reference"]), {
+    name: "logits",
+    json: false,
+    ids: [1, 2, 3],
+    all: true,
+    model: undefined,
+    backend: "reference",
+    rope: "auto",
+    weightFormat: "f32",
+  });
+  assert.deepEqual(parseCommand(["doctor", "--model", "m"]), { name: "doctor", json: false, model: "m" });
+});
+
+test("wrong usage names what is wrong", () => {
+  checkWrong([], /no command/);
+  checkWrong(["serve"], /unknown command "serve"/);
+  checkWrong(["count"], /<folder> is missing/);
+  checkWrong(["count", "a", "b"], /"b" is one argument too many/);
+  checkWrong(["count", "a", "--model", "m"], /--model/);
+  checkWrong(["ask", "a"], /<question> is missing/);
+  checkWrong(["ask", "a", "  "], /<question> is missing/);
+  checkWrong(["ask", "a", "q", "--backend", "cuda"], /--backend is "cuda", not one of auto, wgsl, ort, reference/);
+  checkWrong(["ask", "a", "q", "--quant", "q4"], /--quant/);
+  checkWrong(["ask", "a", "q", "--quote", "maybe"], /--quote/);
+  checkWrong(["ask", "a", "q", "--top-p", "0"], /--top-p has "0", not a number above 0 up to 1/);
+  checkWrong(["ask", "a", "q", "--max-tokens", "1.5"], /not a whole number from 1/);
+  checkWrong(["ask", "a", "q", "--seed", ""], /--seed has ""/);
+  checkWrong(["logits"], /--ids is missing/);
+  checkWrong(["logits", "--ids", "1,x"], /--ids has "x"/);
+  checkWrong(["logits", "--ids", "1,-2"], /--ids has "-2"/);
+});
+
+test("errors are one line for people and an object for programs", () => {
+  const error = new EngineError("no-such-folder", '"x" does not\nexist', "give the path of a folder");
+  assert.deepEqual(failureOf(error, false), {
+    exitCode: 1,
+    out: "",
+    err: 'lcp: "x" does not exist — give the path of a folder\n',
+  });
+  const { out, exitCode } = failureOf(error, true);
+  assert.equal(exitCode, 1);
+  assert.deepEqual(JSON.parse(out), {
+    error: { code: "no-such-folder", message: '"x" does not\nexist', remedy: "give the path of a folder" },
+  });
+  const wrong = failureOf(new UsageError("no command", "lcp …"), true);
+  assert.equal(wrong.exitCode, 2);
+  assert.deepEqual(JSON.parse(wrong.out), { error: { code: "bad-argument", message: "no command", remedy: "usage: lcp …" } });
+  assert.equal(failureOf(abortedError(), false).exitCode, 130);
+  assert.match(failureOf(new TypeError("boom"), false).err, /^lcp: boom — .+\n$/);
+});
+
+test("typed arrays are plain lists in JSON", () => {
+  assert.equal(jsonLine({ a: new Float32Array([1.5, 2]), b: [new Uint32Array([3])] }), '{"a":[1.5,2],"b":[[3]]}\n');
+});
+
+test("progress is one line in a terminal and a few lines elsewhere", () => {
+  const written = (terminal: boolean): string[] => {
+    const parts: string[] = [];
+    const line = new ProgressLine({ out: () => undefined, err: (text) => parts.push(text), terminal });
+    for (let done = 0; done <= 100; done++) line.show(`${done} / 100`, done / 100);
+    line.clear();
+    return parts;
+  };
+  assert.equal(written(true).length, 102);
+  assert.ok(written(true).every((text) => !text.includes("\n")));
+  assert.deepEqual(written(false), ["0 / 100\n", "25 / 100\n", "50 / 100\n", "75 / 100\n", "100 / 100\n"]);
+  assert.deepEqual([999, 3120, 9812, 1_250_000].map(short), ["999", "3.1K", "9.8K", "1.25M"]);
+});

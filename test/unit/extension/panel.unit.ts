@@ -1,0 +1,139 @@
+import assert from "node:assert/strict";
+import { readdir, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { AskResult } from "../../../engine/api.ts";
+import { EngineError } from "../../../engine/errors.ts";
+import { readSnapshotFile } from "../../../extension/corpus/snapshotFile.ts";
+import { readModelFolder } from "../../../extension/models/location.ts";
+import { nodeModelFiles } from "../../../extension/models/nodeFiles.ts";
+import { panelHtml } from "../../../extension/panel/html.ts";
+import { keptRuns, RunStore } from "../../../extension/panel/runs.ts";
+import { contentHash } from "../../../extension/server/contentHash.ts";
+import type { SavedRun } from "../../../webview/protocol/panel.ts";
+import { withTempTree } from "../../support/tempTree.ts";
+
+const uris = {
+  cspSource: "https://host.test",
+  script: "https://host.test/dist/panel.js",
+  worker: 'https://host.test/w?a=1&b="2"',
+  ortWasm: "https://host.test/o.wasm",
+};
+
+test("the page runs one script under a nonce that is new each time, and nothing from elsewhere", () => {
+  const html = panelHtml(uris);
+  const csp = /http-equiv="Content-Security-Policy"\s+content="([^"]+)"/.exec(html)?.[1] ?? "";
+  const nonce = /<script nonce="([^"]+)"/.exec(html)?.[1] ?? "";
+  assert.match(nonce, /^[\w-]{24}$/);
+  assert.notEqual(/<script nonce="([^"]+)"/.exec(panelHtml(uris))?.[1], nonce);
+  assert.deepEqual(csp.split("; ").sort(), [
+    "connect-src https://host.test blob:",
+    "default-src 'none'",
+    "font-src https://host.test",
+    "img-src https://host.test data: blob:",
+    `script-src 'nonce-${nonce}' 'wasm-unsafe-eval' blob:`,
+    "style-src https://host.test 'unsafe-inline'",
+    "worker-src blob:",
+  ]);
+  assert.equal(html.match(/<script/g)?.length, 1);
+  assert.ok(html.includes('data-worker-uri="https://host.test/w?a=1&amp;b=&quot;2&quot;"'));
+  assert.ok(html.includes('data-ort-wasm-uri="https://host.test/o.wasm"'));
+});
+
+function run(index: number): SavedRun {
+  const packed = [
+    { path: "a.ts", hash: "h", tokenStart: 0, tokenEnd: 9, bodyStart: 2, lineTokens: new Uint32Array([2, 70_000, index]) },
+  ];
+  const result: AskResult = {
+    question: `q${index}`,
+    answer: "a",
+    absent: false,
+    stoppedBy: "end",
+    citations: [],
+    lookedAt: [],
+    promptTokens: 9,
+    reusedTokens: 0,
+    answerTokens: 1,
+    answerStart: 9,
+    backend: "reference",
+    backendBecause: "asked for",
+    device: "loops",
+    rope: { kind: "none" },
+    limit: { tokens: 10, because: "trained length", explanation: "", wouldBe: 10 },
+    rows: [],
+    packed,
+    timings: { packMs: 0, prefillMs: 0, decodeMs: 0 },
+  };
+  return { id: `run ${index}/..`, askedAt: new Date(Date.UTC(2026, 0, 1) + index * 1000).toISOString(), result };
+}
+
+test("runs come back whole, newest first, at most fifty, and a broken file does not hide the others", () =>
+  withTempTree({}, async (folder) => {
+    const warnings: string[] = [];
+    const store = new RunStore(join(folder, "runs"), (message) => warnings.push(message));
+    assert.deepEqual(await store.list(), []);
+    for (let index = 0; index < keptRuns + 3; index++) await store.save(run(index));
+    await store.save(run(20));
+    const runs = await store.list();
+    assert.equal(runs.length, keptRuns);
+    assert.deepEqual(runs[0], run(keptRuns + 2));
+    assert.deepEqual(runs.at(-1), run(3));
+    const [newest] = (await readdir(join(folder, "runs"))).sort().reverse();
+    await writeFile(join(folder, "runs", newest ?? ""), "{ half");
+    assert.equal((await store.list()).length, keptRuns - 1);
+    assert.equal(warnings.length, 1);
+    await assert.rejects(store.save({ ...run(1), askedAt: "yesterday" }), (error) => EngineError.is(error, "bad-argument"));
+  }));
+
+test("a snapshot file is its hashed bytes or an error, and links do not lead out of the workspace", () =>
+  withTempTree({ "w/a.ts": "one", "secret.txt": "no" }, async (folder) => {
+    const roots = [{ folder: join(folder, "w"), prefix: "" }];
+    const hash = contentHash(new TextEncoder().encode("one"));
+    assert.equal(new TextDecoder().decode(await readSnapshotFile(roots, "a.ts", hash)), "one");
+    const refused = async (path: string): Promise<void> => {
+      await assert.rejects(
+        readSnapshotFile(roots, path, hash),
+        (error) => EngineError.is(error, "not-found") && error.remedy !== "",
+        path,
+      );
+    };
+    await writeFile(join(folder, "w", "a.ts"), "two");
+    await symlink(join(folder, "secret.txt"), join(folder, "w", "link.txt"));
+    for (const path of ["a.ts", "gone.ts", "link.txt", "../secret.txt", join(folder, "secret.txt")]) await refused(path);
+  }));
+
+test("a model folder is checked before anything is loaded from it", () =>
+  withTempTree(
+    { "ok/config.json": "{}", "ok/tokenizer.json": "{}", "ok/model.safetensors": "12345678", "half/config.json": "{}" },
+    async (folder) => {
+      const { label, files } = await readModelFolder(join(folder, "ok"));
+      assert.equal(label, "ok");
+      assert.deepEqual(files, [
+        { name: "config.json", sizeBytes: 2 },
+        { name: "model.safetensors", sizeBytes: 8 },
+        { name: "tokenizer.json", sizeBytes: 2 },
+      ]);
+      const rejects = (path: string, code: "bad-argument" | "no-such-folder" | "weights-missing", message: RegExp) =>
+        assert.rejects(
+          readModelFolder(path),
+          (error) => EngineError.is(error, code) && message.test(error.message) && error.remedy !== "",
+        );
+      await rejects("ok", "bad-argument", /not absolute/);
+      await rejects(join(folder, "none"), "no-such-folder", /does not exist/);
+      await rejects(join(folder, "ok", "config.json"), "no-such-folder", /is a file/);
+      await rejects(join(folder, "half"), "weights-missing", /no tokenizer\.json, no \*\.safetensors/);
+    },
+  ));
+
+test("model files are read by range, an absent one is undefined and a short one an error", () =>
+  withTempTree({ "model.safetensors": "0123456789" }, async (folder) => {
+    const files = nodeModelFiles(folder);
+    assert.equal(await files.text("config.json"), undefined);
+    assert.equal(await files.open("other.safetensors"), undefined);
+    const source = await files.open("model.safetensors");
+    assert.ok(source);
+    assert.equal(source.size, 10);
+    assert.equal(new TextDecoder().decode(await source.read(3, 4)), "3456");
+    await assert.rejects(source.read(8, 4), (error) => EngineError.is(error, "bad-weights"));
+    await files.close();
+  }));

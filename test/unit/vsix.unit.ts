@@ -1,0 +1,77 @@
+/** What ships: the file list of the packaged extension, compared with the list here, so that nothing slips in or out unseen. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync, statSync } from "node:fs";
+import { before, describe, it } from "node:test";
+
+const vsix = "long-context-playground.vsix";
+const limitMiB = 40;
+
+const expected = [
+  "[Content_Types].xml",
+  "extension.vsixmanifest",
+  "extension/LICENSE.txt",
+  "extension/changelog.md",
+  "extension/readme.md",
+  "extension/package.json",
+  "extension/dist/extension.js",
+  "extension/dist/ort/ort-wasm-simd-threaded.wasm",
+  "extension/dist/panel.css",
+  "extension/dist/panel.js",
+  "extension/dist/server.js",
+  "extension/dist/worker.js",
+  "extension/media/icon-dark.svg",
+  "extension/media/icon-light.svg",
+  "extension/media/playground.png",
+  "extension/media/specimens/keyshift-4m/README.md",
+  "extension/media/specimens/keyshift-4m/config.json",
+  "extension/media/specimens/keyshift-4m/model.safetensors",
+  "extension/media/specimens/keyshift-4m/recipe.json",
+  "extension/media/specimens/keyshift-4m/tokenizer.json",
+  "extension/media/specimens/keyshift-4m/tokenizer_config.json",
+];
+
+describe("vsix", () => {
+  before(() => {
+    // A full run of test/run.mjs has packaged it already.
+    if (process.env.LCP_PACKAGED === "1") return;
+    const build = spawnSync(process.execPath, ["build.mjs", "--package"], { encoding: "utf8" });
+    assert.equal(build.status, 0, `${build.stdout}${build.stderr}`);
+  });
+
+  it("holds exactly the files that ship", () => {
+    assert.deepEqual(zipEntries(readFileSync(vsix)).sort(), [...expected].sort());
+  });
+
+  it(`is at most ${limitMiB} MiB`, () => {
+    assert.ok(statSync(vsix).size <= limitMiB * 2 ** 20);
+  });
+
+  it("ships bundles without source maps or machine paths", () => {
+    for (const name of ["extension", "server", "panel", "worker"]) {
+      const text = readFileSync(`dist/${name}.js`, "utf8");
+      assert.doesNotMatch(text, /sourceMappingURL=/, `${name}.js`);
+      assert.ok(!text.includes(process.cwd()), `${name}.js holds the path of this checkout`);
+    }
+  });
+});
+
+/** Names in the central directory of a ZIP file. */
+function zipEntries(bytes: Buffer): string[] {
+  const endSignature = 0x06054b50;
+  let end = bytes.length - 22;
+  while (end >= 0 && bytes.readUInt32LE(end) !== endSignature) end--;
+  assert.ok(end >= 0, `${vsix} is not a ZIP file`);
+  const names: string[] = [];
+  let at = bytes.readUInt32LE(end + 16);
+  for (let left = bytes.readUInt16LE(end + 10); left > 0; left--) {
+    const [nameLength, extraLength, commentLength] = [
+      bytes.readUInt16LE(at + 28),
+      bytes.readUInt16LE(at + 30),
+      bytes.readUInt16LE(at + 32),
+    ];
+    names.push(bytes.toString("utf8", at + 46, at + 46 + nameLength));
+    at += 46 + nameLength + extraLength + commentLength;
+  }
+  return names;
+}

@@ -1,0 +1,123 @@
+/** The page's end of the engine: starts the worker, answers what only the page can fetch, and survives the worker's death. */
+import type { AskResult, PooledAttention, PoolRequest } from "../engine/api.ts";
+import { EngineError, plainError } from "../engine/errors.ts";
+import { readModelRange, readOrtWasm } from "./pageFiles.ts";
+import { openChannel } from "./protocol/channel.ts";
+import type { Channel } from "./protocol/channel.ts";
+import type { HostCalls, HostTopics, PanelSettings, PanelTopics } from "./protocol/panel.ts";
+import type { EngineCalls, EngineTopics, PageCalls, PageTopics } from "./protocol/worker.ts";
+import { startWorker } from "./startWorker.ts";
+import type { Action } from "./state/store.ts";
+
+/** Addresses the host put on the page. */
+export interface PageAddresses {
+  worker: string;
+  ortWasm: string;
+}
+
+export type Host = Channel<HostCalls, PanelTopics, HostTopics>;
+
+export interface EngineClient {
+  /** Starts anew with these settings; whatever ran before ends with `aborted`. */
+  open(settings: PanelSettings): void;
+  /** Waits for the engine to open; throws what opening or the run threw. */
+  ask(params: EngineCalls["engine/ask"]["params"], signal: AbortSignal): Promise<AskResult>;
+  pool(request: PoolRequest, signal: AbortSignal): Promise<PooledAttention>;
+  loseDevice(): Promise<{ lost: boolean }>;
+}
+
+type EngineChannel = Channel<EngineCalls, PageTopics, EngineTopics>;
+
+export function createEngine(host: Host, addresses: PageAddresses, dispatch: (action: Action) => void): EngineClient {
+  let life = new AbortController();
+  let opened = rejected<EngineChannel>(
+    new EngineError("aborted", "the engine is not open yet", "wait until the panel shows a model"),
+  );
+
+  /** Opens one worker; it lives until `own` is aborted. */
+  const start = async (settings: PanelSettings, own: AbortController): Promise<EngineChannel> => {
+    const { signal } = own;
+    const stage = (text: string, doneBytes = 0, totalBytes = 0): void => {
+      if (!signal.aborted) dispatch({ type: "engineStarting", stage: text, doneBytes, totalBytes });
+    };
+    stage("looking for the model");
+    const model = await host.call("model/locate", {}, { signal });
+    stage("starting the engine");
+    const worker = await startWorker(addresses.worker);
+    const channel: EngineChannel = openChannel<EngineCalls, PageCalls, PageTopics, EngineTopics>(
+      worker.port,
+      {
+        "file/read": (params, context) => host.call("file/read", params, context),
+        "model/read": async ({ name, offset, length }, context) => ({
+          bytes: await readModelRange(model, name, offset, length, context.signal),
+        }),
+        "ort/assets": async (_, context) => ({ wasm: await readOrtWasm(addresses.ortWasm, context.signal) }),
+      },
+      { name: "panel", transferResults: true },
+    );
+    const stop = (): void => {
+      channel.close("the engine was restarted");
+      worker.stop();
+    };
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    void worker.crashed.then((error) => {
+      // Said before the channel closes, so that a run in flight ends with the cause and not with the closing.
+      if (!signal.aborted) dispatch({ type: "engineFailed", error: error.toPlain() });
+      own.abort();
+    });
+    channel.subscribe("opening", (opening) => {
+      stage(opening.stage, opening.doneBytes, opening.totalBytes);
+    });
+    channel.subscribe("run", (run) => {
+      dispatch({ type: "runEvent", ...run });
+    });
+    const files = model.files.map(({ name, sizeBytes }) => ({ name, sizeBytes }));
+    const { backend, weightFormat } = settings;
+    const info = await channel.call("engine/open", { label: model.label, files, backend, weightFormat });
+    if (!signal.aborted) dispatch({ type: "engineReady", info });
+    return channel;
+  };
+
+  return {
+    open(settings) {
+      life.abort();
+      const own = new AbortController();
+      life = own;
+      opened = start(settings, own);
+      opened.catch((error: unknown) => {
+        if (!own.signal.aborted) dispatch({ type: "engineFailed", error: plainError(error) });
+        own.abort();
+      });
+    },
+    async ask(params, signal) {
+      const channel = await unlessAborted(opened, signal);
+      return channel.call("engine/ask", params, { signal });
+    },
+    async pool(request, signal) {
+      return (await opened).call("engine/pool", request, { signal });
+    },
+    async loseDevice() {
+      return (await opened).call("engine/loseDevice", {});
+    },
+  };
+}
+
+/** Waits for the engine, but not past the user's patience. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      reject(new EngineError("aborted", "stopped before the model was open", "ask again when it is"));
+    };
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject);
+  });
+}
+
+/** A promise that fails for whoever awaits it, and is no unhandled rejection while nobody does. */
+function rejected<T>(error: EngineError): Promise<T> {
+  const promise = Promise.reject<T>(error);
+  promise.catch(() => undefined);
+  return promise;
+}

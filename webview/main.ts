@@ -1,0 +1,135 @@
+/** The panel's page: wires the store, the host and the two panels together, and draws once per frame. */
+import { html, nothing, render } from "lit";
+import type { TemplateResult } from "lit";
+import uplotStyles from "uplot/dist/uPlot.min.css";
+import { WavelengthCurve } from "./components/curve.ts";
+import { HeatCanvas } from "./components/heatCanvas.ts";
+import { RampStrip } from "./components/ramp.ts";
+import { button, registerControls } from "./components/ui.ts";
+import { hostPort, readViewState, writeViewState } from "./hostPort.ts";
+import { askPanel, totalText } from "./panels/ask.ts";
+import { header } from "./panels/header.ts";
+import { inspectPanel } from "./panels/inspect.ts";
+import { createPlayground } from "./playground.ts";
+import type { Playground } from "./playground.ts";
+import { createStore, initialState } from "./state/store.ts";
+import type { EngineState, State, Tab } from "./state/store.ts";
+import { mebibytes } from "./state/words.ts";
+import styles from "./styles.css";
+
+registerControls();
+customElements.define("lc-curve", WavelengthCurve);
+customElements.define("lc-heat", HeatCanvas);
+customElements.define("lc-ramp", RampStrip);
+document.adoptedStyleSheets.push(sheet(uplotStyles), sheet(styles));
+
+const store = createStore(initialState(readViewState()));
+const { worker = "", ortWasm = "" } = document.body.dataset;
+const play = createPlayground(store, hostPort, { worker, ortWasm });
+const root = document.createElement("main");
+document.body.replaceChildren(root);
+
+let frame: number | undefined;
+const draw = (): void => {
+  frame = undefined;
+  render(page(store.state, play), root);
+};
+store.subscribe(() => {
+  frame ??= requestAnimationFrame(draw);
+  writeViewState({ tab: store.state.tab, question: store.state.question });
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.defaultPrevented) return;
+  if (store.state.chip) play.toggleChip(undefined);
+  else play.stop();
+});
+draw();
+
+function page(state: State, playground: Playground): TemplateResult {
+  return html`${header(state, playground)} ${tabs(state, playground)}
+    <p class="status" role="status" aria-live="polite" data-testid="lc-status" data-engine=${state.engine.status}>
+      ${statusText(state)}
+    </p>
+    ${notice(state, playground)} ${engineFailure(state.engine, playground)}
+    ${state.tab === "ask" ? askPanel(state, playground) : inspectPanel(state, playground)}`;
+}
+
+function tabs(state: State, playground: Playground): TemplateResult {
+  const order: readonly Tab[] = ["ask", "inspect"];
+  const moved = (event: KeyboardEvent): void => {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    const next = order.find((tab) => tab !== state.tab) ?? "ask";
+    playground.selectTab(next);
+    event.preventDefault();
+    requestAnimationFrame(() => document.getElementById(`tab-${next}`)?.focus());
+  };
+  return html`<div class="tabs" role="tablist" aria-label="Views" @keydown=${moved}>
+    ${order.map(
+      (tab) =>
+        html`<button
+          role="tab"
+          id="tab-${tab}"
+          data-testid="lc-tab-${tab}"
+          aria-selected=${state.tab === tab ? "true" : "false"}
+          aria-controls="panel-${tab}"
+          tabindex=${state.tab === tab ? 0 : -1}
+          @click=${() => {
+            playground.selectTab(tab);
+          }}
+        >
+          ${tab === "ask" ? "Ask" : "Inspect"}
+        </button>`,
+    )}
+  </div>`;
+}
+
+/** One line for the whole panel: read out when it changes, so it holds no running numbers of a prefill. */
+function statusText(state: State): string {
+  const { engine, live } = state;
+  if (live)
+    return { listing: "Listing files", packing: "Packing files", prefill: "Reading the prompt", answering: "Answering" }[
+      live.phase
+    ];
+  if (engine.status === "failed") return `The engine is not running: ${engine.error.message}`;
+  if (engine.status === "starting") {
+    const weights = engine.totalBytes > 0 ? `, ${mebibytes(engine.doneBytes)} of ${mebibytes(engine.totalBytes)}` : "";
+    return `Opening the model: ${engine.stage}${weights}`;
+  }
+  const slower = engine.info.backend === "wgsl" ? "" : ` · not on WebGPU: ${engine.info.backendBecause}`;
+  return `Ready · ${totalText(state)}${slower}`;
+}
+
+function notice({ notice: shown }: State, playground: Playground): TemplateResult | typeof nothing {
+  if (!shown) return nothing;
+  return html`<div class="block error" role="alert" data-testid="lc-notice">
+    <p><strong>${shown.message}.</strong> ${shown.remedy}.</p>
+    ${button({ label: "Dismiss", onClick: playground.dismissNotice })}
+  </div>`;
+}
+
+function engineFailure(engine: EngineState, playground: Playground): TemplateResult | typeof nothing {
+  if (engine.status !== "failed") return nothing;
+  const { error } = engine;
+  return html`<div class="block error" role="alert" data-testid="lc-engine-failed" data-code=${error.code}>
+    <p><strong>The engine is not running: ${error.message}.</strong></p>
+    <p>${error.remedy}. Finished runs are kept.</p>
+    ${button({ label: "Restart the engine", primary: true, onClick: playground.restartEngine, testId: "lc-restart" })}
+    ${
+      error.code === "no-adapter"
+        ? button({
+            label: "Use WASM instead",
+            onClick: () => {
+              playground.changeSettings({ backend: "auto" });
+            },
+          })
+        : nothing
+    }
+    ${button({ label: "Choose another model folder…", onClick: playground.chooseModel })}
+  </div>`;
+}
+
+function sheet(text: string): CSSStyleSheet {
+  const made = new CSSStyleSheet();
+  made.replaceSync(text);
+  return made;
+}

@@ -1,0 +1,191 @@
+/** Ask: the question, what goes in, how far it is, and the answer. */
+import { html, nothing } from "lit";
+import type { TemplateResult } from "lit";
+import { progressBar } from "../components/bars.ts";
+import { button, questionBox, ring } from "../components/ui.ts";
+import type { Playground } from "../playground.ts";
+import { shownRun } from "../state/store.ts";
+import type { FailedRun, LiveRun, State } from "../state/store.ts";
+import { exact, plural, short } from "../state/words.ts";
+import { answer, leftOut, liveAnswer } from "./answer.ts";
+
+export function askPanel(state: State, play: Playground): TemplateResult {
+  const run = shownRun(state);
+  return html`<section id="panel-ask" role="tabpanel" aria-labelledby="tab-ask" class="ask">
+    <div class="asking">
+      ${questionBox({
+        value: state.question,
+        placeholder: state.thread.length > 0 ? "Ask a follow-up question" : "Where is the retry ceiling defined, and what is it?",
+        onInput: play.typeQuestion,
+        onSubmit: play.ask,
+        testId: "lc-question",
+      })}
+      ${button({ label: "Ask ⏎", primary: true, onClick: play.ask, testId: "lc-ask", ...askable(state) })}
+    </div>
+    <div class="context">${contextLine(state, play)}</div>
+    <div class="runline" data-testid="lc-progress" data-phase=${state.live?.phase ?? "idle"}>${runLine(state, play)}</div>
+    ${state.live ? liveAnswer(state.live) : state.failed ? failure(state.failed, play) : run ? answer(run, play) : emptyState(state)}
+    ${state.live?.packed ? leftOut(state.live.packed.rows) : nothing} ${earlierTurns(state)} ${savedRuns(state, play)}
+  </section>`;
+}
+
+/** The total in words: growing while it is counted, exact afterwards. */
+export function totalText({ budget }: State): string {
+  if (!budget) return "waiting for the token server";
+  switch (budget.state) {
+    case "counting":
+      return `counting ${exact(budget.doneFiles)} / ${plural(budget.totalFiles, "file")}, ${exact(budget.tokens)} tokens`;
+    case "ready":
+      return `${exact(budget.tokens)} tokens in ${plural(budget.totalFiles, "file")}${budget.excluded > 0 ? ` · ${exact(budget.excluded)} excluded` : ""}`;
+    case "failed":
+      return budget.error ? `counting failed: ${budget.error.message}; ${budget.error.remedy}` : "counting failed";
+  }
+}
+
+function askable(state: State): { disabled: boolean; title: string } {
+  if (state.live) return { disabled: true, title: "A question is being answered; stop it first" };
+  if (state.engine.status === "failed") return { disabled: true, title: "The engine is not running" };
+  if (isEmpty(state)) return { disabled: true, title: "There is no text file to read" };
+  return { disabled: state.question.trim() === "", title: "Enter asks, Shift+Enter starts a new line" };
+}
+
+function isEmpty({ budget }: State): boolean {
+  return budget?.state === "ready" && budget.totalFiles === 0;
+}
+
+function contextLine(state: State, play: Playground): TemplateResult {
+  const tokens = state.budget?.tokens ?? 0;
+  return html`<span data-testid="lc-total" data-tokens=${tokens} data-state=${state.budget?.state ?? "waiting"}
+      >${totalText(state)}</span
+    >
+    ${
+      state.thread.length > 0 && !state.live
+        ? html`<span class="dim">· follow-up to ${plural(state.thread.length, "answer")}: the cached prefix is used again</span>
+            ${button({ label: "New question", onClick: play.newQuestion, testId: "lc-new" })}`
+        : nothing
+    }`;
+}
+
+function runLine(state: State, play: Playground): TemplateResult {
+  const { live } = state;
+  if (live) {
+    const stop = button({
+      label: live.stopping ? "Stopping…" : "Stop",
+      onClick: play.stop,
+      disabled: live.stopping,
+      title: "Escape",
+      testId: "lc-stop",
+    });
+    return html`${ring()}${phaseBar(live)}<span class="phase">${phaseText(live, state)}</span>${stop}`;
+  }
+  const run = shownRun(state);
+  if (!run) return html``;
+  const { rows, promptTokens, reusedTokens } = run.result;
+  const files = rows.filter((row) => row.included).length;
+  return html`<span
+    >${plural(files, "file")} · ${exact(promptTokens)} tokens · re-prefill ${exact(promptTokens - reusedTokens)} of
+    ${exact(promptTokens)}</span
+  >`;
+}
+
+function phaseBar(live: LiveRun): TemplateResult {
+  if (live.phase === "prefill" && live.prefill) return progressBar(live.prefill.doneTokens, live.prefill.totalTokens, "prefill");
+  if (live.phase === "packing" && live.packing) return progressBar(live.packing.doneFiles, live.packing.totalFiles, "packing");
+  return progressBar(live.phase === "answering" ? 1 : 0, 1, live.phase);
+}
+
+function phaseText(live: LiveRun, state: State): string {
+  const recovered = live.recovered === undefined ? "" : ` · started again: ${live.recovered}`;
+  switch (live.phase) {
+    case "listing":
+      return state.engine.status === "starting" ? `waiting for the model: ${state.engine.stage}` : "listing files";
+    case "packing":
+      return `packing ${exact(live.packing?.doneFiles ?? 0)} / ${plural(live.packing?.totalFiles ?? 0, "file")}`;
+    case "prefill": {
+      const { prefill, packed } = live;
+      if (!prefill) return `prefill 0 / ${short(packed?.promptTokens ?? 0)} tokens${recovered}`;
+      const rate = prefill.tokensPerSecond > 0 ? ` · ${short(prefill.tokensPerSecond)} tok/s` : "";
+      const reused = prefill.reusedTokens > 0 ? ` · reused ${exact(prefill.reusedTokens)}` : "";
+      return `prefill ${short(prefill.doneTokens)} / ${short(prefill.totalTokens)} tokens, ${prefill.path}${rate}${reused}${recovered}`;
+    }
+    case "answering":
+      return `answering${recovered}`;
+  }
+}
+
+function failure(failed: FailedRun, play: Playground): TemplateResult {
+  const { error, doneTokens, totalTokens } = failed;
+  const stopped = error.code === "aborted";
+  const kept =
+    totalTokens > 0 ? `Stopped after ${exact(doneTokens)} of ${exact(totalTokens)} tokens` : "Stopped before the prompt was read";
+  const message = stopped && error.message === "stopped" ? kept : error.message;
+  return html`<div
+    class="block ${stopped ? "" : "error"}"
+    role=${stopped ? "status" : "alert"}
+    data-testid="lc-failure"
+    data-code=${error.code}
+  >
+    <p><strong>${message}.</strong></p>
+    <p>${error.remedy}.</p>
+    ${button({ label: "Ask again", primary: true, onClick: play.ask })}
+    ${stopped ? nothing : button({ label: "Restart the engine", onClick: play.restartEngine })}
+  </div>`;
+}
+
+function emptyState(state: State): TemplateResult {
+  if (isEmpty(state)) {
+    return html`<div class="block">
+      <p><strong>There is no text file to read here.</strong></p>
+      <p>Open a folder with source files. Binary files and what .gitignore names are left out.</p>
+    </div>`;
+  }
+  return html`<div class="block quiet">
+    <p>Ask where something is defined, what a constant is, what a function returns, or which file imports a module.</p>
+    <p>
+      The whole workspace is read into the model's context on this machine. Nothing is sent anywhere. Every citation is a quote
+      found in your files at the lines it names.
+    </p>
+  </div>`;
+}
+
+function earlierTurns(state: State): TemplateResult | typeof nothing {
+  const earlier = state.thread.filter((id) => state.live !== undefined || id !== state.shownRun);
+  const turns = earlier.flatMap((id) => state.runs.filter((run) => run.id === id));
+  if (turns.length === 0) return nothing;
+  return html`<section class="turns" aria-label="Earlier in this conversation">
+    <h3>Earlier in this conversation</h3>
+    ${turns.map(
+      ({ result }) =>
+        html`<div class="turn">
+          <p class="dim">${result.question}</p>
+          <pre>${result.absent ? "not in these files" : result.answer}</pre>
+        </div>`,
+    )}
+  </section>`;
+}
+
+function savedRuns(state: State, play: Playground): TemplateResult | typeof nothing {
+  if (state.runs.length === 0) return nothing;
+  const newest = [...state.runs].reverse();
+  return html`<details class="runs" data-testid="lc-runs" data-count=${state.runs.length}>
+    <summary>${plural(state.runs.length, "saved run")}</summary>
+    <ul>
+      ${newest.map(
+        (run) =>
+          html`<li>
+            <button
+              class="link"
+              aria-current=${run.id === state.shownRun ? "true" : "false"}
+              ?disabled=${state.live !== undefined}
+              @click=${() => {
+                play.showRun(run.id);
+              }}
+            >
+              ${run.result.question}
+            </button>
+            <span class="dim">${new Date(run.askedAt).toLocaleString()} · ${exact(run.result.promptTokens)} tokens</span>
+          </li>`,
+      )}
+    </ul>
+  </details>`;
+}

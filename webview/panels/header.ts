@@ -1,0 +1,202 @@
+/** The strip that never moves: what will happen when a question is asked. A chip opens its settings under the strip. */
+import { html, nothing } from "lit";
+import type { TemplateResult } from "lit";
+import type { BackendChoice, SessionInfo, WeightFormat } from "../../engine/api.ts";
+import { label } from "../../engine/position/limits.ts";
+import { windowMeter } from "../components/bars.ts";
+import { button, dropdown } from "../components/ui.ts";
+import type { Playground } from "../playground.ts";
+import type { PanelSettings } from "../protocol/panel.ts";
+import { windowFacts } from "../state/derived.ts";
+import type { WindowFacts } from "../state/derived.ts";
+import type { Chip, State } from "../state/store.ts";
+import { exact, mebibytes, plural, short } from "../state/words.ts";
+import { ropeKindField } from "./rope.ts";
+
+export function header(state: State, play: Playground): TemplateResult {
+  const facts = windowFacts(state);
+  const info = state.engine.status === "ready" ? state.engine.info : undefined;
+  const chip = (name: Chip, title: string, content: TemplateResult, testId?: string): TemplateResult =>
+    html`<button
+      class="chip ${name}"
+      title=${title}
+      aria-expanded=${state.chip === name ? "true" : "false"}
+      aria-controls="drawer"
+      data-testid=${testId ?? `lc-chip-${name}`}
+      data-backend=${name === "backend" ? (info?.backend ?? "") : nothing}
+      @click=${() => {
+        play.toggleChip(name);
+      }}
+    >
+      ${content}<span class="caret" aria-hidden="true">▾</span>
+    </button>`;
+  return html`<header>
+    <div class="strip">
+      ${chip("model", "Model", html`<span>${info ? `${info.model} · ${short(info.parameterCount)}` : modelWord(state)}</span>`)}
+      ${chip(
+        "backend",
+        info ? info.backendBecause : "Backend",
+        html`<span>${info ? `${backendName(info)} · ${info.device}` : "backend: not open yet"}</span>`,
+        "lc-backend",
+      )}
+      ${chip("window", meterTitle(facts), meter(facts))}
+      ${chip("rope", "RoPE scaling of the next run", html`<span>RoPE: ${ropeWord(state, facts)}</span>`)}
+      ${chip("attention", "Attention policy", html`<span>flash</span>`)}
+    </div>
+    ${state.chip ? drawer(state.chip, state, facts, play) : nothing}
+  </header>`;
+}
+
+/** A backend in words a person knows. */
+export function backendName({ backend }: Pick<SessionInfo, "backend">): string {
+  return { wgsl: "WebGPU", ort: "WASM", reference: "plain loops" }[backend];
+}
+
+function modelWord(state: State): string {
+  return state.engine.status === "failed" ? "no model" : "opening the model…";
+}
+
+function ropeWord(state: State, facts: ReturnType<typeof windowFacts>): string {
+  if (!facts || !state.settings) return "…";
+  if ("problem" in facts) return "cannot be applied";
+  const { kind } = state.settings.rope;
+  return kind === "auto" || kind === "model" ? `${label(facts.rope)} (${kind})` : label(facts.rope);
+}
+
+function meter(facts: ReturnType<typeof windowFacts>): TemplateResult {
+  if (!facts || "problem" in facts) return html`<span>window: …</span>`;
+  const { usedTokens, reservedTokens, limit } = facts;
+  return html`${windowMeter({ used: usedTokens, reserved: reservedTokens, limit: limit.tokens })}
+    <span data-testid="lc-limit" data-tokens=${limit.tokens} data-because=${limit.because}
+      >${exact(usedTokens)} + ${exact(reservedTokens)} of ${exact(limit.tokens)}</span
+    >`;
+}
+
+function meterTitle(facts: ReturnType<typeof windowFacts>): string {
+  if (!facts) return "Context window";
+  if ("problem" in facts) return facts.problem;
+  const free = Math.max(0, facts.limit.tokens - facts.usedTokens - facts.reservedTokens);
+  const numbers = `${exact(facts.usedTokens)} used by ${facts.usedIs}, ${exact(facts.reservedTokens)} reserved for the answer, ${exact(free)} free`;
+  return `${numbers}, of ${exact(facts.limit.tokens)} tokens. ${facts.limit.explanation}`;
+}
+
+function drawer(chip: Chip, state: State, facts: ReturnType<typeof windowFacts>, play: Playground): TemplateResult {
+  const { settings } = state;
+  return html`<div class="drawer" id="drawer" role="region" aria-label="Settings: ${chip}">
+    <div class="drawer-body">${settings ? drawerBody(chip, state, settings, facts, play) : "The settings are being read."}</div>
+    ${button({
+      label: "Close",
+      onClick: () => {
+        play.toggleChip(undefined);
+      },
+    })}
+  </div>`;
+}
+
+function drawerBody(
+  chip: Chip,
+  state: State,
+  settings: PanelSettings,
+  facts: ReturnType<typeof windowFacts>,
+  play: Playground,
+): TemplateResult {
+  const info = state.engine.status === "ready" ? state.engine.info : undefined;
+  switch (chip) {
+    case "model":
+      return html`${info ? html`<p>${modelFacts(info)}</p>` : html`<p>No model is open.</p>`}
+        <div class="fields">${weightFormatField(settings, play)}</div>
+        ${button({ label: "Choose another model folder…", onClick: play.chooseModel })}`;
+    case "backend":
+      return html`<p>${info ? `${backendName(info)} on ${info.device}: ${info.backendBecause}` : "The engine is not open."}</p>
+        <div class="fields">${backendField(settings, play)}</div>`;
+    case "window":
+      return windowDrawer(facts);
+    case "rope":
+      return html`<div class="fields">${ropeKindField(settings.rope.kind, info?.spec, play)}</div>
+        ${facts && "limit" in facts ? html`<p>${facts.limit.explanation}</p>` : nothing}
+        ${button({
+          label: "Open the RoPE lab",
+          onClick: () => {
+            play.selectTab("inspect");
+          },
+        })}`;
+    case "attention":
+      return html`<p>
+          Exact causal attention, computed tile by tile with running softmax statistics in f32: no T×T matrix exists. Keys and
+          values are kept in pages of 16 tokens.
+        </p>
+        ${
+          info
+            ? html`<p>
+                Attention can be inspected in
+                ${plural(info.tap.layers.length, "layer")}${info.tap.because === "" ? "" : `: ${info.tap.because}`}.
+              </p>`
+            : nothing
+        }`;
+  }
+}
+
+function modelFacts(info: SessionInfo): string {
+  const { spec } = info;
+  const shape = `${spec.layerCount} layers, ${spec.headCount} heads over ${spec.kvHeadCount} key/value heads of ${spec.headDim}`;
+  return `${info.model} (${spec.modelType}): ${exact(info.parameterCount)} parameters, ${shape}; ${mebibytes(info.weightBytes)} as ${info.weightFormat}.`;
+}
+
+function windowDrawer(facts: ReturnType<typeof windowFacts>): TemplateResult {
+  if (!facts) return html`<p>The window is known once a model is open.</p>`;
+  if ("problem" in facts) return html`<p>${facts.problem}</p>`;
+  return html`<p>${facts.limit.explanation} Without that reason it would be ${exact(facts.limit.wouldBe)} tokens.</p>
+    ${windowTable(facts)}`;
+}
+
+function windowTable({ usedTokens, usedIs, reservedTokens, limit }: WindowFacts): TemplateResult {
+  const row = (name: string, tokens: number): TemplateResult =>
+    html`<tr>
+      <th scope="row">${name}</th>
+      <td>${exact(tokens)}</td>
+    </tr>`;
+  const free = limit.tokens - usedTokens - reservedTokens;
+  return html`<table class="numbers">
+    <tbody>
+      ${row(`used by ${usedIs}`, usedTokens)}${row("reserved for the answer", reservedTokens)}
+      ${free >= 0 ? row("free", free) : row("over the limit; rows that do not fit are left out and named", -free)}${row(
+        `limit (${limit.because})`,
+        limit.tokens,
+      )}
+    </tbody>
+  </table>`;
+}
+
+/** Where the forward pass runs; another choice opens the engine anew. */
+export function backendField(settings: PanelSettings, play: Playground): TemplateResult {
+  return dropdown<BackendChoice>({
+    label: "Backend",
+    value: settings.backend,
+    testId: "lc-backend-choice",
+    options: [
+      { value: "auto", text: "auto (WebGPU where there is one)" },
+      { value: "wgsl", text: "WebGPU" },
+      { value: "ort", text: "WASM (onnxruntime-web)" },
+      { value: "reference", text: "plain loops (slow, for checking)" },
+    ],
+    onChange: (backend) => {
+      play.changeSettings({ backend });
+    },
+  });
+}
+
+/** How matmul weights are kept; another choice opens the engine anew. */
+export function weightFormatField(settings: PanelSettings, play: Playground): TemplateResult {
+  return dropdown<WeightFormat>({
+    label: "Weights",
+    value: settings.weightFormat,
+    testId: "lc-weight-format",
+    options: [
+      { value: "f32", text: "f32 (exact)" },
+      { value: "q8_0", text: "q8_0 (a quarter of the memory)" },
+    ],
+    onChange: (weightFormat) => {
+      play.changeSettings({ weightFormat });
+    },
+  });
+}

@@ -1,0 +1,264 @@
+/** What the panel does: every effect behind a button, and the wires to the host and to the engine. State is in state/store.ts. */
+import type { AskOptions, Citation, PoolRequest } from "../engine/api.ts";
+import { EngineError, plainError } from "../engine/errors.ts";
+import { createEngine } from "./engine.ts";
+import type { Host, PageAddresses } from "./engine.ts";
+import { cellEdges } from "./heatmap/model.ts";
+import type { HeatPicture, HeatWindow, Span } from "./heatmap/model.ts";
+import { openChannel } from "./protocol/channel.ts";
+import type { Port } from "./protocol/channel.ts";
+import type { HostCalls, HostTopics, PanelCalls, PanelSettings, PanelTopics, SavedRun } from "./protocol/panel.ts";
+import { openSpec } from "./state/derived.ts";
+import { readRopeDraft } from "./state/ropeDraft.ts";
+import type { RopeDraft } from "./state/ropeDraft.ts";
+import { panelState, shownRun, threadHistory } from "./state/store.ts";
+import type { Action, Chip, HeatState, Store, Tab } from "./state/store.ts";
+
+/** Everything a control of the panel can do. */
+export interface Playground {
+  selectTab: (tab: Tab) => void;
+  toggleChip: (chip: Chip | undefined) => void;
+  typeQuestion: (text: string) => void;
+  ask: () => void;
+  stop: () => void;
+  newQuestion: () => void;
+  showRun: (id: string) => void;
+  reveal: (citation: Citation) => void;
+  copyAnswer: () => void;
+  /** Shows a RoPE draft; one that can be read is saved and applies to the next run. */
+  editRope: (draft: RopeDraft) => void;
+  changeSettings: (change: Partial<PanelSettings>) => void;
+  chooseModel: () => void;
+  restartEngine: () => void;
+  inspectAttention: () => void;
+  changeHeat: (change: Partial<Pick<HeatState, "layer" | "head" | "scale" | "cursor">>) => void;
+  zoom: (window: HeatWindow) => void;
+  zoomOut: () => void;
+  pool: () => void;
+  stopPooling: () => void;
+  dismissNotice: () => void;
+}
+
+/** Connects to the host, opens the engine and returns the controls' actions. */
+export function createPlayground(store: Store, port: Port, addresses: PageAddresses): Playground {
+  const dispatch = (action: Action): void => {
+    store.dispatch(action);
+  };
+  const host: Host = openChannel<HostCalls, PanelCalls, PanelTopics, HostTopics>(
+    port,
+    {
+      "panel/ask": ({ question }) => ({ accepted: begin(question) }),
+      "panel/state": () => panelState(store.state),
+      "panel/loseDevice": () => engine.loseDevice(),
+    },
+    { name: "panel" },
+  );
+  const engine = createEngine(host, addresses, dispatch);
+  let asking: AbortController | undefined;
+  let pooling: { controller: AbortController; done: Promise<void> } | undefined;
+
+  /** Runs an effect whose failure belongs to no run: it becomes a notice. */
+  const attempt = (work: Promise<unknown>): void => {
+    work.catch((error: unknown) => {
+      const plain = plainError(error);
+      if (plain.code !== "aborted") dispatch({ type: "notice", notice: plain });
+    });
+  };
+
+  const openEngine = (): void => {
+    const { settings } = store.state;
+    if (settings) engine.open(settings);
+  };
+
+  /** False when a run is going on or there is nothing to ask. */
+  function begin(question: string): boolean {
+    const { live, settings, engine: state } = store.state;
+    if (live || !settings || question.trim() === "" || state.status === "failed") return false;
+    dispatch({ type: "question", text: question });
+    dispatch({ type: "tab", tab: "ask" });
+    attempt(run(question.trim(), settings));
+    return true;
+  }
+
+  async function run(question: string, settings: PanelSettings): Promise<void> {
+    const id = crypto.randomUUID();
+    const history = threadHistory(store.state);
+    const controller = new AbortController();
+    const { signal } = controller;
+    asking = controller;
+    dispatch({ type: "runStarted", id, question });
+    try {
+      await stopPool();
+      const { files } = await host.call("workspace/files", {}, { signal });
+      if (files.length === 0) {
+        throw new EngineError(
+          "empty-workspace",
+          "there is no text file to read here",
+          "open a folder with source files, or check what .gitignore leaves out",
+        );
+      }
+      const snapshot = files.map(({ path, hash, sizeBytes }) => ({ path, hash, sizeBytes }));
+      const result = await engine.ask({ runId: id, question, files: snapshot, history, options: askOptions(settings) }, signal);
+      const saved: SavedRun = { id, askedAt: new Date().toISOString(), result };
+      // Sent before anything is drawn: a panel closed right now must not lose the run.
+      attempt(host.call("runs/save", saved));
+      dispatch({ type: "runFinished", run: saved });
+    } catch (error) {
+      dispatch({ type: "runFailed", runId: id, error: plainError(error) });
+    } finally {
+      asking = undefined;
+    }
+    if (store.state.tab === "inspect") pool();
+  }
+
+  /** Ends a pooling and waits until the engine is free: it does one thing at a time. */
+  async function stopPool(): Promise<void> {
+    pooling?.controller.abort();
+    await pooling?.done;
+  }
+
+  function pool(): void {
+    const before = stopPool();
+    const controller = new AbortController();
+    const current = { controller, done: before.then(() => poolOnce(controller.signal)) };
+    pooling = current;
+    attempt(
+      current.done.then(() => {
+        if (pooling === current) pooling = undefined;
+      }),
+    );
+  }
+
+  async function poolOnce(signal: AbortSignal): Promise<void> {
+    const { state } = store;
+    const cached = state.runs.find((candidate) => candidate.id === state.cachedRun);
+    if (!cached || state.live || signal.aborted) return;
+    const { layer, head, window } = state.heat;
+    const { answerStart, answerTokens } = cached.result;
+    dispatch({ type: "heatPooling" });
+    const picture = async (query: Span, rows?: number): Promise<HeatPicture> => {
+      const queryEdges = cellEdges(query, rows);
+      const keyEdges = cellEdges(window.key);
+      const request: PoolRequest = { layer, head, queryEdges, keyEdges };
+      return { queryEdges, keyEdges, pooled: await engine.pool(request, signal) };
+    };
+    try {
+      const map = await picture(window.query);
+      // The last token of the answer was sampled but never fed back, so it asked nothing.
+      const asked = { start: answerStart - 1, end: answerStart - 1 + answerTokens };
+      const answerRow = answerTokens > 0 ? await picture(asked, 1) : undefined;
+      if (!signal.aborted) dispatch({ type: "heatPooled", picture: map, answerRow });
+    } catch (error) {
+      dispatch(signal.aborted ? { type: "heatStopped" } : { type: "heatFailed", error: plainError(error) });
+    }
+    if (signal.aborted) dispatch({ type: "heatStopped" });
+  }
+
+  attempt(
+    (async () => {
+      const [settings, runs] = await Promise.all([host.call("settings/read", {}), host.call("runs/list", {})]);
+      dispatch({ type: "settings", settings });
+      dispatch({ type: "runsListed", runs });
+      openEngine();
+    })(),
+  );
+  host.ready.catch((error: unknown) => {
+    dispatch({ type: "engineFailed", error: plainError(error) });
+  });
+  host.subscribe("budget", (budget) => {
+    dispatch({ type: "budget", budget });
+  });
+  host.subscribe("model", () => {
+    asking?.abort();
+    openEngine();
+  });
+
+  const selectTab = (tab: Tab): void => {
+    dispatch({ type: "tab", tab });
+    const { heat, cachedRun } = store.state;
+    if (tab === "inspect" && cachedRun !== undefined && !heat.picture && heat.status.kind === "idle") pool();
+  };
+  const changeSettings = (change: Partial<PanelSettings>): void => {
+    const before = store.state.settings;
+    if (!before) return;
+    const settings = { ...before, ...change };
+    dispatch({ type: "settings", settings });
+    attempt(host.call("settings/write", settings));
+    if (settings.backend !== before.backend || settings.weightFormat !== before.weightFormat) {
+      asking?.abort();
+      openEngine();
+    }
+  };
+
+  return {
+    selectTab,
+    changeSettings,
+    toggleChip(chip) {
+      dispatch({ type: "chip", chip });
+    },
+    typeQuestion(text) {
+      dispatch({ type: "question", text });
+    },
+    ask() {
+      begin(store.state.question);
+    },
+    stop() {
+      if (!asking) return;
+      dispatch({ type: "runStopping" });
+      asking.abort();
+    },
+    newQuestion() {
+      dispatch({ type: "newQuestion" });
+    },
+    showRun(id) {
+      dispatch({ type: "runShown", id });
+      dispatch({ type: "tab", tab: "ask" });
+    },
+    reveal({ path, startLine, endLine }) {
+      attempt(host.call("citation/reveal", { path, startLine, endLine }));
+    },
+    copyAnswer() {
+      const result = shownRun(store.state)?.result;
+      if (result) attempt(navigator.clipboard.writeText(result.answer));
+    },
+    editRope(draft) {
+      dispatch({ type: "ropeDraft", draft });
+      const spec = openSpec(store.state);
+      const reading = spec ? readRopeDraft(draft, spec) : undefined;
+      if (reading && "choice" in reading) changeSettings({ rope: reading.choice });
+    },
+    chooseModel() {
+      attempt(host.call("model/choose", {}));
+    },
+    restartEngine() {
+      openEngine();
+    },
+    inspectAttention() {
+      selectTab("inspect");
+    },
+    changeHeat(change) {
+      dispatch({ type: "heat", change });
+      if (change.layer !== undefined || change.head !== undefined) pool();
+    },
+    zoom(window) {
+      dispatch({ type: "heatZoomed", window });
+      pool();
+    },
+    zoomOut() {
+      if (store.state.heat.outer.length === 0) return;
+      dispatch({ type: "heatZoomedOut" });
+      pool();
+    },
+    pool,
+    stopPooling() {
+      pooling?.controller.abort();
+    },
+    dismissNotice() {
+      dispatch({ type: "notice", notice: undefined });
+    },
+  };
+}
+
+function askOptions({ rope, sampling, quote, maxAnswerTokens }: PanelSettings): AskOptions {
+  return { rope, sampling, quote, maxAnswerTokens };
+}

@@ -1,0 +1,106 @@
+/** The engine's worker: a session of engine/ behind the calls of protocol/worker.ts. It fetches nothing; the page does. */
+import type { ByteSource, ModelFiles, Runtime } from "../engine/api.ts";
+import { EngineError } from "../engine/errors.ts";
+import { openSession } from "../engine/session.ts";
+import type { Session } from "../engine/session.ts";
+import { openChannel } from "./protocol/channel.ts";
+import type { Channel, Port } from "./protocol/channel.ts";
+import type { EngineCalls, EngineTopics, PageCalls, PageTopics } from "./protocol/worker.ts";
+
+/** Bytes of one Range request: large enough to amortise it, small enough to keep the page responsive. */
+const PIECE_BYTES = 8 * 2 ** 20;
+
+const pagePort: Port = {
+  post(message, transfer = []) {
+    globalThis.postMessage(message, { transfer: [...transfer] });
+  },
+  listen(handler) {
+    const listener = (event: MessageEvent<unknown>): void => {
+      handler(event.data);
+    };
+    globalThis.addEventListener("message", listener);
+    return () => {
+      globalThis.removeEventListener("message", listener);
+    };
+  },
+};
+
+let session: Session | undefined;
+
+const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls, EngineCalls, EngineTopics, PageTopics>(
+  pagePort,
+  {
+    "engine/open": async ({ label, files, backend, weightFormat }) => {
+      session?.close();
+      session = undefined;
+      const opened = await openSession(modelFiles(label, files), runtime(), {
+        backend,
+        weightFormat,
+        onProgress: (doneBytes, totalBytes) => {
+          page.publish("opening", { stage: "reading weights", doneBytes, totalBytes });
+        },
+      });
+      session = opened;
+      return opened.info;
+    },
+    "engine/ask": ({ runId, question, files, history, options }, { signal }) =>
+      openedSession().ask(
+        {
+          ...options,
+          question,
+          files,
+          history,
+          readFile: async ({ path, hash }, stop) =>
+            new Uint8Array((await page.call("file/read", { path, hash }, { signal: stop ?? signal })).bytes),
+        },
+        signal,
+        (event) => {
+          page.publish("run", { runId, event });
+        },
+      ),
+    "engine/pool": (request, { signal }) => openedSession().pool(request, signal),
+    "engine/loseDevice": () => ({ lost: openedSession().loseDevice() }),
+  },
+  { name: "engine", transferResults: true },
+);
+
+function openedSession(): Session {
+  if (!session) throw new EngineError("internal", "the engine was asked before a model was open", "restart the engine");
+  return session;
+}
+
+function runtime(): Runtime {
+  return {
+    gpu: navigator.gpu,
+    ortWasm: async () => (await page.call("ort/assets", {})).wasm,
+    ortThreads: 1,
+  };
+}
+
+/** A model folder whose bytes come from the page, in pieces. */
+function modelFiles(label: string, files: readonly { name: string; sizeBytes: number }[]): ModelFiles {
+  const open = (name: string): ByteSource | undefined => {
+    const file = files.find((candidate) => candidate.name === name);
+    if (!file) return undefined;
+    return { name, size: file.sizeBytes, read: (offset, length, signal) => readPieces(name, offset, length, signal) };
+  };
+  return {
+    label,
+    open: async (name) => open(name),
+    text: async (name) => {
+      const source = open(name);
+      return source && new TextDecoder().decode(await source.read(0, source.size));
+    },
+  };
+}
+
+async function readPieces(name: string, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  const read = async (at: number, count: number): Promise<ArrayBuffer> =>
+    (await page.call("model/read", { name, offset: at, length: count }, { signal })).bytes;
+  if (length <= PIECE_BYTES) return new Uint8Array(await read(offset, length));
+  const whole = new Uint8Array(length);
+  for (let done = 0; done < length; done += PIECE_BYTES) {
+    whole.set(new Uint8Array(await read(offset + done, Math.min(PIECE_BYTES, length - done))), done);
+  }
+  return whole;
+}
