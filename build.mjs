@@ -31,13 +31,15 @@ const shared = {
 };
 const node = { ...shared, platform: "node", target: "node20", minify: production };
 const browser = { ...shared, platform: "browser", target: "chrome128", minify: production };
+/** Of ONNX Runtime's builds the worker takes the one whose JavaScript can be bundled and needs only ort-wasm-simd-threaded.wasm. */
+const worker = { ...browser, format: "esm", alias: { "onnxruntime-web": "onnxruntime-web/wasm" } };
 
 /** entry, output, options: everything that ships, and the command line. */
 const targets = [
   ["./extension/main.ts", "dist/extension.js", { ...node, format: "cjs", external: ["vscode"] }],
   ["./extension/server/main.ts", "dist/server.js", { ...node, format: "cjs" }],
   ["./webview/main.ts", "dist/panel.js", { ...browser, format: "iife" }],
-  ["./webview/worker.ts", "dist/worker.js", { ...browser, format: "esm" }],
+  ["./webview/worker.ts", "dist/worker.js", worker],
   ["./extension/cli.ts", "dist/cli.mjs", { ...node, format: "esm", packages: "external" }],
 ];
 

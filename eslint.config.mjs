@@ -7,7 +7,13 @@ export default tseslint.config(
     extends: [tseslint.configs.strictTypeChecked],
     languageOptions: {
       parserOptions: {
-        project: ["engine/tsconfig.json", "webview/tsconfig.json", "webview/tsconfig.worker.json", "extension/tsconfig.json", "test/tsconfig.json"],
+        project: [
+          "engine/tsconfig.json",
+          "webview/tsconfig.json",
+          "webview/tsconfig.worker.json",
+          "extension/tsconfig.json",
+          "test/tsconfig.json",
+        ],
         tsconfigRootDir: import.meta.dirname,
       },
     },
@@ -27,6 +33,26 @@ export default tseslint.config(
   {
     // node:test returns promises from describe and it; the runner awaits them.
     files: ["test/**/*.ts"],
-    rules: { "@typescript-eslint/no-floating-promises": ["error", { allowForKnownSafeCalls: [{ from: "package", name: ["describe", "it", "test", "suite", "before", "after"], package: "node:test" }] }] },
+    rules: {
+      "@typescript-eslint/no-floating-promises": [
+        "error",
+        {
+          allowForKnownSafeCalls: [
+            { from: "package", name: ["describe", "it", "test", "suite", "before", "after"], package: "node:test" },
+          ],
+        },
+      ],
+    },
+  },
+  {
+    // Scripts that run before anything is installed or built; plain JavaScript.
+    files: ["**/*.mjs"],
+    rules: {
+      "no-unused-vars": "error",
+      "prefer-const": "error",
+      eqeqeq: "error",
+      "no-var": "error",
+      "max-lines": ["error", 500],
+    },
   },
 );

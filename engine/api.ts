@@ -126,6 +126,7 @@ export interface AppendOptions {
  * Attention mass pooled into cells. Cell (r, c) is the mean, over queries in [queryEdges[r], queryEdges[r+1]), of the
  * softmax mass on keys in [keyEdges[c], keyEdges[c+1]); so a row whose bins cover all keys sums to 1.
  * At most 512 x 512 cells. `mean` averages over the tapped layers or over the heads.
+ * Edges rise strictly and end at the runner's `length` at most; anything else is `bad-argument` or `limit-exceeded`.
  */
 export interface PoolRequest {
   layer: number | "mean";

@@ -17,6 +17,9 @@ const output: Output = {
   terminal: process.stderr.isTTY,
 };
 
+// A reader that went away (a pipe into head, say) ends the work; nobody would see its result.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => process.exit(1));
+
 const exitCode = await main(process.argv.slice(2));
 await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
 // WebGPU in Node keeps the process alive; nothing is left to do.
@@ -62,10 +65,9 @@ async function run(command: Command, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** A pipe may still hold what was written; a reader that went away is none of our business. */
+/** Resolves when everything written so far has left the process: a pipe takes its time. */
 function flushed(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => {
-    stream.once("error", () => resolve());
     stream.write("", () => resolve());
   });
 }

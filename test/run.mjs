@@ -52,14 +52,13 @@ process.exit(failures.length === 0 ? 0 : 1);
 function runTier(tier) {
   const began = Date.now();
   if (withChromium.has(tier)) process.env.CHROMIUM = ensureChromium();
-  let results;
   if (!packaged && (withPackage.has(tier) || only === undefined) && tier !== "lint" && tier !== "types") {
     packaged = node(["build.mjs", "--package"]);
     process.env.LCP_PACKAGED = packaged ? "1" : "";
     if (!packaged) failures.push(`${tier}: the extension does not build`);
   }
   if (!packaged && withPackage.has(tier)) return;
-  results = tiers[tier](name);
+  const results = tiers[tier](name);
   const bad = results.filter((result) => !result.passed);
   passed += results.length - bad.length;
   failures.push(...bad.map((result) => `${tier}: ${result.name}`));

@@ -69,6 +69,9 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
     channel.subscribe("opening", (opening) => {
       stage(opening.stage, opening.doneBytes, opening.totalBytes);
     });
+    channel.subscribe("session", (info) => {
+      dispatch({ type: "engineReady", info });
+    });
     channel.subscribe("run", (run) => {
       dispatch({ type: "runEvent", ...run });
     });

@@ -7,14 +7,14 @@ import { HeatCanvas } from "./components/heatCanvas.ts";
 import { RampStrip } from "./components/ramp.ts";
 import { button, registerControls } from "./components/ui.ts";
 import { hostPort, readViewState, writeViewState } from "./hostPort.ts";
-import { askPanel, totalText } from "./panels/ask.ts";
+import { askPanel } from "./panels/ask.ts";
 import { header } from "./panels/header.ts";
 import { inspectPanel } from "./panels/inspect.ts";
 import { createPlayground } from "./playground.ts";
 import type { Playground } from "./playground.ts";
 import { createStore, initialState } from "./state/store.ts";
 import type { EngineState, State, Tab } from "./state/store.ts";
-import { mebibytes } from "./state/words.ts";
+import { mebibytes, sentence } from "./state/words.ts";
 import styles from "./styles.css";
 
 registerControls();
@@ -95,14 +95,14 @@ function statusText(state: State): string {
     const weights = engine.totalBytes > 0 ? `, ${mebibytes(engine.doneBytes)} of ${mebibytes(engine.totalBytes)}` : "";
     return `Opening the model: ${engine.stage}${weights}`;
   }
-  const slower = engine.info.backend === "wgsl" ? "" : ` · not on WebGPU: ${engine.info.backendBecause}`;
-  return `Ready · ${totalText(state)}${slower}`;
+  const { backend, backendBecause } = engine.info;
+  return backend === "wgsl" ? `Ready: ${backendBecause}` : `Ready, without WebGPU: ${backendBecause}`;
 }
 
 function notice({ notice: shown }: State, playground: Playground): TemplateResult | typeof nothing {
   if (!shown) return nothing;
   return html`<div class="block error" role="alert" data-testid="lc-notice">
-    <p><strong>${shown.message}.</strong> ${shown.remedy}.</p>
+    <p><strong>${sentence(shown.message)}</strong> ${sentence(shown.remedy)}</p>
     ${button({ label: "Dismiss", onClick: playground.dismissNotice })}
   </div>`;
 }
@@ -111,8 +111,8 @@ function engineFailure(engine: EngineState, playground: Playground): TemplateRes
   if (engine.status !== "failed") return nothing;
   const { error } = engine;
   return html`<div class="block error" role="alert" data-testid="lc-engine-failed" data-code=${error.code}>
-    <p><strong>The engine is not running: ${error.message}.</strong></p>
-    <p>${error.remedy}. Finished runs are kept.</p>
+    <p><strong>${sentence(`the engine is not running: ${error.message}`)}</strong></p>
+    <p>${sentence(error.remedy)} Finished runs are kept.</p>
     ${button({ label: "Restart the engine", primary: true, onClick: playground.restartEngine, testId: "lc-restart" })}
     ${
       error.code === "no-adapter"

@@ -36,8 +36,8 @@ const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls
       const opened = await openSession(modelFiles(label, files), runtime(), {
         backend,
         weightFormat,
-        onProgress: (doneBytes, totalBytes) => {
-          page.publish("opening", { stage: "reading weights", doneBytes, totalBytes });
+        onProgress: (stage, doneBytes, totalBytes) => {
+          page.publish("opening", { stage, doneBytes, totalBytes });
         },
       });
       session = opened;
@@ -56,6 +56,7 @@ const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls
         signal,
         (event) => {
           page.publish("run", { runId, event });
+          if (event.type === "recovered") page.publish("session", openedSession().info);
         },
       ),
     "engine/pool": (request, { signal }) => openedSession().pool(request, signal),

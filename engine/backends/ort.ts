@@ -1,21 +1,15 @@
 /**
  * The twin for machines without WebGPU: the same models on ONNX Runtime Web's WebAssembly build. The only file that imports it.
- * Works in Node and in a worker started from a blob URL: the JavaScript glue is part of our bundle and the binary comes as bytes,
- * so nothing is fetched.
+ * Works in Node, with threads, and in a worker started from a blob URL: build.mjs points the name at the build for plain WebAssembly whose
+ * JavaScript glue becomes part of our bundle, and the binary comes as bytes, so nothing is fetched.
  */
-import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
+import { env, InferenceSession, Tensor } from "onnxruntime-web";
 import type { Runner, RunnerOptions } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { encodeOnnxModel, type OnnxGraph } from "../formats/onnxModel.ts";
 import { loadDecoder } from "./ort/decoder.ts";
 import type { OrtGraph } from "./ort/ortGraph.ts";
 import { OrtRunner } from "./ort/runner.ts";
-
-declare global {
-  interface ImportMeta {
-    resolve(specifier: string): string;
-  }
-}
 
 /**
  * Opens a model on the WebAssembly backend.
@@ -52,8 +46,6 @@ function startRuntime(wasm: ArrayBuffer, threads: number): void {
   env.wasm.numThreads = threads;
   env.wasm.proxy = false;
   env.logLevel = "error";
-  // The threads of Node start from a file of their own; one thread uses the glue inside our bundle.
-  if (threads > 1) env.wasm.wasmPaths = { mjs: import.meta.resolve("onnxruntime-web/ort-wasm-simd-threaded.mjs") };
 }
 
 /** The runtime keeps one stack for all sessions, so calls of two models must not interleave. */

@@ -122,11 +122,12 @@ function readEntry(source: ByteSource, name: string, entry: unknown, dataStart: 
 /** The tensors must follow each other without holes or overlaps and end where the file ends. */
 function checkLayout(source: ByteSource, tensors: ReadonlyMap<string, Tensor>, dataStart: number): void {
   const byPlace = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
+  const cut = byPlace.find(([, tensor]) => tensor.end > source.size);
+  if (cut !== undefined) throw damaged(source.name, `ends ${cut[1].end - source.size} bytes before the end of tensor ${cut[0]}`);
   let expected = dataStart;
   for (const [name, tensor] of byPlace) {
     if (tensor.end > source.size)
-      throw damaged(source.name, `ends ${tensor.end - source.size} bytes before the end of tensor ${name}`);
-    if (tensor.begin < expected) throw damaged(source.name, `stores tensor ${name} over another tensor`);
+      if (tensor.begin < expected) throw damaged(source.name, `stores tensor ${name} over another tensor`);
     if (tensor.begin > expected) throw damaged(source.name, `has ${tensor.begin - expected} unused bytes before tensor ${name}`);
     expected = tensor.end;
   }

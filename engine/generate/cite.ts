@@ -101,7 +101,13 @@ function findQuote(quote: string, pack: CiteOptions["pack"], named: string | und
     for (let i = 0; i + wanted.length <= lines.length; i++) {
       if (!matchesAt(lines, i, wanted)) continue;
       const text = lines.slice(i, i + wanted.length).join("\n");
-      found.push({ path, startLine: i + 1, endLine: i + wanted.length, quote: wanted.length === 1 ? quote.trim() : text, verified: true });
+      found.push({
+        path,
+        startLine: i + 1,
+        endLine: i + wanted.length,
+        quote: wanted.length === 1 ? quote.trim() : text,
+        verified: true,
+      });
     }
   }
   const inNamed = found.filter(({ path }) => path === named);

@@ -45,7 +45,7 @@ export async function decodeAnswer(options: DecodeOptions): Promise<Decoded> {
   while (ids.length < options.maxTokens) {
     if (signal?.aborted) return finish("user");
     const allowed = quotes && quote ? quotes.mask(quote) : undefined;
-    const id = await runner.sample(seedAt(options.sampling, ids.length), allowed);
+    const id = await runner.sample(options.sampling, allowed);
     if (quotes && quote) quote = quotes.advance(quote, id);
     if (quote?.end === "line" || (!quote && options.stopIds.has(id))) return finish("end");
     ids.push(id);
@@ -59,9 +59,4 @@ export async function decodeAnswer(options: DecodeOptions): Promise<Decoded> {
     if (quote?.end === "absent") return finish("end");
   }
   return finish("length");
-}
-
-/** Another draw for every token of one seeded answer. */
-function seedAt(sampling: Sampling, position: number): Sampling {
-  return { ...sampling, seed: (sampling.seed + Math.imul(position, 0x9e3779b9)) >>> 0 };
 }

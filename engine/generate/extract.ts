@@ -46,7 +46,8 @@ function namedBefore(text: string, at: number, paths: readonly string[]): string
   let best: { path: string; at: number } | undefined;
   for (const path of paths) {
     const found = before.lastIndexOf(path);
-    if (found >= 0 && (!best || found > best.at || (found === best.at && path.length > best.path.length))) best = { path, at: found };
+    if (found >= 0 && (!best || found > best.at || (found === best.at && path.length > best.path.length)))
+      best = { path, at: found };
   }
   return best?.path;
 }

@@ -90,7 +90,8 @@ export class QuoteIndex {
     if (id === this.newlineId && open > lo) return { lo, hi: open, depth, end: "line" };
     const from = this.firstWhere(open, hi, (unit) => this.token(unit, depth) >= id);
     const to = this.firstWhere(from, hi, (unit) => this.token(unit, depth) > id);
-    if (state.end !== undefined || from === to) throw new EngineError("internal", `token ${id} continues no line of the files`, "report it");
+    if (state.end !== undefined || from === to)
+      throw new EngineError("internal", `token ${id} continues no line of the files`, "report it");
     return { lo: from, hi: to, depth: depth + 1 };
   }
 
@@ -191,7 +192,11 @@ function newlineToken(tokenizer: Tokenizer): number {
   const ids = tokenizer.encode("\n");
   const [id] = ids;
   if (id === undefined || ids.length !== 1) {
-    throw new EngineError("unsupported-tokenizer", "an extractive model needs a token for the line break", "use the tokenizer the model was trained with");
+    throw new EngineError(
+      "unsupported-tokenizer",
+      "an extractive model needs a token for the line break",
+      "use the tokenizer the model was trained with",
+    );
   }
   return id;
 }

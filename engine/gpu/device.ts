@@ -1,6 +1,13 @@
 /** The one place that asks for an adapter and a device: limits, errors nobody waited for, and loss. */
 import { EngineError } from "../errors.ts";
 
+declare global {
+  /** It is an Event everywhere; the WebGPU types know that only where the DOM's are loaded. */
+  interface GPUUncapturedErrorEvent {
+    preventDefault(): void;
+  }
+}
+
 /** What an adapter offers, as plain data. */
 export interface AdapterReport {
   vendor: string;

@@ -23,7 +23,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
 };
 
 /** Model types of config.json that the engine runs. */
-export const supportedModelTypes: readonly string[] = Object.keys(FAMILIES);
+const supportedModelTypes: readonly string[] = Object.keys(FAMILIES);
 
 const REMEDY = "download config.json again from where the model came";
 const DEFAULT_THETA = 10000;
@@ -130,7 +130,8 @@ function ropeFields(json: JsonRecord, config: JsonRecord, maxPositionEmbeddings:
   const nonzero = (key: string): unknown => (json[key] === 0 ? undefined : (json[key] ?? undefined));
   const defaultFactor = typeof original === "number" ? maxPositionEmbeddings / original : undefined;
   // One mscale without the other, or either beside attention_factor, is ignored there; our table refuses what has no effect.
-  const both = nonzero("attention_factor") === undefined && nonzero("mscale") !== undefined && nonzero("mscale_all_dim") !== undefined;
+  const both =
+    nonzero("attention_factor") === undefined && nonzero("mscale") !== undefined && nonzero("mscale_all_dim") !== undefined;
   return {
     ...json,
     original_max_position_embeddings: original,

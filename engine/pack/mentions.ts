@@ -24,7 +24,13 @@ export function readMentions(questions: readonly string[]): Mentions {
   const identifiers = new Set<string>();
   const paths = new Set<string>();
   for (const question of questions) {
-    for (const [word] of question.matchAll(/[\w$./\\-]*\w\.\w+/g)) paths.add(word.replaceAll("\\", "/").replace(/^\.?\//, "").toLowerCase());
+    for (const [word] of question.matchAll(/[\w$./\\-]*\w\.\w+/g))
+      paths.add(
+        word
+          .replaceAll("\\", "/")
+          .replace(/^\.?\//, "")
+          .toLowerCase(),
+      );
     const words = [...question.matchAll(/[\p{L}_$][\p{L}\p{N}_$]*/gu)].map((match) => match[0]);
     const marked = [...question.matchAll(/[`"]([^`"]+)[`"]|([\p{L}_$][\p{L}\p{N}_$]*)\(/gu)].flatMap(
       (match) => (match[1] ?? match[2] ?? "").match(/[\p{L}_$][\p{L}\p{N}_$]*/gu) ?? [],
@@ -43,7 +49,8 @@ export function namesPath(mentions: Mentions, path: string): boolean {
   return mentions.paths.some((named) => whole === named || whole.endsWith(`/${named}`));
 }
 
-const DEFINES = "(?:function|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|impl|module|namespace|macro_rules!)";
+const DEFINES =
+  "(?:function|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|impl|module|namespace|macro_rules!)";
 
 /** How a text uses an identifier as a whole word: seems to define it, contains it, or neither. */
 export function usageOf(identifier: string, text: string): "defines" | "contains" | "none" {

@@ -1,7 +1,7 @@
 import type { ModelSpec } from "../api.ts";
 import { EngineError } from "../errors.ts";
-import { type ChatMessage, type ChatTemplate, renderChat } from "../tokenizer/chatTemplate.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { type ChatMessage, type ChatTemplate, renderChat } from "./chatTemplate.ts";
 
 export interface Turn {
   question: string;
@@ -17,7 +17,7 @@ export interface Prompt {
 export interface PromptOptions {
   tokenizer: Tokenizer;
   spec: ModelSpec;
-  /** Undefined for a base model, which then gets a plain completion prompt. */
+  /** Needed by the prompt format `chat`. */
   chatTemplate: ChatTemplate | undefined;
   question: string;
   history: readonly Turn[];
@@ -32,7 +32,7 @@ export const ABSENT_ANSWER = "Not found in the files.";
  * Only template text can hold control tokens: questions, answers and files are encoded as plain text.
  */
 export function planPrompt(options: PromptOptions): Prompt {
-  switch (promptKind(options)) {
+  switch (options.spec.promptFormat) {
     case "extractive":
       return extractivePrompt(options);
     case "plain":
@@ -42,24 +42,24 @@ export function planPrompt(options: PromptOptions): Prompt {
   }
 }
 
-/** A model that asks for chat and has no template is a base model. */
-function promptKind({ spec, chatTemplate }: PromptOptions): ModelSpec["promptFormat"] {
-  return spec.promptFormat === "chat" && !chatTemplate ? "plain" : spec.promptFormat;
-}
-
 /** As trained: the question and `A: ` in one piece, the answer in another, a line break behind it. */
 function extractivePrompt({ tokenizer, spec, question, history }: PromptOptions): Prompt {
   const ask = (text: string) => tokenizer.encode(`Q: ${oneLine(text)}\nA: `);
   const newline = tokenizer.encode("\n");
   const answered = (answer: string) =>
-    answer === ABSENT_ANSWER && spec.absentTokenId !== undefined ? Int32Array.of(spec.absentTokenId) : tokenizer.encode(oneLine(answer));
+    answer === ABSENT_ANSWER && spec.absentTokenId !== undefined
+      ? Int32Array.of(spec.absentTokenId)
+      : tokenizer.encode(oneLine(answer));
   const after = [...history.flatMap((turn) => [ask(turn.question), answered(turn.answer), newline]), ask(question)];
   return { before: Int32Array.from(tokenizer.prefixIds), after: concat(after) };
 }
 
 function plainPrompt({ tokenizer, question, history }: PromptOptions): Prompt {
   const turns = history.map((turn) => `\nQuestion: ${turn.question}\nAnswer: ${turn.answer}\n`);
-  return { before: Int32Array.from(tokenizer.prefixIds), after: tokenizer.encode(`${turns.join("")}\nQuestion: ${question}\nAnswer:`) };
+  return {
+    before: Int32Array.from(tokenizer.prefixIds),
+    after: tokenizer.encode(`${turns.join("")}\nQuestion: ${question}\nAnswer:`),
+  };
 }
 
 const INSTRUCTION =
@@ -67,7 +67,8 @@ const INSTRUCTION =
 
 /** Renders the template around placeholders, then encodes what the template wrote and what stands for them each in its own way. */
 function chatPrompt({ tokenizer, chatTemplate, question, history }: PromptOptions): Prompt {
-  if (!chatTemplate) throw new EngineError("internal", "a chat prompt without a template", "report it");
+  if (!chatTemplate)
+    throw new EngineError("unsupported-model", "the model has no chat template", "add chat_template.jinja to its folder");
   const texts = [...history.flatMap((turn) => [turn.question, turn.answer]), question];
   const messages = texts.map((_, i): ChatMessage => {
     const content = placeholder(i + 1);

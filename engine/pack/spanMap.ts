@@ -28,7 +28,10 @@ export class SpanMap {
   /** Lines that tokens [start, end) begin in, one span per file. */
   spans(start: number, end: number): Span[] {
     const spans: Span[] = [];
-    let index = Math.max(0, lastAtMost(this.files.length, start, (i) => this.files[i]?.tokenStart ?? 0));
+    let index = Math.max(
+      0,
+      lastAtMost(this.files.length, start, (i) => this.files[i]?.tokenStart ?? 0),
+    );
     for (let file = this.files[index]; file && file.tokenStart < end; file = this.files[++index]) {
       const first = this.at(Math.max(start, file.tokenStart));
       const last = this.at(Math.min(end, file.tokenEnd) - 1);

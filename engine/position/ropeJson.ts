@@ -11,7 +11,7 @@ type Kind = RopeScaling["kind"];
 export const ropeKinds = ["none", "linear", "ntk", "dynamic", "yarn", "longrope", "llama3"] as const satisfies readonly Kind[];
 
 /** What a bare kind stretches the context by. */
-export const DEFAULT_FACTOR = 2;
+const DEFAULT_FACTOR = 2;
 
 /** What a scaling is read against: the model's rotation, and the context that absent keys fall back to. */
 export interface ScalingFacts {

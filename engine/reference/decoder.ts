@@ -1,5 +1,6 @@
 /** A whole decoder in plain loops. E hidden size, H query heads, G key/value heads, D head dimension, F feed-forward width, V vocabulary. */
 import type { ModelSpec, RopeTable, WeightFormat, WeightStore } from "../api.ts";
+import { throwIfAborted } from "../errors.ts";
 import { dequantizeQ8, quantizeQ8 } from "../formats/q8.ts";
 import { EMBEDDING, FINAL_NORM, headName, layerNames, storedFormat, tensorShapes } from "../models/weights.ts";
 import { rotateHeads, rotation, rotation64, type Reals } from "../position/rope.ts";
@@ -29,6 +30,7 @@ export async function readDecoder(
   const tensors = new Map<string, Reals>();
   let doneBytes = 0;
   for (const [name, shape] of shapes) {
+    throwIfAborted(options.signal);
     const values = await weights.readRows(name, 0, shape[0], options.signal);
     const columns = shape.at(-1) ?? 1;
     tensors.set(name, storedFormat(name, shape, format) === "q8_0" ? dequantizeQ8(quantizeQ8(values, columns)) : values);

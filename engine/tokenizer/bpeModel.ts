@@ -56,7 +56,7 @@ export class BpeModel {
   /** One symbol per UTF-8 byte. */
   private byteSymbols(piece: string): { ids: Int32Array; starts: Int32Array } {
     const symbols = new Symbols(piece.length);
-    for (let at = 0; at < piece.length; ) {
+    for (let at = 0; at < piece.length;) {
       const char = charAt(piece, at);
       const code = char.charCodeAt(0);
       if (code < 0x80) this.pushByte(symbols, code, at);
@@ -69,7 +69,7 @@ export class BpeModel {
   /** One symbol per character in the vocabulary; others fall back to bytes or to the unknown token. */
   private charSymbols(piece: string): { ids: Int32Array; starts: Int32Array } {
     const symbols = new Symbols(piece.length);
-    for (let at = 0; at < piece.length; ) {
+    for (let at = 0; at < piece.length;) {
       const char = charAt(piece, at);
       const id = this.vocabulary.ids.get(char);
       if (id !== undefined) symbols.push(id, at);

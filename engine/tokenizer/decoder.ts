@@ -21,7 +21,8 @@ export function readDecoder(json: unknown): { stripStart: number } {
       return { stripStart: 0 };
     case "Replace": {
       const pattern = asFields(fields.pattern, "decoder.pattern").String;
-      if (pattern !== "\u2581" || fields.content !== " ") throw unsupportedTokenizer("a decoder Replace other than U+2581 by a blank");
+      if (pattern !== "\u2581" || fields.content !== " ")
+        throw unsupportedTokenizer("a decoder Replace other than U+2581 by a blank");
       return { stripStart: 0 };
     }
     case "Strip": {
@@ -30,7 +31,10 @@ export function readDecoder(json: unknown): { stripStart: number } {
       return { stripStart: asCount(fields.start, "decoder.start") };
     }
     case "Metaspace": {
-      const prepends = fields.prepend_scheme === undefined ? asFlag(fields.add_prefix_space, true, "decoder.add_prefix_space") : fields.prepend_scheme !== "never";
+      const prepends =
+        fields.prepend_scheme === undefined
+          ? asFlag(fields.add_prefix_space, true, "decoder.add_prefix_space")
+          : fields.prepend_scheme !== "never";
       return { stripStart: prepends ? 1 : 0 };
     }
     default:

@@ -4,7 +4,11 @@ import { EngineError } from "../errors.ts";
 export type Fields = Readonly<Record<string, unknown>>;
 
 export function invalidTokenizer(what: string): EngineError {
-  return new EngineError("tokenizer-invalid", `tokenizer.json: ${what}`, "take tokenizer.json again from where the model came from");
+  return new EngineError(
+    "tokenizer-invalid",
+    `tokenizer.json: ${what}`,
+    "take tokenizer.json again from where the model came from",
+  );
 }
 
 export function unsupportedTokenizer(what: string): EngineError {
@@ -35,7 +39,8 @@ export function asText(value: unknown, where: string): string {
 }
 
 export function asCount(value: unknown, where: string): number {
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 0) throw invalidTokenizer(`${where} is not a whole number`);
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 0)
+    throw invalidTokenizer(`${where} is not a whole number`);
   return value;
 }
 

@@ -136,7 +136,10 @@ interface AddedSplitter {
 
 /** In plain text only runs of blanks count as added tokens (GPT-NeoX, Phi): they carry no control meaning. */
 function addedSplitters(added: readonly AddedToken[]): AddedSplitters {
-  return { text: addedSplitter(added.filter((token) => !token.special && token.content.trim() === "")), recognize: addedSplitter(added) };
+  return {
+    text: addedSplitter(added.filter((token) => !token.special && token.content.trim() === "")),
+    recognize: addedSplitter(added),
+  };
 }
 
 /** Leftmost, then longest. */
@@ -159,11 +162,13 @@ function splitAdded(input: { text: Aligned; atStart: boolean }, splitter: AddedS
   for (const match of input.text.text.matchAll(splitter.pattern)) {
     const id = splitter.ids.get(match[0]) ?? splitter.ids.get(match[0].trim());
     if (id === undefined) continue;
-    if (match.index > from) segments.push({ text: sliceAligned(input.text, from, match.index), atStart: input.atStart && from === 0 });
+    if (match.index > from)
+      segments.push({ text: sliceAligned(input.text, from, match.index), atStart: input.atStart && from === 0 });
     segments.push({ id, start: input.text.starts?.[match.index] ?? 0 });
     from = match.index + match[0].length;
   }
-  if (from < input.text.text.length) segments.push({ text: sliceAligned(input.text, from, input.text.text.length), atStart: input.atStart && from === 0 });
+  if (from < input.text.text.length)
+    segments.push({ text: sliceAligned(input.text, from, input.text.text.length), atStart: input.atStart && from === 0 });
   return segments;
 }
 

@@ -11,7 +11,10 @@ export function readPrefixIds(json: unknown): number[] {
     case "Sequence":
       return asList(fields.processors, "post_processor.processors").flatMap(readPrefixIds);
     case "TemplateProcessing":
-      return templatePrefix(asList(fields.single, "post_processor.single"), asFields(fields.special_tokens, "post_processor.special_tokens"));
+      return templatePrefix(
+        asList(fields.single, "post_processor.single"),
+        asFields(fields.special_tokens, "post_processor.special_tokens"),
+      );
     default:
       throw unsupportedTokenizer(`the post-processor ${type}`);
   }

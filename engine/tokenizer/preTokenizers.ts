@@ -12,7 +12,8 @@ export interface PreTokenizer {
 }
 
 /** What GPT-2 cuts at; tokenizer.json names it with `"use_regex": true`. */
-const GPT2 = /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+const GPT2 =
+  /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 const METASPACE = "\u2581";
 
 /** Reads the `pre_tokenizer` of tokenizer.json; null means one piece. */
@@ -28,7 +29,13 @@ export function readPreTokenizer(json: unknown): PreTokenizer {
       return { splitters: parts.flatMap((part) => part.splitters), byteLevel: parts.some((part) => part.byteLevel) };
     }
     case "Split":
-      return splitting(splitBy(readPattern(fields.pattern, "pre_tokenizer.pattern"), readBehavior(fields), asFlag(fields.invert, false, "pre_tokenizer.invert")));
+      return splitting(
+        splitBy(
+          readPattern(fields.pattern, "pre_tokenizer.pattern"),
+          readBehavior(fields),
+          asFlag(fields.invert, false, "pre_tokenizer.invert"),
+        ),
+      );
     case "Digits": {
       const individual = asFlag(fields.individual_digits, false, "pre_tokenizer.individual_digits");
       return splitting(splitBy(/\p{N}/gu, individual ? "Isolated" : "Contiguous", false));
@@ -123,12 +130,15 @@ function joins(last: Range, range: Range, behavior: Behavior): boolean {
 function metaspace(fields: Fields): Splitter[] {
   const mark = fields.replacement === undefined ? METASPACE : asText(fields.replacement, "pre_tokenizer.replacement");
   if (mark !== METASPACE) throw unsupportedTokenizer(`Metaspace with the replacement ${mark}`);
-  const scheme = fields.prepend_scheme ?? (asFlag(fields.add_prefix_space, true, "pre_tokenizer.add_prefix_space") ? "always" : "never");
-  if (scheme !== "always" && scheme !== "never" && scheme !== "first") throw invalidTokenizer("pre_tokenizer.prepend_scheme is unknown");
+  const scheme =
+    fields.prepend_scheme ?? (asFlag(fields.add_prefix_space, true, "pre_tokenizer.add_prefix_space") ? "always" : "never");
+  if (scheme !== "always" && scheme !== "never" && scheme !== "first")
+    throw invalidTokenizer("pre_tokenizer.prepend_scheme is unknown");
   const splitters: Splitter[] = [
     (input, atStart) => {
       const marked = replaceAligned(input, / /g, () => METASPACE);
-      const prepend = (scheme === "always" || (scheme === "first" && atStart)) && marked.text !== "" && !marked.text.startsWith(METASPACE);
+      const prepend =
+        (scheme === "always" || (scheme === "first" && atStart)) && marked.text !== "" && !marked.text.startsWith(METASPACE);
       return [prepend ? prependAligned(marked, METASPACE) : marked];
     },
   ];

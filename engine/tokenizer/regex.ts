@@ -105,7 +105,8 @@ class Converter {
       return "";
     }
     const opening = /^\?(:|=|!|<=|<!|<[A-Za-z_]\w*>)/.exec(rest);
-    if (rest.startsWith("?") && !opening) throw this.unsupported(rest.startsWith("?>") ? "an atomic group" : `the group (${rest.slice(0, 3)}`);
+    if (rest.startsWith("?") && !opening)
+      throw this.unsupported(rest.startsWith("?>") ? "an atomic group" : `the group (${rest.slice(0, 3)}`);
     this.foldCase.push(fold);
     this.at += opening ? opening[0].length : 0;
     return "(" + (opening ? opening[0] : "");
@@ -121,7 +122,10 @@ class Converter {
     if (char === "W" && !inClass) return `[^${CLASS_ESCAPES.w ?? ""}]`;
     if (char === "p" || char === "P") return this.property(char);
     if (SHARED_ESCAPES.has(char)) return "\\" + char;
-    const code = char === "x" || char === "u" ? /^(?:[xu]\{([0-9a-fA-F]+)\}|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4}))/.exec(this.pattern.slice(this.at - 1)) : null;
+    const code =
+      char === "x" || char === "u"
+        ? /^(?:[xu]\{([0-9a-fA-F]+)\}|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4}))/.exec(this.pattern.slice(this.at - 1))
+        : null;
     if (code) {
       this.at += code[0].length - 1;
       return `\\u{${code[1] ?? code[2] ?? code[3] ?? ""}}`;

@@ -86,7 +86,8 @@ export function readAddedTokens(json: unknown): AddedToken[] {
 /** Reads the `vocab` of a BPE model. */
 export function readVocab(model: Fields): Map<string, number> {
   const ids = new Map<string, number>();
-  for (const [content, id] of Object.entries(asFields(model.vocab, "model.vocab"))) ids.set(content, asCount(id, `model.vocab["${content}"]`));
+  for (const [content, id] of Object.entries(asFields(model.vocab, "model.vocab")))
+    ids.set(content, asCount(id, `model.vocab["${content}"]`));
   if (ids.size === 0) throw invalidTokenizer("model.vocab is empty");
   if ([...ids.values()].some((id) => id >= MAX_IDS)) throw invalidTokenizer(`model.vocab has an id above ${MAX_IDS}`);
   return ids;

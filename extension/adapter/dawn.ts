@@ -22,22 +22,29 @@ const browserFolders = [
 ];
 /** glibc's flag: the library stays loaded after dlclose. Not among node's constants. */
 const RTLD_NODELETE = 0x1000;
+/** Dawn crashes when its instance is collected before the devices made from it, so instances live as long as the process. */
+const instances: GPU[] = [];
 
 /** A WebGPU entry point with an adapter behind it and how it was found; undefined where this machine has none. */
 export async function openDawn(): Promise<{ gpu: GPU; how: string } | undefined> {
   const { create, globals } = await import("webgpu");
   Object.assign(globalThis, globals);
   if (systemDriverMayExist()) {
-    const gpu = create([]);
+    const gpu = kept(create([]));
     if ((await gpu.requestAdapter()) !== null) return { gpu, how: "the system's graphics driver" };
   }
   for (const folder of swiftshaderFolders()) {
     process.env.VK_ICD_FILENAMES = join(folder, icdFile);
     keepVulkanLoader(folder);
-    const gpu = create([]);
+    const gpu = kept(create([]));
     if ((await gpu.requestAdapter()) !== null) return { gpu, how: `SwiftShader of the browser in ${folder}` };
   }
   return undefined;
+}
+
+function kept(gpu: GPU): GPU {
+  instances.push(gpu);
+  return gpu;
 }
 
 /** Vulkan drivers announce themselves by a manifest; asking Dawn where there is none only prints a warning. Other systems need none. */

@@ -1,5 +1,7 @@
-import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
+import { parseArgs, type ParseArgsConfig } from "node:util";
 import type { BackendChoice, Sampling, WeightFormat } from "../../engine/api.ts";
+
+type OptionTable = NonNullable<ParseArgsConfig["options"]>;
 
 /** The command line was written wrongly; exit status 2. */
 export class UsageError extends Error {
@@ -41,7 +43,7 @@ const modelOptions = {
   backend: { type: "string" },
   rope: { type: "string" },
   quant: { type: "string" },
-} as const satisfies ParseArgsOptionsConfig;
+} as const satisfies OptionTable;
 
 const json = { json: { type: "boolean" } } as const;
 
@@ -138,7 +140,7 @@ function doctor(args: string[]): Command {
 
 type Named = keyof typeof usages;
 
-function parse<Options extends ParseArgsOptionsConfig>(name: Named, args: string[], options: Options) {
+function parse<Options extends OptionTable>(name: Named, args: string[], options: Options) {
   try {
     return parseArgs({ args, options, allowPositionals: true, strict: true });
   } catch (error) {

@@ -16,7 +16,7 @@ export async function ask(
   const { files, readFile } = await freeze(command.folder, signal);
   const result = await withSession(command, packageRoot, output, signal, (session, rope) => {
     const request = { question, files, history: [], readFile, rope, sampling, quote, maxAnswerTokens };
-    return session.ask(request, showEvents(output, json), signal);
+    return session.ask(request, signal, showEvents(output, json));
   });
   if (json) output.out(jsonLine(asJson(result)));
   else output.out(asText(result));
@@ -47,7 +47,8 @@ function showProgress(
 ): void {
   switch (event.type) {
     case "packing":
-      progress.show(`packing ${event.doneFiles} / ${event.totalFiles} files`, event.doneFiles / Math.max(1, event.totalFiles));
+      if (output.terminal)
+        progress.show(`packing ${event.doneFiles} / ${event.totalFiles} files`, event.doneFiles / Math.max(1, event.totalFiles));
       break;
     case "packed": {
       progress.clear();

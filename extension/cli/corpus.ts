@@ -25,7 +25,7 @@ export async function findFiles(folder: string, signal?: AbortSignal): Promise<F
 export async function freeze(
   folder: string,
   signal?: AbortSignal,
-): Promise<{ files: SnapshotFile[]; excluded: ExcludedRow[]; readFile(file: SnapshotFile): Promise<Uint8Array> }> {
+): Promise<{ files: SnapshotFile[]; excluded: ExcludedRow[]; readFile: (file: SnapshotFile) => Promise<Uint8Array> }> {
   const { root, files: found, excluded } = await findFiles(folder, signal);
   const files: SnapshotFile[] = [];
   for (const { path, absolute } of found) {

@@ -1,6 +1,6 @@
 import { plainError } from "../../engine/errors.ts";
 import { type AdapterReport, probeAdapter } from "../../engine/gpu/device.ts";
-import { chooseBackend } from "../../engine/session.ts";
+import { chooseBackend } from "../../engine/backends/open.ts";
 import { openDawn } from "../adapter/dawn.ts";
 import type { Command } from "./args.ts";
 import { checkModel } from "./model.ts";
@@ -11,7 +11,7 @@ type Found = { adapters: AdapterReport[]; how: string; gpu: GPU | undefined };
 /** `lcp doctor`: what this machine offers, which backend a question would take and why, and whether the model can be read. */
 export async function doctor(command: Command & { name: "doctor" }, packageRoot: string, output: Output): Promise<void> {
   const { adapters, how, gpu } = await findAdapters();
-  const { backend, because } = await chooseBackend("auto", gpu);
+  const { kind: backend, because } = await chooseBackend("auto", gpu);
   const model = await modelCheck(command.model, packageRoot);
   const machine = `Node ${process.versions.node}, ${process.platform} ${process.arch}`;
   if (command.json) {

@@ -1,4 +1,3 @@
-import { EngineError } from "../../engine/errors.ts";
 import type { Command } from "./args.ts";
 import { withSession } from "./model.ts";
 import { jsonLine, type Output } from "./output.ts";
@@ -15,16 +14,8 @@ export async function logits(
 ): Promise<void> {
   const { ids, all, json } = command;
   const { backend, rows } = await withSession(command, packageRoot, output, signal, async (session, rope) => {
-    const { vocabSize } = session.info.spec;
-    const outside = ids.find((id) => id >= vocabSize);
-    if (outside !== undefined) {
-      const remedy = `give token ids from 0 to ${vocabSize - 1}`;
-      throw new EngineError("bad-argument", `token id ${outside} is not in the vocabulary`, remedy, { id: outside, vocabSize });
-    }
-    const flat = await session.logits(ids, { rope, all, signal });
-    const count = all ? ids.length : 1;
-    const found = Array.from({ length: count }, (_, row) => flat.subarray(row * vocabSize, (row + 1) * vocabSize));
-    return { backend: session.info.backend, rows: found };
+    const found = await session.logits(ids, { rope, all, signal });
+    return { backend: session.info.backend, rows: found.logits };
   });
   if (json) {
     output.out(jsonLine({ backend, tokens: ids.length, logits: rows }));
@@ -35,7 +26,7 @@ export async function logits(
   for (const [index, row] of rows.entries()) output.out(`${firstPosition + index}\t${largest(row)}\n`);
 }
 
-function largest(row: Float32Array): string {
+function largest(row: readonly number[]): string {
   const order = [...row.keys()].sort((a, b) => (row[b] ?? 0) - (row[a] ?? 0)).slice(0, shownLogits);
   return order.map((id) => `${id}:${(row[id] ?? NaN).toFixed(4)}`).join(" ");
 }

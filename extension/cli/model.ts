@@ -48,16 +48,16 @@ export async function withSession<Result>(
       backend: args.backend,
       weightFormat: args.weightFormat,
       signal,
-      onProgress: (doneBytes, totalBytes) => {
-        if (output.terminal)
-          progress.show(`reading the model, ${Math.floor((100 * doneBytes) / totalBytes)} %`, doneBytes / totalBytes);
+      onProgress: (stage, doneBytes, totalBytes) => {
+        const fraction = totalBytes === 0 ? 0 : doneBytes / totalBytes;
+        if (output.terminal) progress.show(`${stage}, ${Math.floor(100 * fraction)} %`, fraction);
       },
     });
     progress.clear();
     return await use(session, rope);
   } finally {
     progress.clear();
-    session?.dispose();
+    session?.close();
     await files.close();
   }
 }

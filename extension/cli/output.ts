@@ -22,9 +22,11 @@ export function failureOf(error: unknown, json: boolean): Failure {
     const plain = { code: "bad-argument", message: error.message, remedy: `usage: ${error.usage}` };
     return failure(2, plain, json);
   }
+  // 128 + SIGINT, as shells expect of a program that was interrupted. Nothing outlives the process, so nothing was kept.
+  if (EngineError.is(error, "aborted"))
+    return failure(130, { code: error.code, message: error.message, remedy: "run it again" }, json);
   const { code, message, remedy } = plainError(error);
-  // 128 + SIGINT, as shells expect of a program that was interrupted.
-  return failure(EngineError.is(error, "aborted") ? 130 : 1, { code, message, remedy }, json);
+  return failure(1, { code, message, remedy }, json);
 }
 
 function failure(exitCode: number, plain: { code: string; message: string; remedy: string }, json: boolean): Failure {

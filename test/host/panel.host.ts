@@ -13,8 +13,8 @@ describe("the playground", function () {
   it("opens once and makes its engine ready", async () => {
     await vscode.commands.executeCommand(commandIds.openPlayground);
     await vscode.commands.executeCommand(commandIds.openPlayground);
-    assert.equal(playgroundTabs().length, 1);
     const { panel } = await engineReady();
+    assert.equal(playgroundTabs().length, 1);
     assert.equal(panel?.run, "idle");
     assert.equal(panel.runs, 0);
   });

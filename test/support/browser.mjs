@@ -5,5 +5,9 @@ import { chromium } from "playwright-core";
 export async function launchBrowser() {
   const executablePath = process.env.CHROMIUM;
   if (!executablePath) throw new Error("CHROMIUM is not set — run this through node test/run.mjs");
-  return chromium.launch({ executablePath, headless: true, args: ["--no-sandbox", "--enable-unsafe-webgpu", "--disable-background-networking"] });
+  return chromium.launch({
+    executablePath,
+    headless: true,
+    args: ["--no-sandbox", "--enable-unsafe-webgpu", "--disable-background-networking"],
+  });
 }

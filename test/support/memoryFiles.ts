@@ -46,7 +46,8 @@ function byteSource(name: string, bytes: Uint8Array, reads: number[]): ByteSourc
     name,
     size: bytes.length,
     read: async (offset, length) => {
-      if (offset < 0 || offset + length > bytes.length) throw new Error(`read of ${length} bytes at ${offset} of ${bytes.length}`);
+      if (offset < 0 || offset + length > bytes.length)
+        throw new Error(`read of ${length} bytes at ${offset} of ${bytes.length}`);
       reads.push(length);
       return Uint8Array.from(bytes.subarray(offset, offset + length));
     },

@@ -93,10 +93,10 @@ export class Workbench {
     }
   }
 
-  /** Path of a picture of the window below test/output. */
-  async screenshot(name: string): Promise<string> {
-    mkdirSync(outputFolder, { recursive: true });
-    const path = join(outputFolder, `${name}.png`);
+  /** Writes a picture of the window and returns its path. */
+  async screenshot(name: string, folder = outputFolder): Promise<string> {
+    mkdirSync(folder, { recursive: true });
+    const path = join(folder, `${name}.png`);
     await this.page.screenshot({ path });
     return path;
   }

@@ -6,7 +6,7 @@ import { button, questionBox, ring } from "../components/ui.ts";
 import type { Playground } from "../playground.ts";
 import { shownRun } from "../state/store.ts";
 import type { FailedRun, LiveRun, State } from "../state/store.ts";
-import { exact, plural, short } from "../state/words.ts";
+import { exact, plural, sentence, short } from "../state/words.ts";
 import { answer, leftOut, liveAnswer } from "./answer.ts";
 
 export function askPanel(state: State, play: Playground): TemplateResult {
@@ -125,8 +125,8 @@ function failure(failed: FailedRun, play: Playground): TemplateResult {
     data-testid="lc-failure"
     data-code=${error.code}
   >
-    <p><strong>${message}.</strong></p>
-    <p>${error.remedy}.</p>
+    <p><strong>${sentence(message)}</strong></p>
+    <p>${sentence(error.remedy)}</p>
     ${button({ label: "Ask again", primary: true, onClick: play.ask })}
     ${stopped ? nothing : button({ label: "Restart the engine", onClick: play.restartEngine })}
   </div>`;

@@ -29,8 +29,8 @@ function fields(settings: PanelSettings, play: Playground): TemplateResult {
       value: settings.quote,
       testId: "lc-quote",
       options: [
-        { value: "constrained", text: "constrained: only text that stands in the files" },
-        { value: "free", text: "free: the model spells by itself" },
+        { value: "constrained", text: "constrained to the files" },
+        { value: "free", text: "free: the model spells" },
       ],
       onChange: (quote) => {
         play.changeSettings({ quote });

@@ -174,10 +174,10 @@ export function backendField(settings: PanelSettings, play: Playground): Templat
     value: settings.backend,
     testId: "lc-backend-choice",
     options: [
-      { value: "auto", text: "auto (WebGPU where there is one)" },
+      { value: "auto", text: "auto (WebGPU if there)" },
       { value: "wgsl", text: "WebGPU" },
       { value: "ort", text: "WASM (onnxruntime-web)" },
-      { value: "reference", text: "plain loops (slow, for checking)" },
+      { value: "reference", text: "plain loops (slow)" },
     ],
     onChange: (backend) => {
       play.changeSettings({ backend });

@@ -148,7 +148,7 @@ function answerStrip(row: HeatPicture, heat: HeatState, play: Playground): Templ
       play.changeHeat({ cursor: { row: -1, column } });
     },
   };
-  return html`<span class="strip-label">answer</span><lc-heat class="strip" .view=${view}></lc-heat>`;
+  return html`<span class="strip-label">answer</span><lc-heat class="answer-row" .view=${view}></lc-heat>`;
 }
 
 /** Files along an axis; percentages keep the words unscaled, a nested svg clips them. */

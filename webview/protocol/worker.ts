@@ -46,6 +46,8 @@ export interface PageCalls {
 /** Worker publishes while a run goes on or a model opens. */
 export interface EngineTopics {
   run: { runId: string; event: AskEvent };
+  /** Sent again after a lost device: backend and device can be others then. */
+  session: SessionInfo;
   opening: { stage: string; doneBytes: number; totalBytes: number };
 }
 

@@ -23,10 +23,10 @@ export interface RopeDraft {
 export type RopeReading = { choice: RopeChoice } | { problems: Readonly<Record<string, string>> };
 
 export const ropeLabels: Record<RopeKind, string> = {
-  auto: "auto (YaRN when the prompt outgrows the model)",
-  model: "model (what config.json says)",
+  auto: "auto (YaRN if needed)",
+  model: "model (config.json)",
   none: "none (plain RoPE)",
-  linear: "linear (position interpolation)",
+  linear: "linear (interpolation)",
   ntk: "NTK-aware",
   dynamic: "dynamic NTK",
   yarn: "YaRN",

@@ -33,6 +33,12 @@ export function percent(share: number): string {
   return `${value.toFixed(0)} %`;
 }
 
+/** A message as a sentence: errors are written in lower case and without a full stop. */
+export function sentence(text: string): string {
+  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
+}
+
 /** 7.8 MiB */
 export function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`;

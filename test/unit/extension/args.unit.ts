@@ -86,7 +86,7 @@ test("errors are one line for people and an object for programs", () => {
   const wrong = failureOf(new UsageError("no command", "lcp …"), true);
   assert.equal(wrong.exitCode, 2);
   assert.deepEqual(JSON.parse(wrong.out), { error: { code: "bad-argument", message: "no command", remedy: "usage: lcp …" } });
-  assert.equal(failureOf(abortedError(), false).exitCode, 130);
+  assert.deepEqual(failureOf(abortedError(), false), { exitCode: 130, out: "", err: "lcp: stopped — run it again\n" });
   assert.match(failureOf(new TypeError("boom"), false).err, /^lcp: boom — .+\n$/);
 });
 

@@ -36,8 +36,8 @@ test("the page runs one script under a nonce that is new each time, and nothing 
     "worker-src blob:",
   ]);
   assert.equal(html.match(/<script/g)?.length, 1);
-  assert.ok(html.includes('data-worker-uri="https://host.test/w?a=1&amp;b=&quot;2&quot;"'));
-  assert.ok(html.includes('data-ort-wasm-uri="https://host.test/o.wasm"'));
+  assert.ok(html.includes('data-worker="https://host.test/w?a=1&amp;b=&quot;2&quot;"'));
+  assert.ok(html.includes('data-ort-wasm="https://host.test/o.wasm"'));
 });
 
 function run(index: number): SavedRun {

@@ -18,7 +18,10 @@ describe("RoPE settings as JSON", () => {
     [{ rope_type: "default" }, { kind: "none" }],
     [{}, { kind: "none" }],
     ["linear", { kind: "linear", factor: 2 }],
-    [{ type: "linear", factor: 4 }, { kind: "linear", factor: 4 }],
+    [
+      { type: "linear", factor: 4 },
+      { kind: "linear", factor: 4 },
+    ],
     ['{"rope_type":"ntk","factor":4}', { kind: "ntk", factor: 4 }],
     [
       { rope_type: "yarn", factor: 4 },
@@ -54,7 +57,11 @@ describe("RoPE settings as JSON", () => {
     [{ rope_type: "auto", factor: 4 }, /"factor"/, /remove/],
     [{ rope_type: "yarn", factor: 4, rope_theta: 5 }, /rope_theta 5/, /ntk/],
     [{ rope_type: "yarn", factor: 4, mscale: 1 }, /only together/, /both/],
-    [{ rope_type: "longrope", short_factor: [1], long_factor: ones }, /short_factor has 1 numbers and needs 8/, /per rotary pair/],
+    [
+      { rope_type: "longrope", short_factor: [1], long_factor: ones },
+      /short_factor has 1 numbers and needs 8/,
+      /per rotary pair/,
+    ],
     [{ rope_type: "longrope", short_factor: ones }, /long_factor is missing/, /./],
     [{ rope_type: "llama3", factor: 8 }, /low_freq_factor is missing/, /./],
   ];

@@ -37,7 +37,10 @@ describe("inverse frequencies of every kind", () => {
         maxPositionEmbeddings: entry.max_position_embeddings,
       };
       const fields = new JsonFields(entry.rope_parameters, entry.name, "rope-invalid", "");
-      const scaling = readScaling(kindOf(entry.rope_parameters), fields, { base, originalContext: entry.max_position_embeddings });
+      const scaling = readScaling(kindOf(entry.rope_parameters), fields, {
+        base,
+        originalContext: entry.max_position_embeddings,
+      });
       const table = ropeTable(scaling, base, entry.seq_len ?? entry.max_position_embeddings);
       assert.equal(table.invFreq.length, entry.inv_freq.length);
       entry.inv_freq.forEach((expected, pair) => closeTo(table.invFreq[pair], expected));
@@ -111,7 +114,9 @@ describe("a field that changes nothing is a bug", () => {
   for (const [kind, fields] of Object.entries(fieldPairs)) {
     for (const [field, [before, after]] of Object.entries<readonly [RopeScaling, RopeScaling]>(fields)) {
       it(`${kind}.${field} changes a frequency or the attention factor`, () => {
-        const changed = new Set([...Object.keys(before), ...Object.keys(after)].filter((key) => valueOf(before, key) !== valueOf(after, key)));
+        const changed = new Set(
+          [...Object.keys(before), ...Object.keys(after)].filter((key) => valueOf(before, key) !== valueOf(after, key)),
+        );
         assert.deepEqual([...changed], [field]);
         const same = LENGTHS.every((length) => ropeTable(before, base, length).key === ropeTable(after, base, length).key);
         assert.equal(same, false);
@@ -125,7 +130,8 @@ describe("a field that changes nothing is a bug", () => {
       .flatMap((scaling) => LENGTHS.map((length) => ropeTable(scaling, base, length)));
     for (const a of tables) {
       for (const b of tables) {
-        const equal = a.attentionFactor === b.attentionFactor && a.invFreq.every((frequency, pair) => frequency === b.invFreq[pair]);
+        const equal =
+          a.attentionFactor === b.attentionFactor && a.invFreq.every((frequency, pair) => frequency === b.invFreq[pair]);
         assert.equal(a.key === b.key, equal);
       }
     }

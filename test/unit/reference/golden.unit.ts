@@ -10,7 +10,15 @@ import { fill, fnv1a32, goldenFile, goldenModel, goldenNames, mulberry32, type G
 
 describe("weights that follow from their names", () => {
   it("agree with the recorded rule", () => {
-    const rule = goldenFile("weight_rule.json") as { name: string; fnv1a32: number; mulberry32_first_6: number[]; shape: number[]; amp: number; offset: number; value: number[][] };
+    const rule = goldenFile("weight_rule.json") as {
+      name: string;
+      fnv1a32: number;
+      mulberry32_first_6: number[];
+      shape: number[];
+      amp: number;
+      offset: number;
+      value: number[][];
+    };
     assert.equal(fnv1a32(rule.name), rule.fnv1a32);
     const uniform = mulberry32(rule.fnv1a32);
     assert.deepEqual(

@@ -14,7 +14,11 @@ interface Goldens {
   pretokenizer_texts: string[];
   pretokenizers: Record<string, { pattern: string; splits: string[][] }>;
   byte_level_bpe: { vocab: Record<string, number>; merges: [string, string][]; special: string[]; cases: GoldenCase[] };
-  sentencepiece_bpe_byte_fallback: { vocab_beyond_bytes: Record<string, number>; merges: [string, string][]; cases: GoldenCase[] };
+  sentencepiece_bpe_byte_fallback: {
+    vocab_beyond_bytes: Record<string, number>;
+    merges: [string, string][];
+    cases: GoldenCase[];
+  };
 }
 const goldens = JSON.parse(readFileSync("test/golden/tokenizers.json", "utf8")) as Goldens;
 
@@ -36,7 +40,8 @@ function sentencePieceJson(shape: "normalizer" | "metaspace"): unknown {
               { type: "Replace", pattern: { String: " " }, content: "\u2581" },
             ],
           },
-    pre_tokenizer: shape === "metaspace" ? { type: "Metaspace", replacement: "\u2581", prepend_scheme: "first", split: false } : null,
+    pre_tokenizer:
+      shape === "metaspace" ? { type: "Metaspace", replacement: "\u2581", prepend_scheme: "first", split: false } : null,
     post_processor: {
       type: "TemplateProcessing",
       single: [{ SpecialToken: { id: "<s>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
@@ -44,9 +49,21 @@ function sentencePieceJson(shape: "normalizer" | "metaspace"): unknown {
     },
     decoder: {
       type: "Sequence",
-      decoders: [{ type: "Replace", pattern: { String: "\u2581" }, content: " " }, { type: "ByteFallback" }, { type: "Fuse" }, strip],
+      decoders: [
+        { type: "Replace", pattern: { String: "\u2581" }, content: " " },
+        { type: "ByteFallback" },
+        { type: "Fuse" },
+        strip,
+      ],
     },
-    model: { type: "BPE", unk_token: "<unk>", fuse_unk: true, byte_fallback: true, vocab, merges: merges.map((pair) => pair.join(" ")) },
+    model: {
+      type: "BPE",
+      unk_token: "<unk>",
+      fuse_unk: true,
+      byte_fallback: true,
+      vocab,
+      merges: merges.map((pair) => pair.join(" ")),
+    },
   };
 }
 
@@ -67,7 +84,9 @@ describe("tokenizer.json", () => {
       goldens.pretokenizer_texts.forEach((text, i) => {
         // With every byte a token, two tokens of one piece are never told apart; so a piece is made one token by ignore_merges.
         const vocabulary = (splits[i] ?? []).filter((piece) => piece !== "");
-        const whole = loadTokenizer(byteLevelJson({ preTokenizer: isolatedSplit(pattern), pieces: vocabulary, ignoreMerges: true }));
+        const whole = loadTokenizer(
+          byteLevelJson({ preTokenizer: isolatedSplit(pattern), pieces: vocabulary, ignoreMerges: true }),
+        );
         const pieces = [...whole.encode(text)].map((id) => whole.decode([id]));
         assert.deepEqual(pieces, splits[i], `${name}: ${text}`);
         assert.equal(tokenizer.decode(tokenizer.encode(text)), text);

@@ -1,0 +1,234 @@
+/** The WebGPU backend: our own kernels behind the Runner interface. */
+import type { Runner, RunnerOptions } from "../api.ts";
+import { poolOnDevice } from "../attention/pool.ts";
+import { openTap } from "../attention/tap.ts";
+import { EngineError, throwIfAborted } from "../errors.ts";
+import { openReadback, storageBuffer, type Readback } from "../gpu/buffers.ts";
+import { openDevice, type EngineDevice } from "../gpu/device.ts";
+import { openRecorder, type Recorder } from "../gpu/dispatch.ts";
+import { openShaderCache } from "../gpu/shader.ts";
+import { nothingSampled, openOperations } from "../kernels/ops.ts";
+import { cacheCapacity, openPagedCache } from "../kv-cache/pages.ts";
+import { allLogits, embedTokens, lastLogits, lastState, openActivations, runLayer, type GpuDecoder } from "../models/decoder.ts";
+import { checkWeights } from "../models/weights.ts";
+import { rotation } from "../position/rope.ts";
+import { ropeBase, ropeTable } from "../position/scaling.ts";
+import { checkPoolRequest } from "../reference/pool.ts";
+import { checkSampling, uniformAt } from "../reference/sample.ts";
+import { loadWeights } from "./wgsl/loadWeights.ts";
+import { MAX_CHUNK_TOKENS, openPace } from "./wgsl/pace.ts";
+
+const DEFAULT_TAP_BYTES = 256 * 2 ** 20;
+/** Bound on the logits of one chunk when all are asked for. */
+const ALL_LOGITS_BYTES = 32 * 2 ** 20;
+
+export interface WgslRunnerOptions extends RunnerOptions {
+  gpu: GPU;
+  /** Use no more than WebGPU guarantees everywhere. */
+  minimumLimits?: boolean;
+  /** Largest buffer of weights, keys, values or saved queries; by default what the device binds. */
+  maxBindingBytes?: number;
+}
+
+/** Opens the model on a device of its own. Until `setRope` it rotates as config.json says. Throws EngineErrors only. */
+export async function openWgslRunner(options: WgslRunnerOptions): Promise<Runner> {
+  throwIfAborted(options.signal);
+  checkWeights(options.spec, options.weights);
+  const gpu = await openDevice(options.gpu, { minimumLimits: options.minimumLimits ?? false });
+  try {
+    return await openOn(gpu, options);
+  } catch (error) {
+    gpu.destroy();
+    throw error;
+  }
+}
+
+async function openOn(gpu: EngineDevice, options: WgslRunnerOptions): Promise<Runner> {
+  const { spec, weights, weightFormat, signal, onProgress } = options;
+  const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
+  const capacityTokens = cacheCapacity(spec, maxBindingBytes, options.capacityTokens);
+  const recorder = openRecorder(gpu);
+  const readback = openReadback(gpu);
+  const op = await openOperations(spec, openShaderCache(gpu), recorder, storageBuffer(gpu, "placeholder", 16));
+  const acts = openActivations(spec, gpu, MAX_CHUNK_TOKENS);
+  const cache = openPagedCache(spec, gpu, capacityTokens);
+  const tap = openTap(spec, gpu, { tapBytes: options.tapBytes ?? DEFAULT_TAP_BYTES, maxBindingBytes });
+  const decoder: GpuDecoder = {
+    op,
+    acts,
+    cache,
+    tap,
+    weights: await loadWeights(spec, weights, gpu, { weightFormat, maxBindingBytes, signal, onProgress }),
+  };
+  const allowedBuffer = storageBuffer(gpu, "allowed tokens", Math.ceil(spec.vocabSize / 32) * 4);
+  const chosen = storageBuffer(gpu, "chosen token", 16);
+  const pace = openPace(spec.layerCount, acts.maxTokens);
+  let rope = ropeTable(spec.rope, ropeBase(spec), spec.maxPositionEmbeddings);
+  /** The state buffer belongs to the last cached token. */
+  let stateIsLast = false;
+
+  async function reserve(tokens: number): Promise<void> {
+    const replaced = await cache.reserve(tokens);
+    const moved = await tap.reserve(cache.allocatedTokens, cache.length);
+    if (replaced || moved) recorder.forget();
+  }
+
+  /** Runs one chunk through all layers; short chunks are only queued, the rest is waited for piece by piece. */
+  async function runChunk(ids: Int32Array<ArrayBuffer>, wait: boolean): Promise<void> {
+    const span = { start: cache.length, tokens: ids.length };
+    gpu.device.queue.writeBuffer(acts.ids, 0, ids);
+    gpu.device.queue.writeBuffer(acts.angles, 0, angles(span.start, span.tokens));
+    embedTokens(decoder, span.tokens);
+    for (let layer = 0; layer < spec.layerCount; layer++) {
+      runLayer(decoder, layer, span);
+      if (wait && (layer + 1) % pace.layersPerSubmission === 0 && layer + 1 < spec.layerCount) await recorder.finish();
+    }
+    lastState(decoder, span.tokens);
+    if (wait) await recorder.finish();
+    else recorder.submit();
+    cache.advance(span.tokens);
+    stateIsLast = true;
+  }
+
+  /** [tokens, pairs] of (cos, sin). */
+  function angles(start: number, tokens: number): Float32Array<ArrayBuffer> {
+    const { cos, sin } = rotation(rope, start, tokens);
+    const pairs = new Float32Array(2 * cos.length);
+    for (let i = 0; i < cos.length; i++) {
+      pairs[2 * i] = cos[i];
+      pairs[2 * i + 1] = sin[i];
+    }
+    return pairs;
+  }
+
+  return {
+    kind: "wgsl",
+    device: gpu.description,
+    capacityTokens,
+    get tap() {
+      return { layers: tap.layers, because: tap.because };
+    },
+    get length() {
+      return cache.length;
+    },
+    lost: gpu.lost,
+
+    setRope(table) {
+      if (table.invFreq.length !== spec.rotaryDim / 2) {
+        const message = `a rotation of ${table.invFreq.length} pairs for a model of ${spec.rotaryDim / 2}`;
+        throw new EngineError("bad-argument", message, "make the table from this model's spec");
+      }
+      if (table.key !== rope.key) {
+        cache.truncate(0);
+        stateIsLast = false;
+      }
+      rope = table;
+    },
+
+    truncate(lengthTokens) {
+      const before = cache.length;
+      const after = cache.truncate(lengthTokens);
+      if (after !== before) stateIsLast = false;
+      return after;
+    },
+
+    async append(ids, { signal: stop, logits: wanted = "none", onProgress: report } = {}) {
+      gpu.check();
+      checkIds(ids, spec.vocabSize);
+      await reserve(ids.length);
+      const all = wanted === "all" ? openAllLogits(gpu, readback, decoder, spec.vocabSize, ids.length) : undefined;
+      const longest = Math.min(acts.maxTokens, all?.maxTokens ?? Infinity);
+      const wait = ids.length > 1 || wanted !== "none";
+      try {
+        for (let done = 0; done < ids.length;) {
+          throwIfAborted(stop);
+          const chunk = Int32Array.from(ids.slice(done, done + Math.min(pace.chunkTokens, longest)));
+          const began = performance.now();
+          await runChunk(chunk, wait);
+          if (wait && chunk.length > 1) pace.measured(chunk.length, performance.now() - began);
+          if (all !== undefined) await all.take(recorder, chunk.length, done);
+          done += chunk.length;
+          report?.(done);
+        }
+        if (all !== undefined) return all.logits;
+      } finally {
+        all?.destroy();
+        if (all !== undefined) recorder.forget();
+      }
+      if (wanted === "none" || !stateIsLast) return undefined;
+      lastLogits(decoder);
+      recorder.submit();
+      return new Float32Array(await readback.read(acts.logits, 0, spec.vocabSize * 4));
+    },
+
+    async sample(sampling, allowed) {
+      gpu.check();
+      checkSampling(sampling);
+      if (!stateIsLast) {
+        throw new EngineError("bad-argument", "there is no last token to sample behind", "append at least one token first");
+      }
+      if (allowed !== undefined) {
+        checkMask(allowed, spec.vocabSize);
+        gpu.device.queue.writeBuffer(allowedBuffer, 0, allowed);
+      }
+      const { temperature, topP, seed } = sampling;
+      lastLogits(decoder);
+      const choice = { temperature, topP, uniform01: uniformAt(seed, cache.length), useMask: allowed !== undefined };
+      op.sample(acts.logits, allowedBuffer, chosen, choice);
+      recorder.submit();
+      const token = new Uint32Array(await readback.read(chosen, 0, 4))[0] ?? 0;
+      if (nothingSampled(token)) {
+        throw new EngineError("bad-weights", "the model's logits are not numbers", "check the weights, or choose f32 weights");
+      }
+      return token;
+    },
+
+    async pool(request, stop) {
+      gpu.check();
+      throwIfAborted(stop);
+      const chosenHeads = checkPoolRequest(request, { spec, length: cache.length, tap });
+      return poolOnDevice({ spec, gpu, recorder, readback, op, cache, tap }, request, chosenHeads, stop);
+    },
+
+    loseDevice() {
+      gpu.destroy();
+      return true;
+    },
+    dispose: () => gpu.destroy(),
+  };
+}
+
+/** Collects the logits [n, V] of an append chunk by chunk. */
+function openAllLogits(gpu: EngineDevice, readback: Readback, decoder: GpuDecoder, vocabSize: number, tokens: number) {
+  const maxTokens = Math.max(1, Math.floor(ALL_LOGITS_BYTES / (4 * vocabSize)));
+  const buffer = storageBuffer(gpu, "all logits", Math.min(tokens, maxTokens, decoder.acts.maxTokens) * vocabSize * 4);
+  const logits = new Float32Array(tokens * vocabSize);
+  return {
+    maxTokens,
+    logits,
+    async take(recorder: Recorder, count: number, done: number): Promise<void> {
+      allLogits(decoder, buffer, count);
+      recorder.submit();
+      logits.set(new Float32Array(await readback.read(buffer, 0, count * vocabSize * 4)), done * vocabSize);
+    },
+    destroy: () => buffer.destroy(),
+  };
+}
+
+function checkIds(ids: ArrayLike<number>, vocabSize: number): void {
+  for (let index = 0; index < ids.length; index++) {
+    const id = ids[index];
+    if (Number.isInteger(id) && id >= 0 && id < vocabSize) continue;
+    throw new EngineError("bad-argument", `token ${id} at ${index} is not in the vocabulary`, `give ids from 0 to ${vocabSize - 1}`);
+  }
+}
+
+function checkMask(mask: Uint32Array, vocabSize: number): void {
+  const words = Math.ceil(vocabSize / 32);
+  if (mask.length !== words) {
+    throw new EngineError("bad-argument", `a token mask of ${mask.length} words for ${vocabSize} tokens`, `give ${words} words`);
+  }
+  const lastBits = vocabSize % 32 === 0 ? 0xffffffff : 2 ** (vocabSize % 32) - 1;
+  if (mask.some((word, index) => (index === words - 1 ? word & lastBits : word) !== 0)) return;
+  throw new EngineError("bad-argument", "the token mask allows no token", "allow at least the end of the answer");
+}

@@ -1,0 +1,245 @@
+import type { AskEvent, AskRequest, AskResult, Citation, ModelSpec, Runner } from "../api.ts";
+import { EngineError, throwIfAborted } from "../errors.ts";
+import type { BodyCache } from "../pack/body.ts";
+import type { ChatTemplate } from "../pack/chatTemplate.ts";
+import { type Pack, packFiles } from "../pack/pack.ts";
+import { ABSENT_ANSWER, planPrompt, type Prompt } from "../pack/prompt.ts";
+import { SpanMap } from "../pack/spanMap.ts";
+import type { ResolvedRope } from "../position/choose.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { citeLine, type CiteOptions, citePlaces, citeText, lookedAt } from "./cite.ts";
+import { decodeAnswer, type Decoded } from "./decode.ts";
+import type { HeldTokens } from "./heldTokens.ts";
+import { QuoteIndex } from "./quote.ts";
+import type { WindowChooser } from "./window.ts";
+
+/** What stays the same whichever backend runs. */
+export interface AskModel {
+  spec: ModelSpec;
+  tokenizer: Tokenizer;
+  chatTemplate: ChatTemplate | undefined;
+  /** Tokens that end an answer. */
+  stopIds: ReadonlySet<number>;
+  bodies: BodyCache;
+}
+
+/** A backend with what is in its cache. */
+export interface AskEngine {
+  held: HeldTokens;
+  window: WindowChooser;
+}
+
+/** An AskResult without what only the session knows. */
+export type Answered = Omit<AskResult, "backend" | "backendBecause" | "device">;
+
+export type OnEvent = (event: AskEvent) => void;
+
+/** One question from files to citations on one backend. */
+export async function answerQuestion(
+  model: AskModel,
+  engine: AskEngine,
+  request: AskRequest,
+  signal: AbortSignal,
+  onEvent: OnEvent,
+): Promise<Answered> {
+  const started = performance.now();
+  const packed = await packPrompt(model, engine.window, request, signal, onEvent);
+  const prefillStarted = performance.now();
+  const reusedTokens = await prefill(engine.held, packed, signal, onEvent);
+  const decodeStarted = performance.now();
+  const answer = await decode(model, engine.held, packed, request, signal, onEvent);
+  return {
+    question: request.question,
+    ...answer,
+    promptTokens: packed.ids.length,
+    reusedTokens,
+    answerStart: packed.ids.length,
+    rope: packed.rope.scaling,
+    limit: packed.rope.limit,
+    rows: packed.pack.rows,
+    packed: packed.pack.files,
+    timings: {
+      packMs: prefillStarted - started,
+      prefillMs: decodeStarted - prefillStarted,
+      decodeMs: performance.now() - decodeStarted,
+    },
+  };
+}
+
+interface PackedPrompt {
+  pack: Pack;
+  ids: Int32Array<ArrayBuffer>;
+  rope: ResolvedRope;
+}
+
+async function packPrompt(
+  model: AskModel,
+  window: WindowChooser,
+  request: AskRequest,
+  signal: AbortSignal,
+  onEvent: OnEvent,
+): Promise<PackedPrompt> {
+  const prompt = planPrompt({ ...model, question: request.question, history: request.history });
+  const report = throttle(EVENT_MS);
+  const pack = await packFiles({
+    files: request.files,
+    readFile: (file, stop) => request.readFile(file, stop),
+    tokenizer: model.tokenizer,
+    before: prompt.before,
+    windowTokens: (needed) => window.windowFor(request.rope, needed),
+    reserveTokens: prompt.after.length + request.maxAnswerTokens,
+    questions: [...request.history.map((turn) => turn.question), request.question],
+    cache: model.bodies,
+    signal,
+    onProgress: (doneFiles, totalFiles) => {
+      if (report(doneFiles === totalFiles)) onEvent({ type: "packing", doneFiles, totalFiles });
+    },
+  });
+  throwIfAborted(signal);
+  const neededTokens = pack.ids.length + prompt.after.length + request.maxAnswerTokens;
+  const rope = window.resolve(request.rope, pack.ids, neededTokens);
+  checkFits(pack, prompt, rope, request.maxAnswerTokens);
+  const ids = new Int32Array(pack.ids.length + prompt.after.length);
+  ids.set(pack.ids);
+  ids.set(prompt.after, pack.ids.length);
+  onEvent({ type: "packed", rows: pack.rows, promptTokens: ids.length, limit: rope.limit, rope: rope.scaling });
+  return { pack, ids, rope };
+}
+
+/** Throws `context-too-long` where the question alone, or every single file, is too long for the window. */
+function checkFits(pack: Pack, prompt: Prompt, rope: ResolvedRope, maxAnswerTokens: number): void {
+  const alone = prompt.before.length + prompt.after.length + maxAnswerTokens;
+  const window = rope.limit.tokens;
+  if (alone < window && pack.files.length > 0) return;
+  const remedy = "choose a RoPE scaling that reaches further, fewer or smaller files, or a shorter answer";
+  const facts = { windowTokens: window, questionAndAnswerTokens: alone };
+  if (alone >= window) {
+    throw new EngineError(
+      "context-too-long",
+      `the question, its history and the answer take ${alone} of ${window} tokens`,
+      remedy,
+      facts,
+    );
+  }
+  const smallest = Math.min(...pack.rows.map((row) => row.tokens));
+  throw new EngineError(
+    "context-too-long",
+    `no file fits: the smallest needs ${smallest} tokens and ${window - alone} of ${window} are left`,
+    remedy,
+    { ...facts, smallestFileTokens: smallest },
+  );
+}
+
+/** Runs what the cache does not hold yet; returns how many tokens it did. A stop keeps the finished chunks. */
+async function prefill(held: HeldTokens, packed: PackedPrompt, signal: AbortSignal, onEvent: OnEvent): Promise<number> {
+  const { ids, rope, pack } = packed;
+  const reusedTokens = held.prepare(ids, rope.table);
+  const spans = new SpanMap(pack.files);
+  const started = performance.now();
+  const report = throttle(EVENT_MS);
+  const progress = (doneTokens: number) => {
+    const position = reusedTokens + doneTokens;
+    if (!report(doneTokens === 0 || position === ids.length)) return;
+    const seconds = (performance.now() - started) / 1000;
+    onEvent({
+      type: "prefill",
+      doneTokens: position,
+      totalTokens: ids.length,
+      reusedTokens,
+      path: spans.at(Math.min(position, ids.length - 1))?.path ?? "",
+      tokensPerSecond: doneTokens > 0 && seconds > 0 ? doneTokens / seconds : 0,
+    });
+  };
+  progress(0);
+  await held.runner.append(ids.subarray(reusedTokens), { signal, onProgress: progress });
+  return reusedTokens;
+}
+
+type AnswerPart = Pick<Answered, "answer" | "absent" | "stoppedBy" | "citations" | "lookedAt" | "answerTokens">;
+
+async function decode(
+  model: AskModel,
+  held: HeldTokens,
+  packed: PackedPrompt,
+  request: AskRequest,
+  signal: AbortSignal,
+  onEvent: OnEvent,
+): Promise<AnswerPart> {
+  const { spec, tokenizer } = model;
+  const { pack, ids } = packed;
+  const extractive = spec.promptFormat === "extractive";
+  const quotes =
+    extractive && request.quote === "constrained"
+      ? new QuoteIndex({ pack, tokenizer, vocabSize: spec.vocabSize, absentTokenId: spec.absentTokenId })
+      : undefined;
+  const decoded = await decodeAnswer({
+    runner: held.runner,
+    tokenizer,
+    sampling: request.sampling,
+    stopIds: model.stopIds,
+    maxTokens: request.maxAnswerTokens,
+    quotes,
+    signal,
+    onText: (text) => onEvent({ type: "token", text }),
+  });
+  held.hold([...ids, ...decoded.ids]);
+  const absent = spec.absentTokenId !== undefined && decoded.ids[0] === spec.absentTokenId;
+  if (absent) onEvent({ type: "token", text: ABSENT_ANSWER });
+  const cite: CiteOptions = { pack, queries: answerQueries(held.runner, ids.length), pool: poolOf(held.runner, decoded) };
+  return {
+    answer: absent ? ABSENT_ANSWER : extractive ? decoded.text : decoded.text.trim(),
+    absent,
+    stoppedBy: decoded.stoppedBy,
+    citations: absent ? [] : await citationsOf(decoded, extractive, quotes, cite),
+    lookedAt: await lookedAt(cite),
+    answerTokens: decoded.ids.length,
+  };
+}
+
+/** The last token of the prompt made the first of the answer, so its query belongs to it. */
+function answerQueries(runner: Runner, answerStart: number) {
+  return { start: answerStart - 1, end: Math.max(answerStart, runner.length) };
+}
+
+/** Attention is read for whole answers only: who stopped one does not wait for it. */
+function poolOf(runner: Runner, decoded: Decoded): CiteOptions["pool"] {
+  if (decoded.stoppedBy === "user" || runner.tap.layers.length === 0) return undefined;
+  return (request) => runner.pool(request);
+}
+
+async function citationsOf(
+  decoded: Decoded,
+  extractive: boolean,
+  quotes: QuoteIndex | undefined,
+  cite: CiteOptions,
+): Promise<Citation[]> {
+  if (quotes && decoded.quote) return citeQuote(decoded, quotes.occurrences(decoded.quote), cite);
+  return extractive ? citeLine(decoded.text, cite) : citeText(decoded.text, cite);
+}
+
+/** An unfinished quote is cited once few lines remain that it can be the beginning of; it quotes only what was said. */
+async function citeQuote(
+  decoded: Decoded,
+  places: ReturnType<QuoteIndex["occurrences"]>,
+  cite: CiteOptions,
+): Promise<Citation[]> {
+  if (decoded.quote?.end === "line") return citePlaces(places, cite);
+  if (decoded.text.trim() === "" || places.length > MAX_UNFINISHED_PLACES) return [];
+  const citations = await citePlaces(places, cite);
+  return citations.map((citation) => (citation.quote.startsWith(decoded.text) ? { ...citation, quote: decoded.text } : citation));
+}
+
+const MAX_UNFINISHED_PLACES = 8;
+/** At most twenty events a second. */
+const EVENT_MS = 50;
+
+/** True at most once per interval, and whenever it must. */
+function throttle(intervalMs: number): (must: boolean) => boolean {
+  let last = -Infinity;
+  return (must) => {
+    const now = performance.now();
+    if (!must && now - last < intervalMs) return false;
+    last = now;
+    return true;
+  };
+}

@@ -1,0 +1,315 @@
+import type {
+  AskEvent,
+  AskRequest,
+  AskResult,
+  BackendChoice,
+  BackendKind,
+  ModelFiles,
+  ModelSpec,
+  PooledAttention,
+  PoolRequest,
+  RopeChoice,
+  Runner,
+  Runtime,
+  SessionInfo,
+  WeightFormat,
+} from "./api.ts";
+import { chooseBackend, type ChosenBackend, type OpenRunner, openRunner } from "./backends/open.ts";
+import { EngineError, plainError, throwIfAborted } from "./errors.ts";
+import { type AskModel, answerQuestion } from "./generate/ask.ts";
+import { HeldTokens } from "./generate/heldTokens.ts";
+import { WindowChooser } from "./generate/window.ts";
+import { loadModel, type LoadedModel } from "./models/load.ts";
+import { storedFormat, tensorShapes } from "./models/weights.ts";
+import { BodyCache } from "./pack/body.ts";
+import { resolveRope } from "./position/choose.ts";
+import { loadTokenizer } from "./tokenizer/load.ts";
+
+export interface SessionOptions {
+  backend: BackendChoice;
+  weightFormat: WeightFormat;
+  /** Upper bound on the KV cache; by default what the device holds. */
+  capacityTokens?: number;
+  signal?: AbortSignal;
+  onProgress?(stage: string, doneBytes: number, totalBytes: number): void;
+  /** How a backend is opened; tests put runners of their own here. */
+  openRunner?: OpenRunner;
+}
+
+/** One open model. Calls wait for each other: the KV cache is one. */
+export interface Session {
+  /** As it is now: a lost device can change backend and device. */
+  readonly info: SessionInfo;
+  /**
+   * Answers a question over files. Rejects with `aborted` when stopped before the answer began (finished prefill is kept), with
+   * `empty-workspace`, `context-too-long` and what the stages throw; stopped within the answer it returns what there is. Where
+   * the device is lost the run starts again: text streamed before a `recovered` event no longer counts.
+   */
+  ask(request: AskRequest, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<AskResult>;
+  /** Attention over what the last run left in the cache. */
+  pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention>;
+  /** Logits of the last token of `ids`, or of all; empties the cache. */
+  logits(ids: readonly number[], options: LogitsOptions): Promise<{ logits: number[][] }>;
+  /** Debug: destroys the device; false where there is none. */
+  loseDevice(): boolean;
+  close(): void;
+}
+
+export interface LogitsOptions {
+  rope: RopeChoice;
+  all: boolean;
+  signal?: AbortSignal;
+}
+
+/** Opens a model folder on a backend. Throws what reading the folder and opening the backend throw. */
+export async function openSession(files: ModelFiles, runtime: Runtime, options: SessionOptions): Promise<Session> {
+  options.onProgress?.("reading the model", 0, 0);
+  const loaded = await loadModel(files, options.signal);
+  const tokenizer = loadTokenizer(loaded.tokenizerJson);
+  const { spec } = loaded;
+  const model: AskModel = {
+    spec,
+    tokenizer,
+    chatTemplate:
+      loaded.chatTemplate === undefined
+        ? undefined
+        : { source: loaded.chatTemplate, bosToken: loaded.bosToken ?? "", eosToken: loaded.eosToken ?? "" },
+    stopIds: new Set([...spec.eosTokenIds, ...ownEos(loaded, tokenizer.tokenId(loaded.eosToken ?? ""))]),
+    bodies: new BodyCache(),
+  };
+  const backend = await chooseBackend(options.backend, runtime.gpu);
+  const session = new OpenSession(loaded, model, files, runtime, options);
+  try {
+    await session.open(backend, options.signal);
+  } catch (error) {
+    if (options.backend !== "auto" || backend.kind !== "wgsl" || !isDeviceTrouble(error)) throw error;
+    await session.open(
+      { kind: "ort", because: `WebGPU cannot hold this model (${plainError(error).message}): WASM runs instead` },
+      options.signal,
+    );
+  }
+  return session;
+}
+
+/** What a machine's GPU can be to blame for, and WASM is not. */
+function isDeviceTrouble(error: unknown): boolean {
+  return ["device-lost", "kv-cache-too-large", "limit-exceeded", "no-adapter"].includes(plainError(error).code);
+}
+
+/** Chat models end a turn with the eos of tokenizer_config.json, which config.json may not list. */
+function ownEos(loaded: LoadedModel, id: number | undefined): number[] {
+  return loaded.eosToken === undefined || id === undefined ? [] : [id];
+}
+
+/** One runner with what belongs to it. */
+interface Engine {
+  runner: Runner;
+  held: HeldTokens;
+  window: WindowChooser;
+  chosen: ChosenBackend;
+  lost: boolean;
+}
+
+class OpenSession implements Session {
+  private engine: Engine | undefined;
+  private closed = false;
+  private queue: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly loaded: LoadedModel,
+    private readonly model: AskModel,
+    private readonly files: ModelFiles,
+    private readonly runtime: Runtime,
+    private readonly options: SessionOptions,
+  ) {}
+
+  get info(): SessionInfo {
+    const { runner, chosen } = this.current();
+    return {
+      model: this.loaded.label,
+      spec: this.model.spec,
+      parameterCount: this.loaded.parameterCount,
+      backend: chosen.kind,
+      backendBecause: chosen.because,
+      device: runner.device,
+      weightFormat: this.options.weightFormat,
+      weightBytes: weightBytes(this.model.spec, this.options.weightFormat),
+      capacityTokens: runner.capacityTokens,
+      tap: runner.tap,
+    };
+  }
+
+  /** Reads the weights onto a backend and makes it the current one. */
+  async open(chosen: ChosenBackend, signal: AbortSignal | undefined): Promise<void> {
+    const { spec } = this.model;
+    const stage = `reading weights (${NAMES[chosen.kind]})`;
+    // The store of the first opening may hold handles that are gone after a loss, so the folder is read again.
+    const { weights } = this.engine ? await loadModel(this.files, signal) : this.loaded;
+    const runner = await (this.options.openRunner ?? openRunner)(
+      chosen.kind,
+      {
+        spec,
+        weights,
+        weightFormat: this.options.weightFormat,
+        capacityTokens: this.options.capacityTokens,
+        signal,
+        onProgress: (doneBytes, totalBytes) => this.options.onProgress?.(stage, doneBytes, totalBytes),
+      },
+      this.runtime,
+    );
+    const engine: Engine = {
+      runner,
+      held: new HeldTokens(runner),
+      window: new WindowChooser(spec, runner.capacityTokens),
+      chosen,
+      lost: false,
+    };
+    void runner.lost.then(() => (engine.lost = true));
+    if (this.closed) runner.dispose();
+    this.engine = engine;
+  }
+
+  ask(request: AskRequest, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<AskResult> {
+    return this.exclusive(signal, async () => {
+      checkRequest(request);
+      for (let losses = 0; ; losses++) {
+        try {
+          return await this.attempt(request, signal, onEvent);
+        } catch (error) {
+          if (!EngineError.is(error, "device-lost") || losses >= MAX_LOSSES || this.closed) throw error;
+          const because = await this.recover(losses, signal);
+          onEvent({ type: "recovered", because });
+        }
+      }
+    });
+  }
+
+  pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention> {
+    return this.exclusive(signal, () => this.untilLost((engine) => engine.runner.pool(request, signal)));
+  }
+
+  logits(ids: readonly number[], options: LogitsOptions): Promise<{ logits: number[][] }> {
+    return this.exclusive(options.signal, async () => {
+      const { vocabSize } = this.model.spec;
+      const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+      if (ids.length === 0 || bad !== undefined) {
+        const what = bad === undefined ? "no token ids were given" : `token ${bad} is not in the vocabulary`;
+        throw new EngineError("bad-argument", what, `give ids from 0 to ${vocabSize - 1}`);
+      }
+      return this.untilLost(async ({ runner, held }) => {
+        const rope = resolveRope(options.rope, this.model.spec, ids.length, runner.capacityTokens);
+        runner.setRope(rope.table);
+        runner.truncate(0);
+        held.hold(ids);
+        const flat = await runner.append(ids, { signal: options.signal, logits: options.all ? "all" : "last" });
+        if (!flat) throw new EngineError("internal", "the backend returned no logits", "report it with the name of the backend");
+        const rows = flat.length / vocabSize;
+        return {
+          logits: Array.from({ length: rows }, (_, row) => Array.from(flat.subarray(row * vocabSize, (row + 1) * vocabSize))),
+        };
+      });
+    });
+  }
+
+  loseDevice(): boolean {
+    return this.current().runner.loseDevice();
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.engine?.runner.dispose();
+  }
+
+  private async attempt(request: AskRequest, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<AskResult> {
+    return this.untilLost(async (engine, isCurrent) => {
+      const answered = await answerQuestion(this.model, engine, request, signal, (event) => {
+        if (isCurrent()) onEvent(event);
+      });
+      const { kind, because } = engine.chosen;
+      return { ...answered, backend: kind, backendBecause: because, device: engine.runner.device };
+    });
+  }
+
+  /** Runs work on the current runner; rejects with `device-lost` as soon as its device is, even if the work never settles. */
+  private async untilLost<T>(work: (engine: Engine, isCurrent: () => boolean) => Promise<T>): Promise<T> {
+    const engine = this.current();
+    if (engine.lost) throw deviceLost();
+    let current = true;
+    const lost = engine.runner.lost.then((): never => {
+      throw deviceLost();
+    });
+    try {
+      return await Promise.race([work(engine, () => current), lost]);
+    } finally {
+      current = false;
+    }
+  }
+
+  /** Opens the same backend once more; the second time, or where that fails, WASM. Returns what happened in words. */
+  private async recover(losses: number, signal: AbortSignal): Promise<string> {
+    const engine = this.current();
+    const { chosen } = engine;
+    engine.lost = true;
+    engine.runner.dispose();
+    if (losses === 0) {
+      try {
+        await this.open(chosen, signal);
+        return "the GPU device was lost: it was opened again and the question runs anew";
+      } catch (error) {
+        throwIfAborted(signal);
+        const because = `the GPU device was lost and did not open again (${plainError(error).message}): WASM runs instead`;
+        await this.open({ kind: "ort", because }, signal);
+        return because;
+      }
+    }
+    const because = "the GPU device was lost twice within one question: WASM runs instead";
+    await this.open({ kind: "ort", because }, signal);
+    return because;
+  }
+
+  private current(): Engine {
+    if (this.closed || !this.engine) throw new EngineError("bad-argument", "the session is closed", "open the model again");
+    return this.engine;
+  }
+
+  /** One call at a time, in the order they came. */
+  private exclusive<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    const turn = this.queue.then(() => {
+      throwIfAborted(signal);
+      this.current();
+      return work();
+    });
+    this.queue = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+/** Losses within one question after which it gives up. */
+const MAX_LOSSES = 2;
+
+const NAMES: Record<BackendKind, string> = { wgsl: "WebGPU", ort: "WASM", reference: "reference" };
+
+function checkRequest(request: AskRequest): void {
+  if (request.files.length === 0) {
+    throw new EngineError("empty-workspace", "there are no files to ask about", "open a folder with text files, or include some");
+  }
+  if (request.question.trim() === "") throw new EngineError("bad-argument", "the question is empty", "type a question");
+  if (!Number.isInteger(request.maxAnswerTokens) || request.maxAnswerTokens < 1) {
+    throw new EngineError("bad-argument", `an answer of ${request.maxAnswerTokens} tokens`, "allow at least one token");
+  }
+}
+
+function deviceLost(): EngineError {
+  return new EngineError("device-lost", "the GPU device was lost", "ask again: the model is read anew");
+}
+
+/** Bytes of the weights as they are stored: 4 a value, or 34 for 32 values in q8_0. */
+function weightBytes(spec: ModelSpec, format: WeightFormat): number {
+  let bytes = 0;
+  for (const [name, shape] of tensorShapes(spec)) {
+    const values = shape.reduce((product, size) => product * size, 1);
+    bytes += storedFormat(name, shape, format) === "q8_0" ? (values / 32) * 34 : values * 4;
+  }
+  return bytes;
+}

@@ -1,0 +1,22 @@
+import { it } from "node:test";
+import { requireGpu } from "../support/requireDevice.ts";
+import { openWgslRunner } from "../../engine/backends/wgsl.ts";
+import { randomModel } from "../support/goldenModels.ts";
+it("speed", async () => {
+  const test = await requireGpu();
+  const { spec, weights } = randomModel({ vocabSize: 4096, hiddenSize: 256, intermediateSize: 704, layerCount: 4, headCount: 4, kvHeadCount: 1, headDim: 64, rotaryDim: 64, qkNorm: true, keyShift: true, tiedEmbeddings: true, embeddingMultiplier: 16 });
+  let t = performance.now();
+  const r = await openWgslRunner({ ...test, spec, weights, weightFormat: (process.env.FMT ?? "f32") as any });
+  console.log("open", (performance.now() - t).toFixed(0), r.device, r.capacityTokens);
+  const ids = Array.from({ length: 1024 }, (_, i) => (i * 7919) % 4096);
+  t = performance.now(); let last = t, lastDone = 0; const marks: string[] = [];
+  await r.append(ids, { onProgress: (d) => { const n = performance.now(); marks.push(`${d - lastDone}:${(n - last).toFixed(0)}`); last = n; lastDone = d; } });
+  console.log("prefill 1024", (performance.now() - t).toFixed(0), marks.join(" "));
+  t = performance.now(); for (let i = 0; i < 20; i++) { const id = await r.sample({ temperature: 0, topP: 1, seed: 0 }); await r.append([id]); } console.log("decode ms/token greedy", ((performance.now() - t) / 20).toFixed(1));
+  t = performance.now(); for (let i = 0; i < 10; i++) { const id = await r.sample({ temperature: 0.7, topP: 0.9, seed: 0 }); await r.append([id]); } console.log("decode ms/token nucleus", ((performance.now() - t) / 10).toFixed(1));
+  const e = (n: number) => Uint32Array.from({ length: n + 1 }, (_, i) => Math.floor((i * 1024) / n));
+  t = performance.now(); const p = await r.pool({ layer: "mean", head: "mean", queryEdges: e(512), keyEdges: e(512) }); console.log("pool 512x512 mean all", (performance.now() - t).toFixed(0));
+  let s = 0; for (let i = 0; i < 512; i++) s += p.cells[300 * 512 + i]; console.log("row sum", s);
+  t = performance.now(); await r.pool({ layer: 1, head: 1, queryEdges: Uint32Array.from([1000, 1024]), keyEdges: e(20) }); console.log("pool 1x20", (performance.now() - t).toFixed(0));
+  r.dispose();
+});

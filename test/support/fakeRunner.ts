@@ -1,0 +1,105 @@
+import { PAGE_TOKENS, type PoolRequest, type Runner, type Sampling, type TokenMask } from "../../engine/api.ts";
+import { EngineError, throwIfAborted } from "../../engine/errors.ts";
+
+export interface FakeOptions {
+  kind?: Runner["kind"];
+  vocabSize: number;
+  capacityTokens?: number;
+  /** Token chosen among the allowed ones (all, without a mask); by default a hash of the cache's content. */
+  choose?(allowed: readonly number[], cache: readonly number[]): number;
+  /** Attention mass of a key token for the pooled map; default 0. */
+  mass?(token: number): number;
+  /** The device dies in the sample call with this number, from 0. */
+  loseAtSample?: number;
+}
+
+/** A Runner without a model: deterministic, and a record of what was asked of it. */
+export class FakeRunner implements Runner {
+  readonly kind: Runner["kind"];
+  readonly device = "fake";
+  readonly capacityTokens: number;
+  readonly tap = { layers: [0], because: "one layer" };
+  readonly lost: Promise<void>;
+  readonly appended: number[] = [];
+  cache: number[] = [];
+  disposed = false;
+  private ropeKey = "";
+  private samples = 0;
+  private dead = false;
+  private die: () => void = () => undefined;
+
+  constructor(private readonly options: FakeOptions) {
+    this.kind = options.kind ?? "wgsl";
+    this.capacityTokens = options.capacityTokens ?? 4096;
+    this.lost = new Promise((resolve) => (this.die = resolve));
+  }
+
+  get length(): number {
+    return this.cache.length;
+  }
+
+  setRope(table: { key: string }): void {
+    if (table.key !== this.ropeKey) this.cache = [];
+    this.ropeKey = table.key;
+  }
+
+  truncate(lengthTokens: number): number {
+    if (lengthTokens < this.cache.length) this.cache.length = Math.floor(lengthTokens / PAGE_TOKENS) * PAGE_TOKENS;
+    return this.cache.length;
+  }
+
+  async append(
+    ids: readonly number[] | Int32Array,
+    options: { signal?: AbortSignal; onProgress?(done: number): void } = {},
+  ): Promise<undefined> {
+    for (let done = 0; done < ids.length;) {
+      this.check();
+      throwIfAborted(options.signal);
+      const chunk = Array.from(ids.slice(done, done + PAGE_TOKENS));
+      this.cache.push(...chunk);
+      this.appended.push(...chunk);
+      done += chunk.length;
+      options.onProgress?.(done);
+      await Promise.resolve();
+    }
+    return undefined;
+  }
+
+  async sample(_sampling: Sampling, allowed?: TokenMask): Promise<number> {
+    if (this.samples++ === this.options.loseAtSample) this.loseDevice();
+    this.check();
+    const ids = Array.from({ length: this.options.vocabSize }, (_, id) => id);
+    const open = allowed ? ids.filter((id) => ((allowed[id >>> 5] ?? 0) >>> (id & 31)) & 1) : ids;
+    return this.options.choose?.(open, this.cache) ?? open[hash(this.cache) % open.length] ?? 0;
+  }
+
+  async pool(request: PoolRequest) {
+    const rows = request.queryEdges.length - 1;
+    const columns = request.keyEdges.length - 1;
+    const row = Array.from({ length: columns }, (_, c) => {
+      let mass = 0;
+      for (let token = request.keyEdges[c] ?? 0; token < (request.keyEdges[c + 1] ?? 0); token++)
+        mass += this.options.mass?.(token) ?? 0;
+      return mass;
+    });
+    return { rows, columns, cells: Float32Array.from({ length: rows * columns }, (_, i) => row[i % columns] ?? 0) };
+  }
+
+  loseDevice(): boolean {
+    this.dead = true;
+    this.die();
+    return true;
+  }
+
+  dispose(): void {
+    this.disposed = true;
+  }
+
+  private check(): void {
+    if (this.dead) throw new EngineError("device-lost", "gone", "ask again");
+  }
+}
+
+function hash(ids: readonly number[]): number {
+  return ids.reduce((sum, id) => (Math.imul(sum, 31) + id + 7) >>> 0, 17);
+}

@@ -1,0 +1,108 @@
+import type { ByteSource, ModelFiles, SnapshotFile } from "../../engine/api.ts";
+import { parseSpec } from "../../engine/models/spec.ts";
+import { tensorShapes } from "../../engine/models/weights.ts";
+import { seeded } from "./random.ts";
+import { byteLevelJson, isolatedSplit } from "./tinyTokenizer.ts";
+
+/** Words stay apart from blanks and a line break is one token, as in the bundled tokenizer. */
+const PATTERN = "\\n|[A-Za-z_$][A-Za-z0-9_$]*|[0-9]+|[^ \\t\\r\\nA-Za-z0-9_$]+|[ \\t\\r]+";
+
+const MERGES: [string, string][] = [
+  ["c", "o"],
+  ["n", "s"],
+  ["co", "ns"],
+  ["cons", "t"],
+  ["Ġ", "Ġ"],
+  ["=", "="],
+  ["==", "="],
+];
+
+export const tinyTokenizerJson = byteLevelJson({
+  preTokenizer: isolatedSplit(PATTERN),
+  merges: MERGES,
+  special: ["<|end|>", "<|pad|>", "<|absent|>"],
+});
+
+export interface TinyModelOptions {
+  promptFormat?: "extractive" | "plain";
+  maxPositions?: number;
+}
+
+/** A random model of two small layers in an extractive model folder held in memory. */
+export function tinyModelFiles(options: TinyModelOptions = {}): ModelFiles {
+  const config = {
+    model_type: "lcp_keyshift",
+    vocab_size: 320,
+    hidden_size: 32,
+    intermediate_size: 48,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    head_dim: 16,
+    rms_norm_eps: 1e-5,
+    max_position_embeddings: options.maxPositions ?? 1024,
+    rope_theta: 10000,
+    tie_word_embeddings: true,
+    embedding_multiplier: 5.6,
+    eos_token_id: [0],
+    absent_token_id: 2,
+    prompt_format: options.promptFormat ?? "extractive",
+  };
+  const texts = new Map([
+    ["config.json", JSON.stringify(config)],
+    ["tokenizer.json", JSON.stringify(tinyTokenizerJson)],
+  ]);
+  const weights = safetensors(config);
+  return {
+    label: "tiny",
+    text: async (name) => texts.get(name),
+    open: async (name) => (name === "model.safetensors" ? memorySource(name, weights) : undefined),
+  };
+}
+
+/** Files with their bytes, and how often each was read. */
+export function memoryWorkspace(contents: Readonly<Record<string, string | Uint8Array>>) {
+  const bytes = new Map(
+    Object.entries(contents).map(([path, content]) => [
+      path,
+      typeof content === "string" ? new TextEncoder().encode(content) : content,
+    ]),
+  );
+  const reads: string[] = [];
+  const files: SnapshotFile[] = [...bytes].map(([path, content]) => ({
+    path,
+    hash: contentHash(content),
+    sizeBytes: content.length,
+  }));
+  const readFile = async (file: SnapshotFile) => {
+    reads.push(file.path);
+    return bytes.get(file.path) ?? new Uint8Array();
+  };
+  return { files, reads, readFile };
+}
+
+function contentHash(bytes: Uint8Array): string {
+  return `h${bytes.reduce((sum, byte) => (Math.imul(sum, 31) + byte) >>> 0, bytes.length)}`;
+}
+
+function memorySource(name: string, bytes: Uint8Array<ArrayBuffer>): ByteSource {
+  return { name, size: bytes.length, read: async (offset, length) => bytes.slice(offset, offset + length) };
+}
+
+function safetensors(config: unknown): Uint8Array<ArrayBuffer> {
+  const random = seeded(11);
+  const header: Record<string, unknown> = {};
+  const values: number[] = [];
+  for (const [name, shape] of tensorShapes(parseSpec(config))) {
+    const start = values.length * 4;
+    const count = shape.reduce((product, size) => product * size, 1);
+    for (let i = 0; i < count; i++) values.push(name.includes("norm") ? 1 : (random() - 0.5) * 0.5);
+    header[name] = { dtype: "F32", shape, data_offsets: [start, values.length * 4] };
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header).padEnd(8 * Math.ceil(JSON.stringify(header).length / 8)));
+  const bytes = new Uint8Array(8 + json.length + 4 * values.length);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(json.length), true);
+  bytes.set(json, 8);
+  bytes.set(new Uint8Array(Float32Array.from(values).buffer), 8 + json.length);
+  return bytes;
+}

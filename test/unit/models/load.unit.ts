@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { ModelSpec } from "../../../engine/api.ts";
+import { EngineError, type ErrorCode } from "../../../engine/errors.ts";
+import { loadModel } from "../../../engine/models/load.ts";
+import { parseSpec } from "../../../engine/models/spec.ts";
+import { checkWeights, parameterCount, storedFormat, tensorShapes } from "../../../engine/models/weights.ts";
+import { fill, goldenConfig, goldenModel, goldenNames, randomModel, storeOf } from "../../support/goldenModels.ts";
+import { memoryFiles, safetensorsFile } from "../../support/memoryFiles.ts";
+
+const config = goldenConfig("llama_tied_linear");
+const files = {
+  "config.json": JSON.stringify(config),
+  "tokenizer.json": '{"model":{}}',
+  "model.safetensors": weightsOf(parseSpec(config)),
+};
+
+describe("opening a model folder", () => {
+  it("brings spec, weights, tokenizer and template together", async () => {
+    const settings = { chat_template: "{{ messages }}", bos_token: "<s>", eos_token: { content: "</s>", lstrip: false } };
+    const model = await loadModel(memoryFiles({ ...files, "tokenizer_config.json": JSON.stringify(settings) }));
+    assert.equal(model.label, "test model");
+    assert.equal(model.spec.promptFormat, "chat");
+    assert.deepEqual(model.tokenizerJson, { model: {} });
+    assert.deepEqual([model.chatTemplate, model.bosToken, model.eosToken], ["{{ messages }}", "<s>", "</s>"]);
+    assert.equal(
+      model.parameterCount,
+      [...tensorShapes(model.spec).values()].reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0),
+    );
+    assert.equal((await model.weights.readRows("model.norm.weight")).length, model.spec.hiddenSize);
+  });
+
+  it("takes the template called default, and chat_template.jinja before both", async () => {
+    const named = JSON.stringify({
+      chat_template: [
+        { name: "tool_use", template: "tools" },
+        { name: "default", template: "plain talk" },
+      ],
+    });
+    assert.equal((await loadModel(memoryFiles({ ...files, "tokenizer_config.json": named }))).chatTemplate, "plain talk");
+    const both = { ...files, "tokenizer_config.json": named, "chat_template.jinja": "own file" };
+    assert.equal((await loadModel(memoryFiles(both))).chatTemplate, "own file");
+  });
+
+  it("turns a model without a template into a plain one", async () => {
+    const model = await loadModel(memoryFiles(files));
+    assert.deepEqual([model.spec.promptFormat, model.chatTemplate, model.bosToken], ["plain", undefined, undefined]);
+  });
+
+  const failures: [what: string, change: Record<string, string | Uint8Array | undefined>, code: ErrorCode, message: RegExp][] = [
+    ["no config.json", { "config.json": undefined }, "not-found", /no config\.json/],
+    ["no tokenizer.json", { "tokenizer.json": undefined }, "not-found", /no tokenizer\.json/],
+    ["no weights", { "model.safetensors": undefined }, "not-found", /neither model\.safetensors/],
+    ["config.json is no JSON", { "config.json": "{" }, "unsupported-model", /config\.json is not JSON/],
+    [
+      "tokenizer.json is no JSON",
+      { "tokenizer.json": "version https://git-lfs" },
+      "tokenizer-invalid",
+      /tokenizer\.json is not JSON/,
+    ],
+    [
+      "a chat template that is a number",
+      { "tokenizer_config.json": '{"chat_template":3}' },
+      "tokenizer-invalid",
+      /chat_template 3/,
+    ],
+    [
+      "weights of another model",
+      { "config.json": JSON.stringify({ ...config, hidden_size: 64 }) },
+      "bad-weights",
+      /\[16, 32\] .* \[16, 64\]/,
+    ],
+    [
+      "a layer that is missing",
+      { "config.json": JSON.stringify({ ...config, num_hidden_layers: 3 }) },
+      "weights-missing",
+      /model\.layers\.2\./,
+    ],
+  ];
+  for (const [what, change, code, message] of failures) {
+    it(what, async () => {
+      const present = Object.entries({ ...files, ...change }).filter(
+        (entry): entry is [string, string | Uint8Array] => entry[1] !== undefined,
+      );
+      await assert.rejects(loadModel(memoryFiles(Object.fromEntries(present))), (error) => {
+        assert.ok(EngineError.is(error, code), String(error));
+        assert.match(error.message, message);
+        assert.notEqual(error.remedy, "");
+        return true;
+      });
+    });
+  }
+});
+
+describe("the tensors of a decoder", () => {
+  for (const name of goldenNames) {
+    it(`${name}: exactly those of the recorded model`, () => {
+      const { spec, tensors } = goldenModel(name);
+      assert.deepEqual(
+        Object.fromEntries(tensorShapes(spec)),
+        Object.fromEntries([...tensors].map(([tensor, { shape }]) => [tensor, shape])),
+      );
+    });
+  }
+
+  it("counts the parameters of the bundled architecture as its recipe does", () => {
+    const bundled = { vocabSize: 4096, hiddenSize: 256, intermediateSize: 704, layerCount: 4, kvHeadCount: 1, headDim: 64 };
+    const { spec } = randomModel({ vocabSize: 8, hiddenSize: 8, headDim: 2, tiedEmbeddings: true, qkNorm: true, keyShift: true });
+    assert.equal(parameterCount({ ...spec, ...bundled }), 3_869_696);
+  });
+
+  it("every feature that has weights is checked for them", () => {
+    const all: Partial<ModelSpec> = { qkvBias: true, outBias: true, mlpBias: true, qkNorm: true, keyShift: true };
+    const { spec, weights } = randomModel(all);
+    checkWeights(spec, weights);
+    const plain = randomModel();
+    for (const feature of Object.keys(all)) {
+      assert.throws(
+        () => checkWeights({ ...plain.spec, [feature]: true }, plain.weights),
+        (error) => EngineError.is(error, "weights-missing"),
+      );
+    }
+  });
+
+  it("names tensor, found and expected shape", () => {
+    const { spec } = randomModel();
+    const shapes = [...tensorShapes(spec)].map(
+      ([name, shape]) => [name, { shape: shape.map((size) => size + 1), values: [] }] as const,
+    );
+    assert.throws(
+      () => checkWeights(spec, storeOf(new Map(shapes))),
+      (error) => EngineError.is(error, "bad-weights") && error.facts["name"] === "model.embed_tokens.weight",
+    );
+  });
+
+  it("quantises tables and projections, never norms, biases, shifts or rows that do not divide", () => {
+    assert.equal(storedFormat("model.layers.0.self_attn.q_proj.weight", [32, 32], "q8_0"), "q8_0");
+    assert.equal(storedFormat("model.embed_tokens.weight", [16, 64], "q8_0"), "q8_0");
+    assert.equal(storedFormat("lm_head.weight", [16, 64], "q8_0"), "q8_0");
+    assert.equal(storedFormat("model.layers.0.mlp.down_proj.weight", [32, 48], "q8_0"), "f32");
+    assert.equal(storedFormat("model.layers.0.self_attn.q_proj.weight", [32, 32], "f32"), "f32");
+    for (const name of ["model.norm.weight", "model.layers.0.self_attn.k_shift", "model.layers.0.self_attn.q_proj.bias"]) {
+      assert.equal(storedFormat(name, [1, 32], "q8_0"), "f32");
+    }
+  });
+});
+
+function weightsOf(spec: ModelSpec): Uint8Array {
+  return safetensorsFile(
+    Object.fromEntries([...tensorShapes(spec)].map(([name, shape]) => [name, { shape, values: fill(name, shape, 1) }])),
+  );
+}
