@@ -203,7 +203,7 @@ export const MAX_POOL_CELLS = 512;
 /** One file of a snapshot: bytes are decoded as UTF-8, bad sequences replaced and marked. */
 export interface SnapshotFile {
   path: string;
-  /** Hash of the bytes; equal hashes are packed once and cached. */
+  /** Hash of the bytes; files of equal hash are read and tokenised once. */
   hash: string;
   sizeBytes: number;
 }
@@ -227,7 +227,10 @@ export interface PackRow {
   reason: string;
 }
 
-/** A citation is a verbatim quote at lines of the snapshot (`verified`), or says that it is not. */
+/**
+ * A citation is a verbatim quote at lines of the snapshot (`verified`), or says that it is not: then both lines are 0, and the
+ * path is one of the snapshot that the answer names beside the quote, or empty.
+ */
 export interface Citation {
   path: string;
   startLine: number;
@@ -255,7 +258,10 @@ export interface ContextLimit {
 export interface AskOptions {
   rope: RopeChoice;
   sampling: Sampling;
-  /** Quote-constrained decoding for extractive models; ignored by none: `free` lets the model spell. */
+  /**
+   * `constrained`: an extractive model may only spell lines of the files; `free` lets it spell. Models that answer in sentences
+   * are never constrained: what they quote is looked up in the files afterwards.
+   */
   quote: "constrained" | "free";
   maxAnswerTokens: number;
 }
@@ -274,6 +280,7 @@ export type AskEvent =
   | { type: "packed"; rows: readonly PackRow[]; promptTokens: number; limit: ContextLimit; rope: RopeScaling }
   | { type: "prefill"; doneTokens: number; totalTokens: number; reusedTokens: number; path: string; tokensPerSecond: number }
   | { type: "token"; text: string }
+  /** The device was lost and the run starts again: text streamed before no longer counts. */
   | { type: "recovered"; because: string };
 
 export interface AskTimings {
@@ -285,7 +292,7 @@ export interface AskTimings {
 export interface AskResult {
   question: string;
   answer: string;
-  /** The model said that the answer is not in the context. */
+  /** The model said that the answer is not in the context; `answer` then says so in words. */
   absent: boolean;
   stoppedBy: "end" | "length" | "user";
   citations: readonly Citation[];

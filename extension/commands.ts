@@ -1,5 +1,6 @@
 import * as vscode from "vscode";
-import { plainError } from "../engine/errors.ts";
+import { EngineError, plainError } from "../engine/errors.ts";
+import type { PanelState } from "../webview/protocol/panel.ts";
 import { commandIds } from "./commandIds.ts";
 import type { Services } from "./services.ts";
 
@@ -19,7 +20,7 @@ function commandTable(services: Services): Record<keyof typeof commandIds, (argu
     showLog: () => log.show(),
     loseDevice: () => panel.call("panel/loseDevice", {}),
     showState: async () => {
-      const state = { budget: client.budget, panel: panel.isOpen ? await panel.call("panel/state", {}) : undefined };
+      const state = { budget: client.budget, panel: await panelState(services) };
       log.info(`state: ${JSON.stringify(state)}`);
       return state;
     },
@@ -43,6 +44,17 @@ export function registerCommands(services: Services): vscode.Disposable {
       }),
     ),
   );
+}
+
+/** Undefined where no playground is open, or where it was closed or loaded again while it was asked. */
+async function panelState({ panel }: Services): Promise<PanelState | undefined> {
+  if (!panel.isOpen) return undefined;
+  try {
+    return await panel.call("panel/state", {});
+  } catch (error) {
+    if (EngineError.is(error, "aborted")) return undefined;
+    throw error;
+  }
 }
 
 function inputQuestion(): Thenable<string | undefined> {

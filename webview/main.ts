@@ -47,7 +47,14 @@ draw();
 
 function page(state: State, playground: Playground): TemplateResult {
   return html`${header(state, playground)} ${tabs(state, playground)}
-    <p class="status" role="status" aria-live="polite" data-testid="lc-status" data-engine=${state.engine.status}>
+    <p
+      class="status"
+      role="status"
+      aria-live="polite"
+      data-testid="lc-status"
+      data-engine=${state.engine.status}
+      title=${statusText(state)}
+    >
       ${statusText(state)}
     </p>
     ${notice(state, playground)} ${engineFailure(state.engine, playground)}

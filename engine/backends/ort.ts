@@ -21,7 +21,9 @@ import { OrtRunner } from "./ort/runner.ts";
 export async function openOrtRunner(options: RunnerOptions & { wasm: ArrayBuffer; threads: number }): Promise<Runner> {
   startRuntime(options.wasm, options.threads);
   const decoder = await loadDecoder(options, loadGraph);
-  const threads = options.threads === 1 ? "1 thread" : `${options.threads} threads`;
+  // The runtime falls back to one thread where memory cannot be shared, and says so only here.
+  const count = env.wasm.numThreads ?? options.threads;
+  const threads = count === 1 ? "1 thread" : `${count} threads`;
   return new OrtRunner(options, decoder, `CPU (onnxruntime-web ${env.versions.web ?? "?"} WASM, ${threads})`);
 }
 

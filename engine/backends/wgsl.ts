@@ -6,8 +6,8 @@ import { EngineError, throwIfAborted } from "../errors.ts";
 import { openReadback, storageBuffer, type Readback } from "../gpu/buffers.ts";
 import { openDevice, type EngineDevice } from "../gpu/device.ts";
 import { openRecorder, type Recorder } from "../gpu/dispatch.ts";
-import { openShaderCache } from "../gpu/shader.ts";
-import { nothingSampled, openOperations } from "../kernels/ops.ts";
+import { openShaderCache, type ShaderCache } from "../gpu/shader.ts";
+import { matvecFloats, nothingSampled, openOperations } from "../kernels/ops.ts";
 import { cacheCapacity, openPagedCache } from "../kv-cache/pages.ts";
 import { allLogits, embedTokens, lastLogits, lastState, openActivations, runLayer, type GpuDecoder } from "../models/decoder.ts";
 import { checkWeights } from "../models/weights.ts";
@@ -36,20 +36,29 @@ export async function openWgslRunner(options: WgslRunnerOptions): Promise<Runner
   checkWeights(options.spec, options.weights);
   const gpu = await openDevice(options.gpu, { minimumLimits: options.minimumLimits ?? false });
   try {
-    return await openOn(gpu, options);
+    return await openRunnerOn(gpu, openShaderCache(gpu), options);
   } catch (error) {
     gpu.destroy();
     throw error;
   }
 }
 
-async function openOn(gpu: EngineDevice, options: WgslRunnerOptions): Promise<Runner> {
+/** The same on an open device with its compiled kernels; `dispose` takes the device with it. */
+export async function openRunnerOn(
+  gpu: EngineDevice,
+  shaders: ShaderCache,
+  options: RunnerOptions & { maxBindingBytes?: number },
+): Promise<Runner> {
   const { spec, weights, weightFormat, signal, onProgress } = options;
   const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
   const capacityTokens = cacheCapacity(spec, maxBindingBytes, options.capacityTokens);
   const recorder = openRecorder(gpu);
   const readback = openReadback(gpu);
-  const op = await openOperations(spec, openShaderCache(gpu), recorder, storageBuffer(gpu, "placeholder", 16));
+  const widest = Math.max(spec.vocabSize, (spec.headCount + 2 * spec.kvHeadCount) * spec.headDim, 2 * spec.intermediateSize);
+  const op = await openOperations(spec, weightFormat, shaders, recorder, {
+    placeholder: storageBuffer(gpu, "placeholder", 16),
+    parts: storageBuffer(gpu, "partial sums", matvecFloats(Math.max(widest, spec.hiddenSize)) * 4),
+  });
   const acts = openActivations(spec, gpu, MAX_CHUNK_TOKENS);
   const cache = openPagedCache(spec, gpu, capacityTokens);
   const tap = openTap(spec, gpu, { tapBytes: options.tapBytes ?? DEFAULT_TAP_BYTES, maxBindingBytes });

@@ -64,6 +64,8 @@ export function finalText<C extends string>(declared: Kernel<C>, consts: Record<
 
 async function compile(gpu: EngineDevice, declared: Kernel, text: string, id: number) {
   const { device } = gpu;
+  // The scope keeps an error with the kernel that made it; it is closed in the same turn, so others do not fall into it.
+  device.pushErrorScope("validation");
   const layout = device.createBindGroupLayout({
     label: declared.name,
     entries: [
@@ -81,10 +83,11 @@ async function compile(gpu: EngineDevice, declared: Kernel, text: string, id: nu
     layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
     compute: { module, entryPoint: "main" },
   });
-  const pipeline = await gpu.settle(work).catch((error: unknown) => {
-    if (EngineError.is(error, "device-lost")) throw error;
-    const message = error instanceof Error ? error.message : String(error);
-    throw new EngineError("internal", `kernel ${declared.name} does not compile here: ${message}`, "choose the WASM backend and report this");
-  });
-  return { id, pipeline, layout };
+  const [scope, compiled] = await gpu.settle(Promise.allSettled([device.popErrorScope(), work]));
+  gpu.check();
+  const error = scope.status === "fulfilled" ? scope.value : undefined;
+  if (error === null && compiled.status === "fulfilled") return { id, pipeline: compiled.value, layout };
+  const reason: unknown = error ?? (compiled.status === "rejected" ? compiled.reason : "no reason given");
+  const message = typeof reason === "object" && reason !== null && "message" in reason ? String(reason.message) : String(reason);
+  throw new EngineError("internal", `kernel ${declared.name} does not compile here: ${message}`, "choose the WASM backend and report this");
 }

@@ -4,7 +4,7 @@ import source from "./attn_prefill.wgsl";
 export const attnPrefill = kernel({
   name: "attn_prefill",
   source,
-  consts: ["HEAD_DIM4", "OUT_COLUMNS", "GROUP", "PAGE_TOKENS"],
+  consts: ["HEAD_DIM4", "GROUP", "PAGE_TOKENS"],
   params: { tokens: "u32", start: "u32", kvHeads: "u32", row4: "u32", scale: "f32" },
   buffers: { qkv: "read", keys: "read", values: "read", pages: "read", out: "read_write", lse: "read_write" },
 });

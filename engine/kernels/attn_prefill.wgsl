@@ -5,10 +5,11 @@
 //   out    [tokens, GROUP * kvHeads, HEAD_DIM4] of vec4
 //   lse    [positions, GROUP * kvHeads]: m + log(l) of each row, kept for the attention tap
 // A workgroup takes one key head and 32 rows, a row being one (token, head of the group): the whole group shares each load of K and V.
-// Per block of 32 keys: each invocation computes 4 x 4 scores; 32 invocations fold one row each into m and l; each invocation adds
-// P V for 4 rows and every 8th vec4 of the head. Blocks behind the last visible key are not visited.
-// Reference: attention() in reference/ops.ts.
-// Constants: HEAD_DIM4, OUT_COLUMNS = ceil(HEAD_DIM4 / 8), GROUP (query heads per key head), PAGE_TOKENS.
+// Rows are handled in quads of four, one vec4 lane each. Per block of 32 keys each invocation scores 1 quad x 4 keys; all share the
+// scores, so that each knows its rows' maximum; then each adds P V for 2 quads and one vec4 column of the head (two above 64 channels).
+// Blocks behind the last visible key are not visited.
+// Reference: attention() in reference/ops.ts; onlineStep() in reference/attention.ts is one block.
+// Constants: HEAD_DIM4 (at most 32), GROUP (query heads per key head), PAGE_TOKENS.
 struct Params {
   tokens: u32,
   start: u32,
@@ -26,134 +27,202 @@ struct Params {
 
 const ROWS = 32u;
 const KEYS = 32u;
+const QUADS = 8u;
+const COLUMNS = 16u;
 const MASKED = -1e30;
-var<workgroup> scores: array<f32, 1024>;
-var<workgroup> rescale: array<f32, 32>;
+var<workgroup> scores: array<vec4f, 256>;
+var<workgroup> weights: array<vec4f, 256>;
+var<workgroup> rescale: array<vec4f, 8>;
 
 fn keyCell(key: u32, kvHead: u32) -> u32 {
   return ((pages[key / PAGE_TOKENS] * params.kvHeads + kvHead) * PAGE_TOKENS + key % PAGE_TOKENS) * HEAD_DIM4;
 }
 
-@compute @workgroup_size(8, 8)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(local_invocation_id) lane: vec3u,
-  @builtin(local_invocation_index) index: u32,
-) {
+fn queryCell(row: u32, kvHead: u32) -> u32 {
+  return row / GROUP * params.row4 + (kvHead * GROUP + row % GROUP) * HEAD_DIM4;
+}
+
+fn masked(score: vec4f, key: u32, positions: vec4u) -> vec4f {
+  return select(vec4f(MASKED), score * params.scale, vec4u(key) <= positions);
+}
+
+fn store(row: u32, lastRow: u32, kvHead: u32, column: u32, value: vec4f) {
+  if (row <= lastRow && column < HEAD_DIM4) {
+    out[(row / GROUP * params.kvHeads * GROUP + kvHead * GROUP + row % GROUP) * HEAD_DIM4 + column] = value;
+  }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let kvHead = group.y;
   let firstRow = group.x * ROWS;
-  let rows = params.tokens * GROUP;
-  let heads = params.kvHeads * GROUP;
-  let lastRow = min(firstRow + ROWS, rows) - 1u;
+  let lastRow = min(firstRow + ROWS, params.tokens * GROUP) - 1u;
   let lastKey = params.start + lastRow / GROUP;
 
-  var query: array<u32, 4>;
-  var queryPosition: array<u32, 4>;
-  for (var i = 0u; i < 4u; i++) {
-    // Rows behind the chunk repeat its last row; they are not stored.
-    let row = min(firstRow + lane.y + 8u * i, lastRow);
-    query[i] = row / GROUP * params.row4 + (kvHead * GROUP + row % GROUP) * HEAD_DIM4;
-    queryPosition[i] = params.start + row / GROUP;
-  }
-  var out0: array<vec4f, OUT_COLUMNS>;
-  var out1: array<vec4f, OUT_COLUMNS>;
-  var out2: array<vec4f, OUT_COLUMNS>;
-  var out3: array<vec4f, OUT_COLUMNS>;
-  var m = MASKED;
-  var l = 0f;
+  // Scoring: the rows of one quad, and every eighth key. Rows behind the chunk repeat its last row; they are not stored.
+  let quad = lane / QUADS;
+  let rows = min(vec4u(firstRow + quad * 4u) + vec4u(0u, 1u, 2u, 3u), vec4u(lastRow));
+  let positions = params.start + rows / GROUP;
+  let query0 = queryCell(rows.x, kvHead);
+  let query1 = queryCell(rows.y, kvHead);
+  let query2 = queryCell(rows.z, kvHead);
+  let query3 = queryCell(rows.w, kvHead);
+  let keyLane = lane % QUADS;
+  var m = vec4f(MASKED);
+
+  // Output: two quads of rows (near and far), and column, column + COLUMNS of the head.
+  let column = lane % COLUMNS;
+  let pair = lane / COLUMNS * 2u;
+  var l0 = vec4f(0.0);
+  var l1 = vec4f(0.0);
+  var a0 = vec4f(0.0);
+  var a1 = vec4f(0.0);
+  var a2 = vec4f(0.0);
+  var a3 = vec4f(0.0);
+  var a4 = vec4f(0.0);
+  var a5 = vec4f(0.0);
+  var a6 = vec4f(0.0);
+  var a7 = vec4f(0.0);
+  var b0 = vec4f(0.0);
+  var b1 = vec4f(0.0);
+  var b2 = vec4f(0.0);
+  var b3 = vec4f(0.0);
+  var b4 = vec4f(0.0);
+  var b5 = vec4f(0.0);
+  var b6 = vec4f(0.0);
+  var b7 = vec4f(0.0);
 
   for (var block = 0u; block <= lastKey; block += KEYS) {
-    var cell: vec4u;
-    for (var j = 0u; j < 4u; j++) {
-      cell[j] = keyCell(min(block + lane.x + 8u * j, lastKey), kvHead);
-    }
+    let key = block + keyLane;
+    let cell0 = keyCell(min(key, lastKey), kvHead);
+    let cell1 = keyCell(min(key + 8u, lastKey), kvHead);
+    let cell2 = keyCell(min(key + 16u, lastKey), kvHead);
+    let cell3 = keyCell(min(key + 24u, lastKey), kvHead);
     var s0 = vec4f(0.0);
     var s1 = vec4f(0.0);
     var s2 = vec4f(0.0);
     var s3 = vec4f(0.0);
     for (var c = 0u; c < HEAD_DIM4; c++) {
-      let k0 = keys[cell.x + c];
-      let k1 = keys[cell.y + c];
-      let k2 = keys[cell.z + c];
-      let k3 = keys[cell.w + c];
-      let q0 = qkv[query[0] + c];
-      let q1 = qkv[query[1] + c];
-      let q2 = qkv[query[2] + c];
-      let q3 = qkv[query[3] + c];
-      s0 += vec4f(dot(q0, k0), dot(q0, k1), dot(q0, k2), dot(q0, k3));
-      s1 += vec4f(dot(q1, k0), dot(q1, k1), dot(q1, k2), dot(q1, k3));
-      s2 += vec4f(dot(q2, k0), dot(q2, k1), dot(q2, k2), dot(q2, k3));
-      s3 += vec4f(dot(q3, k0), dot(q3, k1), dot(q3, k2), dot(q3, k3));
+      let q0 = qkv[query0 + c];
+      let q1 = qkv[query1 + c];
+      let q2 = qkv[query2 + c];
+      let q3 = qkv[query3 + c];
+      let k0 = keys[cell0 + c];
+      let k1 = keys[cell1 + c];
+      let k2 = keys[cell2 + c];
+      let k3 = keys[cell3 + c];
+      s0 += vec4f(dot(q0, k0), dot(q1, k0), dot(q2, k0), dot(q3, k0));
+      s1 += vec4f(dot(q0, k1), dot(q1, k1), dot(q2, k1), dot(q3, k1));
+      s2 += vec4f(dot(q0, k2), dot(q1, k2), dot(q2, k2), dot(q3, k2));
+      s3 += vec4f(dot(q0, k3), dot(q1, k3), dot(q2, k3), dot(q3, k3));
     }
-    let s = array<vec4f, 4>(s0, s1, s2, s3);
-    for (var i = 0u; i < 4u; i++) {
-      for (var j = 0u; j < 4u; j++) {
-        let key = lane.x + 8u * j;
-        scores[(lane.y + 8u * i) * KEYS + key] = select(MASKED, s[i][j] * params.scale, block + key <= queryPosition[i]);
-      }
-    }
+    s0 = masked(s0, key, positions);
+    s1 = masked(s1, key + 8u, positions);
+    s2 = masked(s2, key + 16u, positions);
+    s3 = masked(s3, key + 24u, positions);
+    scores[keyLane * QUADS + quad] = s0;
+    scores[(keyLane + 8u) * QUADS + quad] = s1;
+    scores[(keyLane + 16u) * QUADS + quad] = s2;
+    scores[(keyLane + 24u) * QUADS + quad] = s3;
     workgroupBarrier();
 
-    if (index < ROWS) {
-      var largest = m;
-      for (var key = 0u; key < KEYS; key++) {
-        largest = max(largest, scores[index * KEYS + key]);
-      }
-      let factor = exp(m - largest);
-      var sum = l * factor;
-      for (var key = 0u; key < KEYS; key++) {
-        let p = exp(scores[index * KEYS + key] - largest);
-        scores[index * KEYS + key] = p;
-        sum += p;
-      }
-      m = largest;
-      l = sum;
-      rescale[index] = factor;
+    var largest = m;
+    for (var i = 0u; i < KEYS; i++) {
+      largest = max(largest, scores[i * QUADS + quad]);
     }
+    weights[keyLane * QUADS + quad] = exp(s0 - largest);
+    weights[(keyLane + 8u) * QUADS + quad] = exp(s1 - largest);
+    weights[(keyLane + 16u) * QUADS + quad] = exp(s2 - largest);
+    weights[(keyLane + 24u) * QUADS + quad] = exp(s3 - largest);
+    if (keyLane == 0u) {
+      rescale[quad] = exp(m - largest);
+    }
+    m = largest;
     workgroupBarrier();
 
-    for (var c = 0u; c < OUT_COLUMNS; c++) {
-      out0[c] *= rescale[lane.y];
-      out1[c] *= rescale[lane.y + 8u];
-      out2[c] *= rescale[lane.y + 16u];
-      out3[c] *= rescale[lane.y + 24u];
+    let carry0 = rescale[pair];
+    let carry1 = rescale[pair + 1u];
+    l0 *= carry0;
+    l1 *= carry1;
+    a0 *= carry0.x;
+    a1 *= carry0.y;
+    a2 *= carry0.z;
+    a3 *= carry0.w;
+    a4 *= carry1.x;
+    a5 *= carry1.y;
+    a6 *= carry1.z;
+    a7 *= carry1.w;
+    if (HEAD_DIM4 > COLUMNS) {
+      b0 *= carry0.x;
+      b1 *= carry0.y;
+      b2 *= carry0.z;
+      b3 *= carry0.w;
+      b4 *= carry1.x;
+      b5 *= carry1.y;
+      b6 *= carry1.z;
+      b7 *= carry1.w;
     }
-    for (var key = 0u; key < min(KEYS, lastKey + 1u - block); key++) {
-      let valueCell = keyCell(block + key, kvHead) + lane.x;
-      let p0 = scores[lane.y * KEYS + key];
-      let p1 = scores[(lane.y + 8u) * KEYS + key];
-      let p2 = scores[(lane.y + 16u) * KEYS + key];
-      let p3 = scores[(lane.y + 24u) * KEYS + key];
-      for (var c = 0u; c < OUT_COLUMNS; c++) {
-        // Behind the head's last column this reads a neighbour, whose sum is not stored.
-        let v = values[valueCell + 8u * c];
-        out0[c] += p0 * v;
-        out1[c] += p1 * v;
-        out2[c] += p2 * v;
-        out3[c] += p3 * v;
+    let keysHere = min(KEYS, lastKey + 1u - block);
+    for (var i = 0u; i < keysHere; i++) {
+      let p0 = weights[i * QUADS + pair];
+      let p1 = weights[i * QUADS + pair + 1u];
+      l0 += p0;
+      l1 += p1;
+      let cell = keyCell(block + i, kvHead);
+      let v = values[cell + min(column, HEAD_DIM4 - 1u)];
+      a0 += p0.x * v;
+      a1 += p0.y * v;
+      a2 += p0.z * v;
+      a3 += p0.w * v;
+      a4 += p1.x * v;
+      a5 += p1.y * v;
+      a6 += p1.z * v;
+      a7 += p1.w * v;
+      if (HEAD_DIM4 > COLUMNS) {
+        let u = values[cell + min(column + COLUMNS, HEAD_DIM4 - 1u)];
+        b0 += p0.x * u;
+        b1 += p0.y * u;
+        b2 += p0.z * u;
+        b3 += p0.w * u;
+        b4 += p1.x * u;
+        b5 += p1.y * u;
+        b6 += p1.z * u;
+        b7 += p1.w * u;
       }
     }
-    workgroupBarrier();
   }
 
-  if (index < ROWS) {
-    rescale[index] = 1.0 / l;
-    if (firstRow + index <= lastRow) {
-      let row = firstRow + index;
-      lse[(params.start + row / GROUP) * heads + kvHead * GROUP + row % GROUP] = m + log(l);
-    }
+  // All 32 keys of a block were weighed, also those behind lastKey: their weight is exactly 0.
+  let row = firstRow + pair * 4u;
+  store(row, lastRow, kvHead, column, a0 / l0.x);
+  store(row + 1u, lastRow, kvHead, column, a1 / l0.y);
+  store(row + 2u, lastRow, kvHead, column, a2 / l0.z);
+  store(row + 3u, lastRow, kvHead, column, a3 / l0.w);
+  store(row + 4u, lastRow, kvHead, column, a4 / l1.x);
+  store(row + 5u, lastRow, kvHead, column, a5 / l1.y);
+  store(row + 6u, lastRow, kvHead, column, a6 / l1.z);
+  store(row + 7u, lastRow, kvHead, column, a7 / l1.w);
+  if (HEAD_DIM4 > COLUMNS) {
+    let second = column + COLUMNS;
+    store(row, lastRow, kvHead, second, b0 / l0.x);
+    store(row + 1u, lastRow, kvHead, second, b1 / l0.y);
+    store(row + 2u, lastRow, kvHead, second, b2 / l0.z);
+    store(row + 3u, lastRow, kvHead, second, b3 / l0.w);
+    store(row + 4u, lastRow, kvHead, second, b4 / l1.x);
+    store(row + 5u, lastRow, kvHead, second, b5 / l1.y);
+    store(row + 6u, lastRow, kvHead, second, b6 / l1.z);
+    store(row + 7u, lastRow, kvHead, second, b7 / l1.w);
+  }
+
+  // The invocations that know the maximum of a quad are others than those that know its denominator.
+  if (column == 0u) {
+    rescale[pair] = l0;
+    rescale[pair + 1u] = l1;
   }
   workgroupBarrier();
-  for (var c = 0u; c < OUT_COLUMNS; c++) {
-    let column = lane.x + 8u * c;
-    if (column < HEAD_DIM4) {
-      let parts = array<vec4f, 4>(out0[c], out1[c], out2[c], out3[c]);
-      for (var i = 0u; i < 4u; i++) {
-        let row = firstRow + lane.y + 8u * i;
-        if (row <= lastRow) {
-          out[(row / GROUP * heads + kvHead * GROUP + row % GROUP) * HEAD_DIM4 + column] = parts[i] * rescale[lane.y + 8u * i];
-        }
-      }
-    }
+  if (keyLane < 4u && firstRow + quad * 4u + keyLane <= lastRow) {
+    let stored = firstRow + quad * 4u + keyLane;
+    let at = (params.start + stored / GROUP) * params.kvHeads * GROUP + kvHead * GROUP + stored % GROUP;
+    lse[at] = m[keyLane] + log(rescale[quad][keyLane]);
   }
 }

@@ -4,6 +4,6 @@ import source from "./matvec.wgsl";
 export const matvec = kernel({
   name: "matvec",
   source,
-  params: { columns4: "u32", rowStart: "u32", rows: "u32", paddedRows: "u32", hasBias: "u32", accumulate: "u32" },
-  buffers: { x: "read", w: "read", bias: "read", y: "read_write" },
+  params: { columns4: "u32", rowStart: "u32", rows: "u32", paddedRows: "u32", allRows: "u32", splits: "u32" },
+  buffers: { x: "read", w: "read", parts: "read_write" },
 });

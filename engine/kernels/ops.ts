@@ -1,5 +1,5 @@
 /** The kernels as operations on buffers: each picks its kernel, its parameters and its grid. All shapes are of one model. */
-import { PAGE_TOKENS, type ModelSpec } from "../api.ts";
+import { PAGE_TOKENS, type ModelSpec, type WeightFormat } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
@@ -14,6 +14,7 @@ import { kvWrite } from "./kv_write.ts";
 import { matmul } from "./matmul.ts";
 import { matmulQ8 } from "./matmul_q8.ts";
 import { matvec } from "./matvec.ts";
+import { matvecFold } from "./matvec_fold.ts";
 import { matvecQ8 } from "./matvec_q8.ts";
 import { qkNorm } from "./qk_norm.ts";
 import { rmsNorm } from "./rms_norm.ts";
@@ -23,7 +24,9 @@ import { siluMul } from "./silu_mul.ts";
 
 /** Most query heads that may share one key head: their scores of 64 keys lie in 16 KiB of workgroup memory. */
 const MAX_GROUP = 32;
-const MAX_HEAD_DIM = 256;
+const MAX_HEAD_DIM = 128;
+/** Enough invocations for a large graphics card to be busy. */
+const MATVEC_INVOCATIONS = 32768;
 const ALL_MASKED = 0xffffffff;
 
 /** Rows [rowStart, rowStart + rows) of a matrix on the device, in the layout of matmul.wgsl; with scales where it is quantised. */
@@ -73,39 +76,48 @@ export interface PoolGrid {
 
 export type Operations = Awaited<ReturnType<typeof openOperations>>;
 
+/** Buffers that operations share: one that stands in for an absent input, and sums of matvec [splits, rows] (`matvecFloats`). */
+export interface Scratch {
+  placeholder: GPUBuffer;
+  parts: GPUBuffer;
+}
+
 /** Most key ranges of one decoded token. */
 export const MAX_SPLITS = 64;
 
-/** Compiles every kernel for the model's shapes. Throws `unsupported-model` for shapes that the kernels cannot do. */
-export async function openOperations(spec: ModelSpec, shaders: ShaderCache, recorder: Recorder, placeholder: GPUBuffer) {
+/** Compiles the kernels the model needs, for its shapes. Throws `unsupported-model` for shapes that the kernels cannot do. */
+export async function openOperations(spec: ModelSpec, weightFormat: WeightFormat, shaders: ShaderCache, recorder: Recorder, scratch: Scratch) {
   checkShapes(spec);
+  const { placeholder, parts } = scratch;
   const { headCount, kvHeadCount, headDim, rmsNormEps: eps, hiddenSize } = spec;
   const HEAD_DIM4 = headDim / 4;
   const GROUP = headCount / kvHeadCount;
   const row4 = (headCount + 2 * kvHeadCount) * HEAD_DIM4;
   const scale = 1 / Math.sqrt(headDim);
   const ITEMS = Math.ceil((GROUP * HEAD_DIM4) / 64);
-  const OUT_COLUMNS = Math.ceil(HEAD_DIM4 / 8);
+  const absent = Promise.resolve(undefined);
   const [programs, quantized, attention] = await Promise.all([
     all({
       embed: shaders.program(embed, {}),
       matmul: shaders.program(matmul, {}),
       matvec: shaders.program(matvec, {}),
+      matvecFold: shaders.program(matvecFold, {}),
       rmsNorm: shaders.program(rmsNorm, {}),
       siluMul: shaders.program(siluMul, {}),
       sample: shaders.program(sample, {}),
     }),
-    all({
+    // Compiling is slow on software adapters, so what the model has no use for is left out.
+    weightFormat === "f32" ? undefined : all({
       embed: shaders.program(embedQ8, {}),
       matmul: shaders.program(matmulQ8, {}),
       matvec: shaders.program(matvecQ8, {}),
     }),
     all({
-      qkNorm: shaders.program(qkNorm, { HEAD_DIM4 }),
-      keyShift: shaders.program(keyShift, { PAGE_TOKENS }),
+      qkNorm: spec.qkNorm ? shaders.program(qkNorm, { HEAD_DIM4 }) : absent,
+      keyShift: spec.keyShift ? shaders.program(keyShift, { PAGE_TOKENS }) : absent,
       rope: shaders.program(ropeApply, { HEAD_DIM: headDim }),
       kvWrite: shaders.program(kvWrite, { HEAD_DIM4, PAGE_TOKENS }),
-      prefill: shaders.program(attnPrefill, { HEAD_DIM4, OUT_COLUMNS, GROUP, PAGE_TOKENS }),
+      prefill: shaders.program(attnPrefill, { HEAD_DIM4, GROUP, PAGE_TOKENS }),
       decode: shaders.program(attnDecode, { HEAD_DIM4, GROUP, ITEMS, PAGE_TOKENS }),
       merge: shaders.program(attnMerge, { HEAD_DIM4 }),
       pool: shaders.program(attnPool, { HEAD_DIM4, PAGE_TOKENS }),
@@ -120,7 +132,7 @@ export async function openOperations(spec: ModelSpec, shaders: ShaderCache, reco
         const params = { columns4: hiddenSize / 4, rowStart, rows, paddedRows, scale: spec.embeddingMultiplier };
         const grid = [groups(hiddenSize / 4, 64), tokens] as const;
         if (scales === undefined) recorder.run(programs.embed, params, { ids, table: weight, x }, grid);
-        else recorder.run(quantized.embed, params, { ids, table: weight, scales, x }, grid);
+        else recorder.run(present(quantized).embed, params, { ids, table: weight, scales, x }, grid);
       }
     },
 
@@ -133,18 +145,25 @@ export async function openOperations(spec: ModelSpec, shaders: ShaderCache, reco
     linear(x: GPUBuffer, matrix: Matrix, y: GPUBuffer, tokens: number, mode: "write" | "add" = "write"): void {
       const hasBias = matrix.bias === undefined ? 0 : 1;
       const bias = matrix.bias ?? placeholder;
-      for (const { rowStart, rows, paddedRows, weight: w, scales } of matrix.slices) {
-        const shared = { columns4: matrix.columns / 4, rowStart, rows, paddedRows, hasBias, accumulate: mode === "add" ? 1 : 0 };
-        if (tokens === 1) {
-          const grid = [groups(rows, 16)] as const;
-          if (scales === undefined) recorder.run(programs.matvec, shared, { x, w, bias, y }, grid);
-          else recorder.run(quantized.matvec, shared, { x, w, scales, bias, y }, grid);
-          continue;
+      const accumulate = mode === "add" ? 1 : 0;
+      const columns4 = matrix.columns / 4;
+      if (tokens === 1) {
+        const splits = matvecSplits(matrix);
+        for (const { rowStart, rows, paddedRows, weight: w, scales } of matrix.slices) {
+          const params = { columns4, rowStart, rows, paddedRows, allRows: matrix.rows, splits };
+          const grid = [groups(rows, 32), splits] as const;
+          if (scales === undefined) recorder.run(programs.matvec, params, { x, w, parts }, grid);
+          else recorder.run(present(quantized).matvec, params, { x, w, scales, parts }, grid);
         }
-        const params = { ...shared, tokens, yRow: matrix.rows };
-        const grid = [groups(rows, 32), groups(tokens, 64)] as const;
+        const fold = { rows: matrix.rows, splits, hasBias, accumulate };
+        recorder.run(programs.matvecFold, fold, { parts, bias, y }, [groups(matrix.rows, 64)]);
+        return;
+      }
+      for (const { rowStart, rows, paddedRows, weight: w, scales } of matrix.slices) {
+        const params = { tokens, columns4, rowStart, rows, paddedRows, yRow: matrix.rows, hasBias, accumulate };
+        const grid = [groups(rows, 64), groups(tokens, 64)] as const;
         if (scales === undefined) recorder.run(programs.matmul, params, { x, w, bias, y }, grid);
-        else recorder.run(quantized.matmul, params, { x, w, scales, bias, y }, grid);
+        else recorder.run(present(quantized).matmul, params, { x, w, scales, bias, y }, grid);
       }
     },
 
@@ -152,13 +171,13 @@ export async function openOperations(spec: ModelSpec, shaders: ShaderCache, reco
     keyShift(qkv: GPUBuffer, gate: GPUBuffer, tails: GPUBuffer, { start, tokens }: Span): void {
       const kvWidth4 = kvHeadCount * HEAD_DIM4;
       const params = { tokens, start, row4, keyOffset4: headCount * HEAD_DIM4, kvWidth4 };
-      recorder.run(attention.keyShift, params, { qkv, gate, tails }, [groups(kvWidth4, 16)]);
+      recorder.run(present(attention.keyShift), params, { qkv, gate, tails }, [groups(kvWidth4, 16)]);
     },
 
     /** Norms every query and key head of qkv in place. */
     qkNorm(qkv: GPUBuffer, qWeight: GPUBuffer, kWeight: GPUBuffer, tokens: number): void {
       const params = { tokens, qHeads: headCount, kvHeads: kvHeadCount, eps };
-      recorder.run(attention.qkNorm, params, { qkv, qWeight, kWeight }, [groups(tokens * (headCount + kvHeadCount), 64)]);
+      recorder.run(present(attention.qkNorm), params, { qkv, qWeight, kWeight }, [groups(tokens * (headCount + kvHeadCount), 64)]);
     },
 
     /** Rotates every query and key head of qkv in place by angles [tokens, rotaryDim / 2] of (cos, sin). */
@@ -233,11 +252,27 @@ export function nothingSampled(token: number): boolean {
   return token === ALL_MASKED;
 }
 
+/** Parts of one output of a matrix-vector product, so that a short matrix still fills the device. */
+function matvecSplits({ rows, columns }: { rows: number; columns: number }): number {
+  return Math.max(1, Math.min(16, Math.floor(MATVEC_INVOCATIONS / rows), columns / 4));
+}
+
+/** Floats of the scratch that matrix-vector products with matrices of up to `rows` rows need. */
+export function matvecFloats(rows: number): number {
+  return Math.max(rows, MATVEC_INVOCATIONS);
+}
+
 /** Ranges of whole 64-key blocks, at most MAX_SPLITS of them. */
 export function splitKeys(keys: number): { splits: number; keysPerSplit: number } {
   const blocks = Math.ceil(keys / 64);
   const keysPerSplit = Math.ceil(blocks / MAX_SPLITS) * 64;
   return { splits: Math.ceil(keys / keysPerSplit), keysPerSplit };
+}
+
+/** A kernel that was left out is asked for only by a mistake of ours. */
+function present<T>(compiled: T | undefined): T {
+  if (compiled === undefined) throw new RangeError("a kernel was used that the model's spec and weight format did not ask for");
+  return compiled;
 }
 
 function groups(items: number, size: number): number {

@@ -1,5 +1,5 @@
-import { align, type Aligned, sliceAligned } from "./aligned.ts";
-import { BpeModel } from "./bpeModel.ts";
+import { align, type Aligned, originOf, sliceAligned } from "./aligned.ts";
+import { BpeModel, type PieceTokens } from "./bpeModel.ts";
 import { readDecoder, TokenStream } from "./decoder.ts";
 import { asFields, asText, unsupportedTokenizer } from "./fields.ts";
 import { readNormalizer, type Step } from "./normalizers.ts";
@@ -31,7 +31,11 @@ export function loadTokenizer(json: unknown): Tokenizer {
 }
 
 /** A stretch of text, or an added token found in it. */
-type Segment = { text: Aligned; id?: undefined; atStart: boolean } | { id: number; start: number };
+interface Segment {
+  text: Aligned;
+  id: number | undefined;
+  atStart: boolean;
+}
 
 class BpeTokenizer implements Tokenizer {
   readonly vocabSize: number;
@@ -54,8 +58,8 @@ class BpeTokenizer implements Tokenizer {
 
   encode(text: string, options: EncodeOptions = {}): Int32Array<ArrayBuffer> {
     const ids = new IdList();
-    this.walk(align(text, false), options.special ?? "text", (tokens) => {
-      ids.append(tokens);
+    this.walk(text, options.special ?? "text", (tokens) => {
+      for (const id of tokens.ids) ids.push(id);
     });
     return ids.take();
   }
@@ -63,17 +67,17 @@ class BpeTokenizer implements Tokenizer {
   encodeWithOffsets(text: string): EncodedText {
     const ids = new IdList();
     const starts = new IdList();
-    this.walk(align(text, true), "text", (tokens, tokenStarts) => {
-      ids.append(tokens);
-      starts.append(tokenStarts());
+    this.walk(text, "text", (tokens, piece) => {
+      for (const id of tokens.ids) ids.push(id);
+      for (const start of tokens.starts) starts.push(originOf(piece, start));
     });
     return { ids: ids.take(), starts: starts.take() };
   }
 
   count(text: string): number {
     let count = 0;
-    this.walk(align(text, false), "text", (tokens) => {
-      count += tokens.length;
+    this.walk(text, "text", (tokens) => {
+      count += tokens.ids.length;
     });
     return count;
   }
@@ -98,30 +102,40 @@ class BpeTokenizer implements Tokenizer {
   }
 
   /** Added tokens, normalizer, pre-tokenizer, merges, in the order of tokenizer.json; calls `emit` once per piece. */
-  private walk(input: Aligned, special: "text" | "recognize", emit: (ids: Int32Array, starts: () => Int32Array) => void): void {
-    for (const raw of splitAdded({ text: input, atStart: true }, this.splitRaw[special])) {
+  private walk(text: string, special: "text" | "recognize", emit: Emit): void {
+    for (const raw of splitAdded(align(text), true, this.splitRaw[special])) {
       if (raw.id !== undefined) {
-        emit(Int32Array.of(raw.id), () => Int32Array.of(raw.start));
+        emit(oneToken(raw.id), raw.text);
         continue;
       }
       let normalized = raw.text;
       for (const step of this.normalizer) normalized = step(normalized);
-      for (const segment of splitAdded({ text: normalized, atStart: raw.atStart }, this.splitNormalized[special])) {
-        if (segment.id !== undefined) emit(Int32Array.of(segment.id), () => Int32Array.of(segment.start));
-        else this.emitPieces(segment.text, segment.atStart, emit);
+      for (const segment of splitAdded(normalized, raw.atStart, this.splitNormalized[special])) {
+        if (segment.id !== undefined) emit(oneToken(segment.id), segment.text);
+        else if (segment.text.text !== "") this.split(0, segment.text, segment.atStart, emit);
       }
     }
   }
 
-  private emitPieces(text: Aligned, atStart: boolean, emit: (ids: Int32Array, starts: () => Int32Array) => void): void {
-    if (text.text === "") return;
-    let pieces: readonly Aligned[] = [text];
-    for (const split of this.splitters) pieces = pieces.flatMap((piece, i) => split(piece, atStart && i === 0));
-    for (const piece of pieces) {
-      const tokens = this.model.encode(piece.text);
-      emit(tokens.ids, () => tokens.starts.map((start) => piece.starts?.[start] ?? 0));
+  /** Runs the pre-tokenizers from `level` on, each on the pieces of the one before. */
+  private split(level: number, piece: Aligned, atStart: boolean, emit: Emit): void {
+    const splitter = this.splitters[level];
+    if (!splitter) {
+      emit(this.model.encode(piece.text), piece);
+      return;
     }
+    let first = atStart;
+    splitter(piece, atStart, (part) => {
+      this.split(level + 1, part, first, emit);
+      first = false;
+    });
   }
+}
+
+type Emit = (tokens: PieceTokens, piece: Aligned) => void;
+
+function oneToken(id: number): PieceTokens {
+  return { ids: Int32Array.of(id), starts: Int32Array.of(0) };
 }
 
 interface AddedSplitters {
@@ -155,20 +169,21 @@ function addedPattern(token: AddedToken): string {
   return `${token.lstrip ? "\\p{White_Space}*" : ""}${content}${token.rstrip ? "\\p{White_Space}*" : ""}`;
 }
 
-function splitAdded(input: { text: Aligned; atStart: boolean }, splitter: AddedSplitter | undefined): readonly Segment[] {
-  if (!splitter) return [input];
+function splitAdded(input: Aligned, atStart: boolean, splitter: AddedSplitter | undefined): readonly Segment[] {
+  if (!splitter) return [{ text: input, id: undefined, atStart }];
   const segments: Segment[] = [];
   let from = 0;
-  for (const match of input.text.text.matchAll(splitter.pattern)) {
+  const add = (start: number, end: number, id: number | undefined) => {
+    if (end > start) segments.push({ text: sliceAligned(input, start, end), id, atStart: atStart && start === 0 });
+  };
+  for (const match of input.text.matchAll(splitter.pattern)) {
     const id = splitter.ids.get(match[0]) ?? splitter.ids.get(match[0].trim());
     if (id === undefined) continue;
-    if (match.index > from)
-      segments.push({ text: sliceAligned(input.text, from, match.index), atStart: input.atStart && from === 0 });
-    segments.push({ id, start: input.text.starts?.[match.index] ?? 0 });
+    add(from, match.index, undefined);
     from = match.index + match[0].length;
+    add(match.index, from, id);
   }
-  if (from < input.text.text.length)
-    segments.push({ text: sliceAligned(input.text, from, input.text.text.length), atStart: input.atStart && from === 0 });
+  add(from, input.text.length, undefined);
   return segments;
 }
 
@@ -177,14 +192,13 @@ class IdList {
   private items = new Int32Array(256);
   private length = 0;
 
-  append(more: Int32Array): void {
-    if (this.length + more.length > this.items.length) {
-      const grown = new Int32Array(Math.max(2 * this.items.length, this.length + more.length));
-      grown.set(this.items.subarray(0, this.length));
+  push(id: number): void {
+    if (this.length === this.items.length) {
+      const grown = new Int32Array(2 * this.length);
+      grown.set(this.items);
       this.items = grown;
     }
-    this.items.set(more, this.length);
-    this.length += more.length;
+    this.items[this.length++] = id;
   }
 
   take(): Int32Array<ArrayBuffer> {

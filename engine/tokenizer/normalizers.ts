@@ -46,9 +46,7 @@ const CLUSTER = /[\u1100-\u11ff]+\p{M}*|\P{M}\p{M}*|\p{M}+/gu;
 
 function unicodeForm(form: "NFC" | "NFD" | "NFKC" | "NFKD"): Step {
   return (input) => {
-    const text = input.text.normalize(form);
-    if (text === input.text) return input;
-    if (!input.starts) return { text, starts: undefined };
+    if (input.text.normalize(form) === input.text) return input;
     return replaceAligned(input, CLUSTER, (cluster) => cluster.normalize(form));
   };
 }

@@ -2,8 +2,8 @@ import { type Aligned, prependAligned, replaceAligned, sliceAligned } from "./al
 import { asFields, asFlag, asList, asText, type Fields, invalidTokenizer, unsupportedTokenizer } from "./fields.ts";
 import { readPattern } from "./normalizers.ts";
 
-/** Cuts a text into pieces that merge on their own; `atStart` where nothing stands in front of it. */
-export type Splitter = (input: Aligned, atStart: boolean) => readonly Aligned[];
+/** Cuts a text into pieces that merge on their own, and emits them in order; `atStart` where nothing stands in front of it. */
+export type Splitter = (input: Aligned, atStart: boolean, emit: (piece: Aligned) => void) => void;
 
 export interface PreTokenizer {
   readonly splitters: readonly Splitter[];
@@ -47,7 +47,7 @@ export function readPreTokenizer(json: unknown): PreTokenizer {
     case "ByteLevel": {
       const splitters: Splitter[] = [];
       if (asFlag(fields.add_prefix_space, true, "pre_tokenizer.add_prefix_space")) {
-        splitters.push((input) => [input.text.startsWith(" ") ? input : prependAligned(input, " ")]);
+        splitters.push((input, _atStart, emit) => emit(input.text.startsWith(" ") ? input : prependAligned(input, " ")));
       }
       if (asFlag(fields.use_regex, true, "pre_tokenizer.use_regex")) splitters.push(splitBy(GPT2, "Isolated", false));
       return { splitters, byteLevel: true };
@@ -81,20 +81,40 @@ function readBehavior(fields: Fields): Behavior {
 
 /** Matches and the text between them become pieces, joined or dropped as the behavior says. */
 function splitBy(pattern: RegExp, behavior: Behavior, invert: boolean): Splitter {
-  return (input) => {
+  // Most patterns match everywhere, and asking for a match at a place makes no match object.
+  const here = new RegExp(pattern.source, "uy");
+  return (input, _atStart, emit) => {
+    const { text } = input;
     const ranges: Range[] = [];
-    let from = 0;
-    pattern.lastIndex = 0;
-    for (let match = pattern.exec(input.text); match; match = pattern.exec(input.text)) {
-      const end = match.index + match[0].length;
-      if (match.index > from) ranges.push({ start: from, end: match.index, matched: invert });
-      if (end > match.index) ranges.push({ start: match.index, end, matched: !invert });
-      else pattern.lastIndex = end + ((input.text.codePointAt(end) ?? 0) > 0xffff ? 2 : 1);
-      from = end;
+    const found = (start: number, end: number, matched: boolean) => {
+      if (behavior === "Isolated") emit(sliceAligned(input, start, end));
+      else ranges.push({ start, end, matched });
+    };
+    for (let at = 0; at < text.length;) {
+      here.lastIndex = at;
+      if (here.test(text) && here.lastIndex > at) {
+        found(at, here.lastIndex, !invert);
+        at = here.lastIndex;
+        continue;
+      }
+      const next = nextMatch(pattern, text, at);
+      if (next.start > at) found(at, next.start, invert);
+      if (next.end > next.start) found(next.start, next.end, !invert);
+      at = next.end;
     }
-    if (from < input.text.length) ranges.push({ start: from, end: input.text.length, matched: invert });
-    return joinRanges(ranges, behavior).map(({ start, end }) => sliceAligned(input, start, end));
+    for (const { start, end } of joinRanges(ranges, behavior)) emit(sliceAligned(input, start, end));
   };
+}
+
+/** The next match that is not empty, or the empty range at the end. */
+function nextMatch(pattern: RegExp, text: string, from: number): { start: number; end: number } {
+  pattern.lastIndex = from;
+  for (let match = pattern.exec(text); match; match = pattern.exec(text)) {
+    const end = match.index + match[0].length;
+    if (end > match.index) return { start: match.index, end };
+    pattern.lastIndex = end + ((text.codePointAt(end) ?? 0) > 0xffff ? 2 : 1);
+  }
+  return { start: text.length, end: text.length };
 }
 
 interface Range {
@@ -104,7 +124,6 @@ interface Range {
 }
 
 function joinRanges(ranges: readonly Range[], behavior: Behavior): readonly Range[] {
-  if (behavior === "Isolated") return ranges;
   if (behavior === "Removed") return ranges.filter((range) => !range.matched);
   const joined: Range[] = [];
   for (const range of ranges) {
@@ -135,11 +154,11 @@ function metaspace(fields: Fields): Splitter[] {
   if (scheme !== "always" && scheme !== "never" && scheme !== "first")
     throw invalidTokenizer("pre_tokenizer.prepend_scheme is unknown");
   const splitters: Splitter[] = [
-    (input, atStart) => {
+    (input, atStart, emit) => {
       const marked = replaceAligned(input, / /g, () => METASPACE);
       const prepend =
         (scheme === "always" || (scheme === "first" && atStart)) && marked.text !== "" && !marked.text.startsWith(METASPACE);
-      return [prepend ? prependAligned(marked, METASPACE) : marked];
+      emit(prepend ? prependAligned(marked, METASPACE) : marked);
     },
   ];
   if (asFlag(fields.split, true, "pre_tokenizer.split")) splitters.push(splitBy(/\u2581/gu, "MergedWithNext", false));

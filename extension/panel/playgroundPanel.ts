@@ -22,7 +22,8 @@ export class PlaygroundPanel implements vscode.Disposable {
     this.listeners = vscode.Disposable.from(
       services.client.onDidChangeBudget((budget) => this.current?.channel.publish("budget", budget)),
       services.model.onDidChange(() => this.onModelChange()),
-      services.settings.onDidChangeBackend(() => this.publishModel()),
+      // The page reads its settings when it loads.
+      services.settings.onDidChangeBackend(() => this.reload()),
       vscode.window.registerWebviewPanelSerializer(playgroundViewType, {
         deserializeWebviewPanel: async (panel) => this.adopt(panel),
       }),
@@ -91,13 +92,12 @@ export class PlaygroundPanel implements vscode.Disposable {
   }
 
   private onModelChange(): void {
-    if (!this.current) return;
-    if (this.current.modelFolder === this.services.model.folder) this.publishModel();
-    else this.load(this.current.panel);
+    if (this.current?.modelFolder !== this.services.model.folder) this.reload();
+    else this.current.channel.publish("model", { revision: ++this.modelRevision });
   }
 
-  private publishModel(): void {
-    this.current?.channel.publish("model", { revision: ++this.modelRevision });
+  private reload(): void {
+    if (this.current) this.load(this.current.panel);
   }
 
   private webviewUri(webview: vscode.Webview, ...path: string[]): string {

@@ -54,6 +54,7 @@ describe("the playground", () => {
   });
 
   it("draws a heatmap whose brightest file cell in the answer's row is the cited line", async () => {
+    await panel.newQuestion();
     await panel.ask(question);
     await panel.answer(question);
     await checkHeatmap(panel);
@@ -69,6 +70,7 @@ describe("the playground", () => {
     await panel.waitFor("a longer limit", async () => (await panel.number("lc-limit", "tokens")) > before.limit);
     assert.equal(await panel.data("lc-limit", "because"), "rope scaling");
     assert.notEqual(await curve(panel), before.curve);
+    await panel.newQuestion();
     await panel.ask(question);
     await panel.answer(question);
     assert.match(await panel.cost(), /YaRN ×4/);
@@ -80,6 +82,7 @@ describe("the playground", () => {
 
   it("runs the same on WebGPU when it is chosen", async () => {
     await panel.chooseBackend("wgsl");
+    await panel.newQuestion();
     await panel.ask(question);
     assert.equal(await panel.answer(question), definition.answer);
     assert.deepEqual(await panel.citations(), [{ path: definition.path, line: definition.line, verified: true }]);
@@ -92,6 +95,7 @@ describe("the playground", () => {
 
   it("stops in mid-prefill, keeps what was computed and goes on from there", async () => {
     await forgetCache(panel);
+    await panel.newQuestion();
     await panel.ask(followUp);
     await panel.waitFor("the prefill to be under way", async () =>
       /prefill [1-9]/.test(await panel.part("lc-progress").innerText()),
@@ -106,6 +110,7 @@ describe("the playground", () => {
 
   it("finishes a run while the panel is hidden in mid-prefill", async () => {
     await forgetCache(panel);
+    await panel.newQuestion();
     await panel.ask(question);
     await panel.waitFor("the prefill", async () => (await panel.phase()) === "prefill");
     await workbench.runCommand("Help: Welcome");

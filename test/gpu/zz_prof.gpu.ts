@@ -10,7 +10,7 @@ it("prof", async () => {
   const { spec } = randomModel({ vocabSize: 64, hiddenSize: 256, intermediateSize: 704, layerCount: 1, headCount: 4, kvHeadCount: 1, headDim: 64, rotaryDim: 64 });
   const rec = openRecorder(gpu);
   const b = (n: number, l = "x") => storageBuffer(gpu, l, n * 4);
-  const op = await openOperations(spec, openShaderCache(gpu), rec, b(4));
+  const op = await openOperations(spec, "f32", openShaderCache(gpu), rec, { placeholder: b(4), parts: b(1 << 16) });
   const x = b(512 * 256), w = b(256), y = b(512 * 256), qkv = b(512 * 384), out = b(512 * 256), gu = b(512 * 1408), act = b(512 * 704), ang = b(512 * 64);
   const M = (rows: number, columns: number) => ({ rows, columns, bias: undefined, slices: [{ rowStart: 0, rows, paddedRows: rows, weight: b(rows * columns), scales: undefined }] });
   const W = { qkv: M(384, 256), o: M(256, 256), gu: M(1408, 256), d: M(256, 704), head: M(4096, 256) };

@@ -57,6 +57,13 @@ export class PlaygroundPage {
     await this.workbench.until(what, slowMs, async () => ((await look()) ? true : undefined));
   }
 
+  /** Leaves the conversation: the next question is no follow-up. */
+  async newQuestion(): Promise<void> {
+    await this.part("lc-tab-ask").click();
+    const button = this.part("lc-new");
+    if (await button.isVisible()) await button.click();
+  }
+
   /** Types a question and presses Enter. */
   async ask(question: string): Promise<void> {
     await this.part("lc-tab-ask").click();

@@ -3,7 +3,7 @@
  * cursor and the picture come from the store.
  */
 import type { ColorScale } from "../heatmap/colormap.ts";
-import { brightestCells, hitTest, largestMass, windowOf, zoomIn } from "../heatmap/model.ts";
+import { strongestCells, hitTest, largestMass, windowOf, zoomIn } from "../heatmap/model.ts";
 import type { Cell, HeatPicture, HeatWindow } from "../heatmap/model.ts";
 import { paint } from "../heatmap/raster.ts";
 
@@ -74,12 +74,12 @@ export class HeatCanvas extends HTMLElement {
     if (this.#painted?.picture !== picture || this.#painted.scale !== scale) {
       paint(this.#canvas, picture.pooled, largestMass(picture), scale);
       this.#painted = { picture, scale };
-      const [brightest] = brightestCells(picture, 1);
+      const [strongest] = strongestCells(picture, 1);
       const data = this.#canvas.dataset;
       data["rows"] = String(picture.pooled.rows);
       data["columns"] = String(picture.pooled.columns);
-      data["maxRow"] = String(brightest?.row ?? "");
-      data["maxColumn"] = String(brightest?.column ?? "");
+      data["maxRow"] = String(strongest?.row ?? "");
+      data["maxColumn"] = String(strongest?.column ?? "");
     }
     this.#canvas.dataset["testid"] = view.testId;
     this.#canvas.setAttribute("aria-label", view.label);

@@ -2,8 +2,9 @@
 
 export type ColorScale = "linear" | "log";
 
-/** Mass below this part of the largest cell is drawn as nothing on the log scale (five decades). */
-export const LOG_FLOOR = 1e-5;
+/** Mass below this part of the largest cell is drawn as nothing on the log scale (three decades): 1/512 of a
+ *  row, an even spread over a full map, is still dark. */
+export const LOG_FLOOR = 1e-3;
 
 /** Position on the ramp, [0, 1], of `mass` where `largest` is the top; 0 where nothing was measured. */
 export function rampPosition(mass: number, largest: number, scale: ColorScale): number {

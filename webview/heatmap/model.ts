@@ -110,33 +110,49 @@ export function placeText(place: Place): string {
   return `${place.path}:${lines}${place.moreFiles > 0 ? ` and ${place.moreFiles} more` : ""}`;
 }
 
-/** Cells by falling mass. The first column is left out where it holds the sink: it would fill every table. */
-export function brightestCells(picture: HeatPicture, count: number): Cell[] {
-  const { rows, columns, cells } = picture.pooled;
-  const firstColumn = sinkColumns(picture);
-  const best: { cell: Cell; mass: number }[] = [];
+/**
+ * Cells by how much more they got than an even spread over the keys that their queries see (mass x visible keys / own keys):
+ * by mass alone the first rows, which see few keys, would fill every list. The sink column and the diagonal with its
+ * neighbour are left out: every model looks there, whatever the text.
+ */
+export function strongestCells(picture: HeatPicture, count: number): Cell[] {
+  const { rows, columns } = picture.pooled;
+  const best: { cell: Cell; lift: number }[] = [];
   for (let row = 0; row < rows; row++) {
-    for (let column = firstColumn; column < columns; column++) {
-      const mass = cells[row * columns + column] ?? 0;
-      if (mass <= 0 || (best.length === count && mass <= (best[count - 1]?.mass ?? 0))) continue;
+    for (let column = sinkColumns(picture); column < columns; column++) {
+      const lift = cellLift(picture, { row, column });
+      if (lift <= 0 || (best.length === count && lift <= (best[count - 1]?.lift ?? 0))) continue;
       let at = best.length;
-      while (at > 0 && mass > (best[at - 1]?.mass ?? 0)) at--;
-      best.splice(at, 0, { cell: { row, column }, mass });
+      while (at > 0 && lift > (best[at - 1]?.lift ?? 0)) at--;
+      best.splice(at, 0, { cell: { row, column }, lift });
       if (best.length > count) best.pop();
     }
   }
   return best.map(({ cell }) => cell);
 }
 
-/** Columns at the left that hold token 0, on which softmax parks what it does not need (the attention sink). */
-export function sinkColumns({ keyEdges, pooled }: HeatPicture): number {
-  return keyEdges[0] === 0 && pooled.columns > 1 ? 1 : 0;
+/** Mass of a cell over what an even spread would give it; 0 on the diagonal and just before it. */
+export function cellLift(picture: HeatPicture, cell: Cell): number {
+  const { query, key } = cellSpans(picture, cell);
+  const ownKeys = key.end - key.start;
+  if (key.end > query.start - ownKeys) return 0;
+  return (cellMass(picture, cell) * (query.start + query.end + 1)) / (2 * ownKeys);
 }
 
 /** Largest mass off the sink: the top of the color scale, because the sink would leave everything else dark. */
 export function largestMass(picture: HeatPicture): number {
-  const [brightest] = brightestCells(picture, 1);
-  return brightest ? cellMass(picture, brightest) : 0;
+  const { rows, columns, cells } = picture.pooled;
+  let largest = 0;
+  for (let row = 0; row < rows; row++) {
+    for (let column = sinkColumns(picture); column < columns; column++)
+      largest = Math.max(largest, cells[row * columns + column] ?? 0);
+  }
+  return largest;
+}
+
+/** Columns at the left that hold token 0, on which softmax parks what it does not need (the attention sink). */
+function sinkColumns({ keyEdges, pooled }: HeatPicture): number {
+  return keyEdges[0] === 0 && pooled.columns > 1 ? 1 : 0;
 }
 
 /** Window one step closer around a cell: a quarter of each side, at least one token, inside `bounds`. */

@@ -6,11 +6,11 @@ import { button, dropdown, ring } from "../components/ui.ts";
 import type { HeatView } from "../components/heatCanvas.ts";
 import type { ColorScale } from "../heatmap/colormap.ts";
 import { LOG_FLOOR } from "../heatmap/colormap.ts";
-import { brightestCells, cellMass, cellSpans, fileBands, largestMass, placeOf, placeText } from "../heatmap/model.ts";
+import { strongestCells, cellLift, cellMass, cellSpans, fileBands, largestMass, placeOf, placeText } from "../heatmap/model.ts";
 import type { Band, Cell, HeatPicture } from "../heatmap/model.ts";
 import type { Playground } from "../playground.ts";
 import type { HeatState, State } from "../state/store.ts";
-import { exact } from "../state/words.ts";
+import { exact, short } from "../state/words.ts";
 
 export function heatmapPanel(state: State, play: Playground): TemplateResult {
   const run = state.runs.find((candidate) => candidate.id === state.cachedRun);
@@ -106,7 +106,7 @@ function map(heat: HeatState, picture: HeatPicture, files: readonly PackedFile[]
     ...common,
     picture,
     label:
-      "Attention map; arrow keys move the cell, Enter zooms in, Escape zooms out. The table below lists the brightest cells.",
+      "Attention map; arrow keys move the cell, Enter zooms in, Escape zooms out. The table below lists the strongest cells.",
     testId: "lc-heatmap",
     onCursor: (cell) => {
       play.changeHeat({ cursor: cell });
@@ -132,7 +132,7 @@ function map(heat: HeatState, picture: HeatPicture, files: readonly PackedFile[]
       })}
     </div>
     ${heat.answerRow ? table("Where the answer looked", heat.answerRow, files, 10, "lc-answer-table") : nothing}
-    ${table("Brightest cells of the map, without the first column (the attention sink)", picture, files, 20, "lc-heatmap-table")}`;
+    ${table("Strongest cells of the map, away from the diagonal and the attention sink", picture, files, 20, "lc-heatmap-table")}`;
 }
 
 /** The answer's own row over all keys, pinned above the map. */
@@ -189,7 +189,7 @@ function legend(picture: HeatPicture, scale: ColorScale): TemplateResult {
 }
 
 function table(title: string, picture: HeatPicture, files: readonly PackedFile[], count: number, testId: string): TemplateResult {
-  const cells = brightestCells(picture, count);
+  const cells = strongestCells(picture, count);
   const place = (span: "query" | "key", cell: Cell): string => placeText(placeOf(files, cellSpans(picture, cell)[span]));
   return html`<details class="heat-table" ?open=${testId === "lc-answer-table"}>
     <summary>${title}</summary>
@@ -200,6 +200,7 @@ function table(title: string, picture: HeatPicture, files: readonly PackedFile[]
           <th scope="col">To</th>
           <th scope="col" class="number">Tokens</th>
           <th scope="col" class="number">Mass</th>
+          <th scope="col" class="number" title="Times what an even spread over the visible keys would give">Over even</th>
         </tr>
       </thead>
       <tbody>
@@ -210,6 +211,7 @@ function table(title: string, picture: HeatPicture, files: readonly PackedFile[]
             <td>${place("key", cell)}</td>
             <td class="number">${exact(key.start)}–${exact(key.end - 1)}</td>
             <td class="number">${mass(cellMass(picture, cell))}</td>
+            <td class="number">×${short(cellLift(picture, cell))}</td>
           </tr>`;
         })}
       </tbody>

@@ -126,7 +126,7 @@ async function loadHeads(spec: ModelSpec, embedding: LinearWeight, reader: Weigh
   return heads;
 }
 
-/** Reads tensors in their stored format, counting bytes as they are in the file's own measure: all tensors as f32. */
+/** Reads tensors into the format they are stored in here. Progress counts every tensor as f32, which is how the store hands it out. */
 class WeightReader {
   private readonly spec: ModelSpec;
   private readonly store: WeightStore;

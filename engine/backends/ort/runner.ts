@@ -51,7 +51,10 @@ export class OrtRunner implements Runner {
   private readonly decoder: Decoder;
   private readonly queryTap: QueryTap;
   private readonly breather = new Breather();
-  /** A quantised matrix is unpacked once per chunk, whatever the chunk's size, so small chunks would pay it more often. */
+  /**
+   * Small chunks pay more often for what a chunk costs whatever its size: unpacking quantised matrices, bringing cached keys in. Between
+   * layers the event loop turns anyway, so a slow machine stays responsive.
+   */
   private readonly smallestChunk: number;
   private rope: RopeTable;
   private layers: LayerCache[];
@@ -64,7 +67,7 @@ export class OrtRunner implements Runner {
     this.spec = options.spec;
     this.decoder = decoder;
     this.device = device;
-    this.smallestChunk = options.weightFormat === "q8_0" ? 64 : 8;
+    this.smallestChunk = options.weightFormat === "q8_0" ? 64 : FIRST_CHUNK;
     const tokenBytes = 2 * this.spec.layerCount * this.spec.kvHeadCount * this.spec.headDim * Float32Array.BYTES_PER_ELEMENT;
     this.capacityTokens = capacityOf(options, Math.floor(DEFAULT_KV_BYTES / tokenBytes));
     this.queryTap = new QueryTap(this.spec, options.tapBytes ?? DEFAULT_TAP_BYTES);
@@ -173,7 +176,7 @@ export class OrtRunner implements Runner {
       await this.breather.breathe(signal);
       const cache = this.layerCache(index);
       const projected = await graphs.project.run({ x, ...angles, ...this.previousKey(cache) });
-      const o = await this.attendCached(index, cache, projected, start, count);
+      const o = await this.attendCached(index, cache, projected, { start, count }, signal);
       cache.keys.write(start, outputOf(projected, "k"), count);
       cache.values.write(start, outputOf(projected, "v"), count);
       if (this.spec.keyShift) rawKeys.push(outputOf(projected, "rawKey"));
@@ -189,8 +192,8 @@ export class OrtRunner implements Runner {
     layer: number,
     cache: LayerCache,
     projected: Record<string, Float32Array<ArrayBuffer>>,
-    start: number,
-    count: number,
+    { start, count }: { start: number; count: number },
+    signal: AbortSignal | undefined,
   ): Promise<Floats> {
     const { headCount, kvHeadCount, headDim } = this.spec;
     const q = { data: outputOf(projected, "q"), dims: [headCount, count, headDim] };
@@ -202,6 +205,7 @@ export class OrtRunner implements Runner {
       const dims = [kvHeadCount, keyCount, headDim];
       const k = { data: cache.keys.read(block, keyCount), dims };
       const v = { data: cache.values.read(block, keyCount), dims };
+      await this.breather.breathe(signal);
       const next = await this.decoder.attend.run({ q, k, v, o, lse });
       o = { data: outputOf(next, "oNext"), dims: o.dims };
       lse = { data: outputOf(next, "lseNext"), dims: lse.dims };

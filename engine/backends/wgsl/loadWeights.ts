@@ -1,13 +1,12 @@
 /** Weights onto the device: rows are read in bounded pieces, laid out for matmul.wgsl, quantised where asked, and split to what can be bound. */
 import type { ModelSpec, WeightFormat, WeightStore } from "../../api.ts";
-import { throwIfAborted } from "../../errors.ts";
+import { EngineError, throwIfAborted } from "../../errors.ts";
 import { quantizeQ8, Q8_BLOCK } from "../../formats/q8.ts";
 import { allocated, UPLOAD_BYTES, uploadedBuffer } from "../../gpu/buffers.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
 import type { Matrix, MatrixSlice } from "../../kernels/ops.ts";
 import type { DecoderWeights, LayerWeights } from "../../models/decoder.ts";
 import { EMBEDDING, FINAL_NORM, headName, layerNames, parameterCount, storedFormat } from "../../models/weights.ts";
-import { EngineError } from "../../errors.ts";
 
 export interface LoadOptions {
   weightFormat: WeightFormat;
@@ -33,15 +32,16 @@ export async function loadWeights(spec: ModelSpec, weights: WeightStore, gpu: En
     },
     shape: (name) => weights.shape(name),
   };
-  const embedding = await matrix(loader, [EMBEDDING], []);
+  const embedding = await loadMatrix(loader, [EMBEDDING], []);
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(loader, spec, layer));
   const finalNorm = await vector(loader, FINAL_NORM);
-  const head = spec.tiedEmbeddings ? embedding : await matrix(loader, [headName(spec)], []);
+  const head = spec.tiedEmbeddings ? embedding : await loadMatrix(loader, [headName(spec)], []);
   return { embedding, layers, finalNorm, head };
 }
 
-interface Loader {
+/** Where matrices come from and go to. */
+export interface Loader {
   gpu: EngineDevice;
   options: LoadOptions;
   read(name: string, start?: number, end?: number): Promise<Float32Array<ArrayBuffer>>;
@@ -53,16 +53,16 @@ async function loadLayer(loader: Loader, spec: ModelSpec, layer: number): Promis
   const { queryNorm, keyNorm, keyShift } = names;
   return {
     attentionNorm: await vector(loader, names.attentionNorm),
-    qkv: await matrix(loader, [names.query, names.key, names.value], [names.queryBias, names.keyBias, names.valueBias]),
+    qkv: await loadMatrix(loader, [names.query, names.key, names.value], [names.queryBias, names.keyBias, names.valueBias]),
     keyShift: keyShift === undefined ? undefined : await vector(loader, keyShift),
     headNorms:
       queryNorm === undefined || keyNorm === undefined
         ? undefined
         : { query: await vector(loader, queryNorm), key: await vector(loader, keyNorm) },
-    output: await matrix(loader, [names.output], [names.outputBias]),
+    output: await loadMatrix(loader, [names.output], [names.outputBias]),
     mlpNorm: await vector(loader, names.mlpNorm),
-    gateUp: await matrix(loader, [names.gate, names.up], [names.gateBias, names.upBias]),
-    down: await matrix(loader, [names.down], [names.downBias]),
+    gateUp: await loadMatrix(loader, [names.gate, names.up], [names.gateBias, names.upBias]),
+    down: await loadMatrix(loader, [names.down], [names.downBias]),
   };
 }
 
@@ -72,15 +72,15 @@ async function vector(loader: Loader, name: string): Promise<GPUBuffer> {
 }
 
 /** Several tensors [rows, columns] behind each other as one matrix. */
-async function matrix(loader: Loader, names: readonly string[], biases: readonly (string | undefined)[]): Promise<Matrix> {
+export async function loadMatrix(loader: Loader, names: readonly string[], biases: readonly (string | undefined)[]): Promise<Matrix> {
   const parts = names.map((name) => ({ name, rows: loader.shape(name)[0] ?? 0 }));
   const shape = loader.shape(names[0] ?? "");
   const columns = shape.at(-1) ?? 0;
   const rows = parts.reduce((sum, part) => sum + part.rows, 0);
   const format = storedFormat(names[0] ?? "", shape, loader.options.weightFormat);
-  // A slice is read, laid out and uploaded in one go, so the upload's bound holds for it too; it is at least four rows.
+  // A slice is read, laid out and uploaded in one go, so the upload's bound holds for it too; it is at least eight rows.
   const sliceBytes = Math.min(UPLOAD_BYTES, loader.options.maxBindingBytes);
-  const sliceRows = Math.max(4, Math.floor(sliceBytes / (columns * 4) / 4) * 4);
+  const sliceRows = Math.max(8, Math.floor(sliceBytes / (columns * 4) / 8) * 8);
   const slices: MatrixSlice[] = [];
   for (let rowStart = 0; rowStart < rows; rowStart += sliceRows) {
     const count = Math.min(sliceRows, rows - rowStart);
@@ -123,7 +123,7 @@ interface SliceShape {
 
 /** Row-major [rows, columns] -> [columns / 4, paddedRows] groups of four along the columns, in f32 or int8. */
 async function slice(loader: Loader, values: Float32Array<ArrayBuffer>, { rowStart, rows, columns, format }: SliceShape): Promise<MatrixSlice> {
-  const paddedRows = Math.ceil(rows / 4) * 4;
+  const paddedRows = Math.ceil(rows / 8) * 8;
   const label = `weights from row ${rowStart}`;
   if (format === "f32") {
     const grouped = new Float32Array(columns * paddedRows);

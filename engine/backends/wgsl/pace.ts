@@ -3,8 +3,8 @@
 const GOAL_MS = 75;
 const LONG_MS = 100;
 const SHORT_MS = 50;
-/** A stop is heard between chunks, so a chunk never takes longer than this by choice. */
-const CHUNK_MS = 1000;
+/** A stop is heard between chunks, so a chunk should not take longer; below FIRST_TOKENS a chunk costs more per token. */
+const CHUNK_MS = 2500;
 const MIN_TOKENS = 16;
 const FIRST_TOKENS = 64;
 export const MAX_CHUNK_TOKENS = 512;
@@ -31,7 +31,7 @@ export function openPace(layerCount: number, maxTokens: number): Pace {
     measured(tokens, elapsedMs) {
       const layerMs = elapsedMs / layerCount;
       layersPerSubmission = elapsedMs > LONG_MS ? Math.max(1, Math.floor(GOAL_MS / layerMs)) : layerCount;
-      if (elapsedMs > CHUNK_MS || layerMs > LONG_MS) chunkTokens = Math.max(Math.min(MIN_TOKENS, most), Math.floor(chunkTokens / 2));
+      if (elapsedMs > CHUNK_MS) chunkTokens = Math.max(Math.min(MIN_TOKENS, most), Math.floor(chunkTokens / 2));
       else if (elapsedMs < SHORT_MS && tokens === chunkTokens) chunkTokens = Math.min(most, chunkTokens * 2);
     },
   };

@@ -3,7 +3,6 @@ import { describe, it } from "node:test";
 import type { PackedFile } from "../../../engine/api.ts";
 import { LOG_FLOOR, luminance, rampColor, rampPosition } from "../../../webview/heatmap/colormap.ts";
 import {
-  brightestCells,
   cellEdges,
   cellSpans,
   fileBands,
@@ -11,6 +10,7 @@ import {
   largestMass,
   placeOf,
   placeText,
+  strongestCells,
   windowOf,
   zoomIn,
 } from "../../../webview/heatmap/model.ts";
@@ -83,16 +83,28 @@ describe("heatmap model", () => {
     assert.equal(text(0, 5), "question and instructions");
   });
 
-  it("orders cells by mass and leaves the sink column out", () => {
-    const map = picture(2, 3, [0.9, 0.2, 0.3, 0.8, 0.5, 0]);
-    assert.deepEqual(brightestCells(map, 3), [
-      { row: 1, column: 1 },
-      { row: 0, column: 2 },
-      { row: 0, column: 1 },
+  it("ranks cells by mass over an even spread, away from the sink and the diagonal", () => {
+    const cells = new Array<number>(100).fill(0);
+    const put = (row: number, column: number, value: number): void => {
+      cells[row * 10 + column] = value;
+    };
+    put(9, 0, 0.9); // the sink
+    put(9, 9, 0.9); // the diagonal
+    put(9, 8, 0.9); // its neighbour
+    put(3, 1, 0.4); // sees 35 keys
+    put(8, 3, 0.3); // sees 85 keys: rarer
+    assert.deepEqual(strongestCells(picture(10, 10, cells), 5), [
+      { row: 8, column: 3 },
+      { row: 3, column: 1 },
     ]);
-    assert.equal(largestMass(map), Math.fround(0.5));
+    assert.deepEqual(strongestCells(picture(10, 10, cells), 1), [{ row: 8, column: 3 }]);
+  });
+
+  it("takes the color scale from the largest mass off the sink", () => {
+    const cells = [0.9, 0.2, 0.3, 0.8, 0.5, 0];
+    assert.equal(largestMass(picture(2, 3, cells)), Math.fround(0.5));
     // A window that does not begin at token 0 has no sink: its first column counts.
-    assert.equal(largestMass(picture(2, 3, [0.9, 0.2, 0.3, 0.8, 0.5, 0], 30)), Math.fround(0.9));
+    assert.equal(largestMass(picture(2, 3, cells, 30)), Math.fround(0.9));
   });
 
   it("zooms around a cell without leaving what is shown", () => {
