@@ -43,6 +43,8 @@ export interface Playground {
 export function createPlayground(store: Store, port: Port, addresses: PageAddresses): Playground {
   const dispatch = (action: Action): void => {
     store.dispatch(action);
+    const entry = logEntry(action);
+    if (entry) attempt(host.call("log/write", entry));
   };
   const host: Host = openChannel<HostCalls, PanelCalls, PanelTopics, HostTopics>(
     port,
@@ -257,6 +259,26 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
       dispatch({ type: "notice", notice: undefined });
     },
   };
+}
+
+/** What belongs in the output channel, where a bug report takes it from: how the engine opened, and every failure that is no stop. */
+function logEntry(action: Action): HostCalls["log/write"]["params"] | undefined {
+  switch (action.type) {
+    case "engineReady": {
+      const { model, backend, device, backendBecause } = action.info;
+      return { level: "info", message: `${model} is open on ${backend} (${device}): ${backendBecause}` };
+    }
+    case "engineFailed":
+    case "runFailed":
+    case "heatFailed": {
+      const { code, message, facts } = action.error;
+      return code === "aborted"
+        ? undefined
+        : { level: "error", message: `${action.type}: ${code}: ${message} ${JSON.stringify(facts)}` };
+    }
+    default:
+      return undefined;
+  }
 }
 
 function askOptions({ rope, sampling, quote, maxAnswerTokens }: PanelSettings): AskOptions {

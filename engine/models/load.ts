@@ -8,7 +8,7 @@ import { checkWeights, parameterCount } from "./weights.ts";
 /** A model folder, understood and checked; weights are still on disk. */
 export interface LoadedModel {
   label: string;
-  /** `promptFormat` is final: a model without a chat template is `plain`, whatever its config says. */
+  /** Final: a model without a chat template is `plain`, and generation_config.json adds to the tokens that end an answer. */
   spec: ModelSpec;
   weights: WeightStore;
   tokenizerJson: unknown;
@@ -22,7 +22,7 @@ export interface LoadedModel {
 
 const REMEDY = "choose a Hugging Face model folder with config.json, tokenizer.json and safetensors weights";
 
-/** Reads config.json, tokenizer.json, tokenizer_config.json and the weights' headers. Throws `not-found`, `unsupported-model`, `bad-weights` … */
+/** Reads config.json, generation_config.json, tokenizer.json, tokenizer_config.json and the weights' headers. Throws `not-found`, `unsupported-model`, `bad-weights` … */
 export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promise<LoadedModel> {
   throwIfAborted(signal);
   const spec = parseSpec(await required(files, "config.json", "unsupported-model"));
@@ -33,9 +33,10 @@ export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promis
   const settings = await tokenizerSettings(files);
   const chatTemplate = (await files.text("chat_template.jinja")) ?? settings.chatTemplate;
   const promptFormat = spec.promptFormat === "chat" && chatTemplate === undefined ? "plain" : spec.promptFormat;
+  const eosTokenIds = [...new Set([...spec.eosTokenIds, ...(await generationEos(files))])];
   return {
     label: files.label,
-    spec: { ...spec, promptFormat },
+    spec: { ...spec, promptFormat, eosTokenIds },
     weights,
     tokenizerJson,
     chatTemplate,
@@ -43,6 +44,21 @@ export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promis
     eosToken: settings.eosToken,
     parameterCount: parameterCount(spec),
   };
+}
+
+/** Chat models name more ends of an answer in generation_config.json than in config.json (Llama 3: <|eot_id|>). */
+async function generationEos(files: ModelFiles): Promise<readonly number[]> {
+  const name = "generation_config.json";
+  const text = await files.text(name);
+  if (text === undefined) return [];
+  const json = parseJson(text, name, "unsupported-model", REMEDY);
+  if (!isRecord(json)) throw new EngineError("unsupported-model", `${name} holds ${shown(json)}, not an object`, REMEDY);
+  const value = json["eos_token_id"] ?? [];
+  const ids: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return ids.map((id) => {
+    if (typeof id === "number" && Number.isSafeInteger(id) && id >= 0) return id;
+    throw new EngineError("unsupported-model", `${name} has the eos_token_id ${shown(value)}`, REMEDY);
+  });
 }
 
 async function required(

@@ -9,7 +9,12 @@ import { openDawn } from "../adapter/dawn.ts";
 export async function openRuntime(backend: BackendChoice, packageRoot: string): Promise<Runtime> {
   const usesGpu = backend === "auto" || backend === "wgsl";
   const gpu = usesGpu ? (await openDawn())?.gpu : undefined;
-  return { gpu, ortThreads: availableParallelism(), ortWasm: () => readOrtWasm(packageRoot) };
+  return { gpu, ortThreads: wasmThreads(), ortWasm: () => readOrtWasm(packageRoot) };
+}
+
+/** Half of the cores, four at most: WASM threads spin while they wait, and the matrices are too small to feed more. */
+function wasmThreads(): number {
+  return Math.min(4, Math.ceil(availableParallelism() / 2));
 }
 
 async function readOrtWasm(packageRoot: string): Promise<ArrayBuffer> {

@@ -90,7 +90,7 @@ describe("shaders", () => {
 
   it("an error is reported with the kernel that made it, and the device stays usable", async () => {
     const shaders = openShaderCache(gpu);
-    const broken: Kernel = { ...siluMul, name: "broken", source: siluMul.source.replace("exp(", "unknownFunction(") };
+    const broken: Kernel = { ...siluMul, name: "broken", source: siluMul.source.replace("1.0 + exp(", "unknownFunction(") };
     await assert.rejects(shaders.program(broken, {}), { code: "internal", message: /kernel broken .*unknownFunction/s });
     await shaders.program(siluMul, {});
     gpu.check();

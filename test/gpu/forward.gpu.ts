@@ -1,28 +1,175 @@
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
-import type { ModelSpec, Runner, WeightStore } from "../../engine/api.ts";
-import { openWgslRunner } from "../../engine/backends/wgsl.ts";
-import { goldenModel, goldenNames } from "../support/goldenModels.ts";
-import { requireGpu, type TestGpu } from "../support/requireDevice.ts";
+import { before, describe, it } from "node:test";
+import type { ModelSpec, Runner, RunnerOptions } from "../../engine/api.ts";
+import { openRunnerOn } from "../../engine/backends/wgsl.ts";
+import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
+import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
 import { ropeBase, ropeTable } from "../../engine/position/scaling.ts";
+import { openReferenceRunner } from "../../engine/reference/runner.ts";
+import { assertClose } from "../support/gpuArrays.ts";
+import { goldenModel, goldenNames, randomModel } from "../support/goldenModels.ts";
+import { requireGpu } from "../support/requireDevice.ts";
 
-let test: TestGpu;
+/** f32 logits of tiny models, a few units large: thousands of roundings of one part in ten million each. */
+const TOLERANCE = 5e-5;
+const greedy = { temperature: 0, topP: 1, seed: 0 };
+
+// One device for the file: kernels compile once. Runners are not disposed, because that would take the device with them.
+let gpu: EngineDevice;
+let shaders: ShaderCache;
 before(async () => {
-  test = await requireGpu();
+  const test = await requireGpu();
+  gpu = await openDevice(test.gpu, test);
+  shaders = openShaderCache(gpu);
 });
+
+function openGpu(options: RunnerOptions & { maxBindingBytes?: number }): Promise<Runner> {
+  return openRunnerOn(gpu, shaders, options);
+}
+
+function tokens(count: number, vocabSize: number): number[] {
+  return Array.from({ length: count }, (_, index) => (index * 7919 + 3) % vocabSize);
+}
+
+async function logitsOf(runner: Runner, ids: readonly number[]): Promise<Float32Array> {
+  const logits = await runner.append(ids, { logits: "all" });
+  assert(logits !== undefined);
+  return logits;
+}
 
 describe("golden models", () => {
   for (const name of goldenNames) {
-    it(name, async () => {
+    it(`${name}: logits at every position and the greedy continuation`, async () => {
       const { spec, weights, inputIds, golden, tolerance } = goldenModel(name);
-      const runner = await openWgslRunner({ ...test, spec, weights, weightFormat: "f32" });
-      runner.setRope(ropeTable(spec.rope, ropeBase(spec), inputIds.length));
-      const logits = await runner.append(inputIds, { logits: "all" });
-      assert(logits !== undefined);
       const V = spec.vocabSize;
-      const off = (a: ArrayLike<number>, b: ArrayLike<number>) => Math.max(...Array.from(a, (x, i) => Math.abs(x - b[i])));
-      console.log(name, off(logits.slice(0, V), golden.logits_first), off(logits.slice(6 * V, 7 * V), golden.logits_mid_pos6), off(logits.slice(-V), golden.logits_last));
-      runner.dispose();
+      const open = async (ids: readonly number[]) => {
+        const runner = await openGpu({ spec, weights, weightFormat: "f32" });
+        runner.setRope(ropeTable(spec.rope, ropeBase(spec), ids.length));
+        return runner;
+      };
+      const logits = await logitsOf(await open(inputIds), inputIds);
+      assertClose(logits.slice(0, V), golden.logits_first, tolerance.float32, "first");
+      assertClose(logits.slice(6 * V, 7 * V), golden.logits_mid_pos6, tolerance.float32, "middle");
+      assertClose(logits.slice(-V), golden.logits_last, tolerance.float32, "last");
+      const sums = golden.logits_sum_per_position.map((_, i) => logits.slice(i * V, (i + 1) * V).reduce((sum, value) => sum + value, 0));
+      assertClose(sums, golden.logits_sum_per_position, tolerance.float32 * V, "sums of each position");
+
+      const ids = [...inputIds];
+      for (const expected of golden.greedy_next_5) {
+        // Each step at its own length: dynamic scaling rotates all keys anew when the length grows.
+        const runner = await open(ids);
+        await runner.append(ids);
+        assert.equal(await runner.sample(greedy), expected);
+        ids.push(expected);
+      }
     });
   }
 });
+
+const keyShifted: Partial<ModelSpec> = {
+  headDim: 16,
+  rotaryDim: 8,
+  headCount: 4,
+  kvHeadCount: 1,
+  vocabSize: 37,
+  qkNorm: true,
+  keyShift: true,
+  tiedEmbeddings: true,
+  embeddingMultiplier: 4,
+  hiddenSize: 64,
+  intermediateSize: 96,
+};
+const biased: Partial<ModelSpec> = { headCount: 3, kvHeadCount: 3, qkvBias: true, outBias: true, mlpBias: true };
+
+describe("forward pass", () => {
+  for (const [what, overrides] of [
+    ["key shift, head norms, partial rotary, tied", keyShifted],
+    ["biases everywhere, no grouping", biased],
+  ] as const) {
+    it(`${what}: any chunking equals the reference`, async () => {
+      const { spec, weights } = randomModel(overrides);
+      const ids = tokens(45, spec.vocabSize);
+      const expected = await logitsOf(await openReferenceRunner({ spec, weights, weightFormat: "f32" }), ids);
+      const runner = await openGpu({ spec, weights, weightFormat: "f32" });
+      for (const size of [45, 1, 3, 5]) {
+        runner.truncate(0);
+        const logits: number[] = [];
+        for (let start = 0; start < ids.length; start += size) logits.push(...(await logitsOf(runner, ids.slice(start, start + size))));
+        assertClose(logits, expected, TOLERANCE, `chunks of ${size}`);
+      }
+      assert.deepEqual(runner.length, 45);
+    });
+  }
+
+  it("q8_0 weights equal the reference on rounded weights, and differ from f32", async () => {
+    const { spec, weights } = randomModel(keyShifted);
+    const ids = tokens(20, spec.vocabSize);
+    const expected = await logitsOf(await openReferenceRunner({ spec, weights, weightFormat: "q8_0" }), ids);
+    const exact = await logitsOf(await openReferenceRunner({ spec, weights, weightFormat: "f32" }), ids);
+    const logits = await logitsOf(await openGpu({ spec, weights, weightFormat: "q8_0" }), ids);
+    assertClose(logits, expected, TOLERANCE, "q8_0");
+    assert(logits.some((value, i) => Math.abs(value - exact[i]) > 10 * TOLERANCE));
+  });
+
+  it("weights in slices of a few rows and a cache of small buffers give the same", async () => {
+    const { spec, weights } = randomModel(keyShifted);
+    const ids = tokens(40, spec.vocabSize);
+    const whole = await openGpu({ spec, weights, weightFormat: "f32" });
+    const sliced = await openGpu({ spec, weights, weightFormat: "f32", maxBindingBytes: 4096 });
+    assert.equal(sliced.capacityTokens, 64, "4096 bytes hold the keys of 64 tokens of 64 bytes");
+    assertClose(await logitsOf(sliced, ids), await logitsOf(whole, ids), 1e-6, "the sums are the same, in the same order");
+    await assert.rejects(sliced.append(tokens(25, spec.vocabSize)), { code: "kv-cache-too-large" });
+    assert.equal(sliced.length, 40);
+  });
+
+  it("truncate keeps pages and continues from them; the cache grows past its first buffers", async () => {
+    const { spec, weights } = randomModel(keyShifted);
+    const reference = await openReferenceRunner({ spec, weights, weightFormat: "f32" });
+    const runner = await openGpu({ spec, weights, weightFormat: "f32" });
+    const ids = tokens(60, spec.vocabSize);
+    for (const each of [reference, runner]) {
+      await each.append(ids);
+      assert.equal(each.truncate(60), 60);
+      assert.equal(each.truncate(47), 32);
+      await assert.rejects(each.sample(greedy), { code: "bad-argument" });
+    }
+    const other = tokens(30, spec.vocabSize).reverse();
+    assertClose(await logitsOf(runner, other), await logitsOf(reference, other), TOLERANCE, "after the cut");
+    // 64 pages are allocated at first; keys written before must survive the move to larger buffers.
+    const long = tokens(1000, spec.vocabSize);
+    await runner.append(long);
+    const fresh = await openGpu({ spec, weights, weightFormat: "f32" });
+    await fresh.append([...ids.slice(0, 32), ...other, ...long]);
+    assert.equal(runner.length, fresh.length);
+    const [grown, straight] = [await runner.append([5], { logits: "last" }), await fresh.append([5], { logits: "last" })];
+    assert(grown !== undefined && straight !== undefined);
+    assertClose(grown, straight, TOLERANCE, "grown in steps and at once");
+  });
+
+  it("another rotation empties the cache, the same one does not", async () => {
+    const { spec, weights } = randomModel({});
+    const runner = await openGpu({ spec, weights, weightFormat: "f32" });
+    const ids = tokens(20, spec.vocabSize);
+    const before = await logitsOf(runner, ids);
+    runner.setRope(ropeTable({ kind: "none" }, ropeBase(spec), 20));
+    assert.equal(runner.length, 20);
+    runner.setRope(ropeTable({ kind: "linear", factor: 4 }, ropeBase(spec), 20));
+    assert.equal(runner.length, 0);
+    const after = await logitsOf(runner, ids);
+    assert(after.some((value, i) => Math.abs(value - before[i]) > 100 * TOLERANCE));
+  });
+
+  it("bad ids are refused and leave the cache alone", async () => {
+    const { spec, weights } = randomModel({});
+    const runner = await openGpu({ spec, weights, weightFormat: "f32" });
+    await assert.rejects(runner.append([1, spec.vocabSize]), { code: "bad-argument" });
+    await assert.rejects(runner.append([1.5]), { code: "bad-argument" });
+    assert.equal(runner.length, 0);
+  });
+
+  it("shapes the kernels cannot do are named", async () => {
+    const { spec, weights } = randomModel({ headDim: 6, rotaryDim: 6 });
+    await assert.rejects(openGpu({ spec, weights, weightFormat: "f32" }), { code: "unsupported-model", message: /head dimension 6/ });
+  });
+});
+

@@ -47,6 +47,15 @@ describe("opening a model folder", () => {
     assert.deepEqual([model.spec.promptFormat, model.chatTemplate, model.bosToken], ["plain", undefined, undefined]);
   });
 
+  it("ends answers where generation_config.json says, too", async () => {
+    const generation = (eos: unknown) =>
+      memoryFiles({ ...files, "generation_config.json": JSON.stringify({ eos_token_id: eos }) });
+    const own = parseSpec(config).eosTokenIds;
+    assert.deepEqual((await loadModel(generation([7, 9]))).spec.eosTokenIds, [...own, 7, 9]);
+    assert.deepEqual((await loadModel(generation(own[0]))).spec.eosTokenIds, own);
+    await assert.rejects(loadModel(generation("seven")), /eos_token_id/);
+  });
+
   const failures: [what: string, change: Record<string, string | Uint8Array | undefined>, code: ErrorCode, message: RegExp][] = [
     ["no config.json", { "config.json": undefined }, "not-found", /no config\.json/],
     ["no tokenizer.json", { "tokenizer.json": undefined }, "not-found", /no tokenizer\.json/],
