@@ -63,7 +63,8 @@ export async function poolOnDevice(
         let rowStart = 0;
         while (rowStart < rows.owner.length) {
           let rowEnd = rowStart;
-          while (rowEnd < rows.owner.length && (rowEnd === rowStart || pending < budget)) pending += pairsOf(rows.edges, columns.edges, rowEnd++);
+          while (rowEnd < rows.owner.length && (rowEnd === rowStart || pending < budget))
+            pending += pairsOf(rows.edges, columns.edges, rowEnd++);
           const grid = { rowStart, rowEnd, rows: rows.owner.length, columns: columns.owner.length, head };
           op.pool({ queries, lse }, { pages, keys, values }, into, grid);
           rowStart = rowEnd;
@@ -112,7 +113,12 @@ function pairsOf(rowEdges: readonly number[], columnEdges: readonly number[], ro
   return queries * Math.max(1, keys);
 }
 
-function joined(parts: Float32Array, rowOwner: readonly number[], columnOwner: readonly number[], request: PoolRequest): PooledAttention {
+function joined(
+  parts: Float32Array,
+  rowOwner: readonly number[],
+  columnOwner: readonly number[],
+  request: PoolRequest,
+): PooledAttention {
   const rows = request.queryEdges.length - 1;
   const columns = request.keyEdges.length - 1;
   const sums = new Float64Array(rows * columns);

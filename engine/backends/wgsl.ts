@@ -49,7 +49,7 @@ export async function openRunnerOn(
   shaders: ShaderCache,
   options: RunnerOptions & { maxBindingBytes?: number },
 ): Promise<Runner> {
-  const { spec, weights, weightFormat, signal, onProgress } = options;
+  const { spec, weights, weightFormat, signal } = options;
   const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
   const capacityTokens = cacheCapacity(spec, maxBindingBytes, options.capacityTokens);
   const recorder = openRecorder(gpu);
@@ -67,7 +67,7 @@ export async function openRunnerOn(
     acts,
     cache,
     tap,
-    weights: await loadWeights(spec, weights, gpu, { weightFormat, maxBindingBytes, signal, onProgress }),
+    weights: await loadWeights(spec, weights, gpu, { ...options, maxBindingBytes }),
   };
   const allowedBuffer = storageBuffer(gpu, "allowed tokens", Math.ceil(spec.vocabSize / 32) * 4);
   const chosen = storageBuffer(gpu, "chosen token", 16);
@@ -141,7 +141,8 @@ export async function openRunnerOn(
       return after;
     },
 
-    async append(ids, { signal: stop, logits: wanted = "none", onProgress: report } = {}) {
+    async append(ids, appendOptions = {}) {
+      const { signal: stop, logits: wanted = "none" } = appendOptions;
       gpu.check();
       checkIds(ids, spec.vocabSize);
       await reserve(ids.length);
@@ -157,7 +158,7 @@ export async function openRunnerOn(
           if (wait && chunk.length > 1) pace.measured(chunk.length, performance.now() - began);
           if (all !== undefined) await all.take(recorder, chunk.length, done);
           done += chunk.length;
-          report?.(done);
+          appendOptions.onProgress?.(done);
         }
         if (all !== undefined) return all.logits;
       } finally {
@@ -228,7 +229,11 @@ function checkIds(ids: ArrayLike<number>, vocabSize: number): void {
   for (let index = 0; index < ids.length; index++) {
     const id = ids[index];
     if (Number.isInteger(id) && id >= 0 && id < vocabSize) continue;
-    throw new EngineError("bad-argument", `token ${id} at ${index} is not in the vocabulary`, `give ids from 0 to ${vocabSize - 1}`);
+    throw new EngineError(
+      "bad-argument",
+      `token ${id} at ${index} is not in the vocabulary`,
+      `give ids from 0 to ${vocabSize - 1}`,
+    );
   }
 }
 

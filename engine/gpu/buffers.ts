@@ -10,17 +10,26 @@ export const UPLOAD_BYTES = 64 * 2 ** 20;
 /** A storage buffer of at least `bytes` bytes, zeroed; throws `limit-exceeded` when it cannot be bound. */
 export function storageBuffer(gpu: EngineDevice, label: string, bytes: number): GPUBuffer {
   if (bytes > gpu.maxBufferBytes) {
-    throw new EngineError("limit-exceeded", `${label} needs a buffer larger than this device binds`, "choose a smaller model or the WASM backend", {
-      needMiB: Math.ceil(bytes / 2 ** 20),
-      haveMiB: Math.floor(gpu.maxBufferBytes / 2 ** 20),
-    });
+    throw new EngineError(
+      "limit-exceeded",
+      `${label} needs a buffer larger than this device binds`,
+      "choose a smaller model or the WASM backend",
+      {
+        needMiB: Math.ceil(bytes / 2 ** 20),
+        haveMiB: Math.floor(gpu.maxBufferBytes / 2 ** 20),
+      },
+    );
   }
   const size = Math.max(16, Math.ceil(bytes / 16) * 16);
   return gpu.device.createBuffer({ label, size, usage: usage.storage | usage.copySource | usage.copyTarget });
 }
 
 /** A storage buffer holding `data`. */
-export function uploadedBuffer(gpu: EngineDevice, label: string, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): GPUBuffer {
+export function uploadedBuffer(
+  gpu: EngineDevice,
+  label: string,
+  data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>,
+): GPUBuffer {
   const buffer = storageBuffer(gpu, label, data.byteLength);
   for (let byte = 0; byte < data.byteLength; byte += UPLOAD_BYTES) {
     const bytes = Math.min(UPLOAD_BYTES, data.byteLength - byte);
@@ -56,7 +65,11 @@ export function openReadback(gpu: EngineDevice): Readback {
     async read(source, offset, bytes) {
       if (staging === undefined || staging.size < bytes) {
         staging?.destroy();
-        staging = gpu.device.createBuffer({ label: "readback", size: Math.max(bytes, 256), usage: usage.mapRead | usage.copyTarget });
+        staging = gpu.device.createBuffer({
+          label: "readback",
+          size: Math.max(bytes, 256),
+          usage: usage.mapRead | usage.copyTarget,
+        });
       }
       const encoder = gpu.device.createCommandEncoder();
       encoder.copyBufferToBuffer(source, offset, staging, 0, bytes);

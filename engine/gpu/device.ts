@@ -40,7 +40,6 @@ export interface EngineDevice {
   readonly device: GPUDevice;
   /** Adapter in words, e.g. "Apple M3 (WebGPU)". */
   readonly description: string;
-  readonly fallback: boolean;
   /** Largest buffer that can be bound as storage, in bytes: the smaller of the two limits. */
   readonly maxBufferBytes: number;
   /** Settles when the device is gone. */
@@ -104,7 +103,6 @@ function watchDevice(device: GPUDevice, info: GPUAdapterInfo, maxBufferBytes: nu
   return {
     device,
     description: `${adapterWords(info)} (WebGPU)`,
-    fallback: info.isFallbackAdapter,
     maxBufferBytes,
     lost,
     check,
@@ -137,13 +135,26 @@ function interrupted(error: unknown): Error {
 }
 
 function lostError(message: string): EngineError {
-  return new EngineError("device-lost", `the graphics device was lost (${message || "no reason given"})`, "ask again: the model is reopened");
+  return new EngineError(
+    "device-lost",
+    `the graphics device was lost (${message || "no reason given"})`,
+    "ask again: the model is reopened",
+  );
 }
 
 function gpuError(error: { message: string }): EngineError {
-  return new EngineError("internal", `the graphics device refused a command: ${error.message.split("\n")[0] ?? ""}`, "choose the WASM backend and report this");
+  return new EngineError(
+    "internal",
+    `the graphics device refused a command: ${error.message.split("\n")[0] ?? ""}`,
+    "choose the WASM backend and report this",
+  );
 }
 
 function adapterWords(info: GPUAdapterInfo): string {
-  return info.description || info.device || [info.vendor, info.architecture].filter((word) => word !== "").join(" ") || "unnamed adapter";
+  return (
+    info.description ||
+    info.device ||
+    [info.vendor, info.architecture].filter((word) => word !== "").join(" ") ||
+    "unnamed adapter"
+  );
 }

@@ -90,7 +90,11 @@ export function openRecorder(gpu: EngineDevice): Recorder {
     run(program, params, buffers, [x, y = 1, z = 1]) {
       if (x === 0 || y === 0 || z === 0) return;
       if (Math.max(x, y, z) > MAX_WORKGROUPS) {
-        throw new EngineError("limit-exceeded", `${program.kernel.name} needs ${Math.max(x, y, z)} workgroups`, "lower the context length");
+        throw new EngineError(
+          "limit-exceeded",
+          `${program.kernel.name} needs ${Math.max(x, y, z)} workgroups`,
+          "lower the context length",
+        );
       }
       if (slots === SLOTS) submit();
       encoder ??= device.createCommandEncoder();

@@ -39,7 +39,10 @@ export function kernel<C extends string, P extends string, B extends string>(dec
 
 /** Compiles kernels, each final text once. */
 export interface ShaderCache {
-  program<C extends string, P extends string, B extends string>(kernel: Kernel<C, P, B>, consts: Record<C, number>): Promise<Program<P, B>>;
+  program<C extends string, P extends string, B extends string>(
+    kernel: Kernel<C, P, B>,
+    consts: Record<C, number>,
+  ): Promise<Program<P, B>>;
 }
 
 export function openShaderCache(gpu: EngineDevice): ShaderCache {
@@ -89,5 +92,9 @@ async function compile(gpu: EngineDevice, declared: Kernel, text: string, id: nu
   if (error === null && compiled.status === "fulfilled") return { id, pipeline: compiled.value, layout };
   const reason: unknown = error ?? (compiled.status === "rejected" ? compiled.reason : "no reason given");
   const message = typeof reason === "object" && reason !== null && "message" in reason ? String(reason.message) : String(reason);
-  throw new EngineError("internal", `kernel ${declared.name} does not compile here: ${message}`, "choose the WASM backend and report this");
+  throw new EngineError(
+    "internal",
+    `kernel ${declared.name} does not compile here: ${message}`,
+    "choose the WASM backend and report this",
+  );
 }

@@ -4,6 +4,15 @@ import source from "./matmul.wgsl";
 export const matmul = kernel({
   name: "matmul",
   source,
-  params: { tokens: "u32", columns4: "u32", rowStart: "u32", rows: "u32", paddedRows: "u32", yRow: "u32", hasBias: "u32", accumulate: "u32" },
+  params: {
+    tokens: "u32",
+    columns4: "u32",
+    rowStart: "u32",
+    rows: "u32",
+    paddedRows: "u32",
+    yRow: "u32",
+    hasBias: "u32",
+    accumulate: "u32",
+  },
   buffers: { x: "read", w: "read", bias: "read", y: "read_write" },
 });

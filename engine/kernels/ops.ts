@@ -86,7 +86,13 @@ export interface Scratch {
 export const MAX_SPLITS = 64;
 
 /** Compiles the kernels the model needs, for its shapes. Throws `unsupported-model` for shapes that the kernels cannot do. */
-export async function openOperations(spec: ModelSpec, weightFormat: WeightFormat, shaders: ShaderCache, recorder: Recorder, scratch: Scratch) {
+export async function openOperations(
+  spec: ModelSpec,
+  weightFormat: WeightFormat,
+  shaders: ShaderCache,
+  recorder: Recorder,
+  scratch: Scratch,
+) {
   checkShapes(spec);
   const { placeholder, parts } = scratch;
   const { headCount, kvHeadCount, headDim, rmsNormEps: eps, hiddenSize } = spec;
@@ -107,11 +113,13 @@ export async function openOperations(spec: ModelSpec, weightFormat: WeightFormat
       sample: shaders.program(sample, {}),
     }),
     // Compiling is slow on software adapters, so what the model has no use for is left out.
-    weightFormat === "f32" ? undefined : all({
-      embed: shaders.program(embedQ8, {}),
-      matmul: shaders.program(matmulQ8, {}),
-      matvec: shaders.program(matvecQ8, {}),
-    }),
+    weightFormat === "f32"
+      ? undefined
+      : all({
+          embed: shaders.program(embedQ8, {}),
+          matmul: shaders.program(matmulQ8, {}),
+          matvec: shaders.program(matvecQ8, {}),
+        }),
     all({
       qkNorm: spec.qkNorm ? shaders.program(qkNorm, { HEAD_DIM4 }) : absent,
       keyShift: spec.keyShift ? shaders.program(keyShift, { PAGE_TOKENS }) : absent,
@@ -177,7 +185,9 @@ export async function openOperations(spec: ModelSpec, weightFormat: WeightFormat
     /** Norms every query and key head of qkv in place. */
     qkNorm(qkv: GPUBuffer, qWeight: GPUBuffer, kWeight: GPUBuffer, tokens: number): void {
       const params = { tokens, qHeads: headCount, kvHeads: kvHeadCount, eps };
-      recorder.run(present(attention.qkNorm), params, { qkv, qWeight, kWeight }, [groups(tokens * (headCount + kvHeadCount), 64)]);
+      recorder.run(present(attention.qkNorm), params, { qkv, qWeight, kWeight }, [
+        groups(tokens * (headCount + kvHeadCount), 64),
+      ]);
     },
 
     /** Rotates every query and key head of qkv in place by angles [tokens, rotaryDim / 2] of (cos, sin). */
@@ -208,7 +218,9 @@ export async function openOperations(spec: ModelSpec, weightFormat: WeightFormat
       const decode = { keys, keysPerSplit, kvHeads: kvHeadCount, scale };
       recorder.run(attention.decode, decode, { qkv, ...layer, partOut: parts.out, partLse: parts.lse }, [splits, kvHeadCount]);
       const merge = { splits, heads: headCount, position };
-      recorder.run(attention.merge, merge, { partOut: parts.out, partLse: parts.lse, out, lse }, [groups(headCount * HEAD_DIM4, 64)]);
+      recorder.run(attention.merge, merge, { partOut: parts.out, partLse: parts.lse, out, lse }, [
+        groups(headCount * HEAD_DIM4, 64),
+      ]);
     },
 
     /** y [tokens, F] = silu(gate) * up from gateUp [tokens, 2F]. */

@@ -126,5 +126,8 @@ export function openPagedCache(spec: ModelSpec, gpu: EngineDevice, capacityToken
 
 function tooLarge(needTokens: number, haveTokens: number): EngineError {
   const message = `${needTokens} tokens do not fit the KV cache of ${haveTokens}`;
-  return new EngineError("kv-cache-too-large", message, `shorten the context to ${haveTokens} tokens`, { needTokens, haveTokens });
+  return new EngineError("kv-cache-too-large", message, `shorten the context to ${haveTokens} tokens`, {
+    needTokens,
+    haveTokens,
+  });
 }

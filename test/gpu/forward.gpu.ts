@@ -51,7 +51,9 @@ describe("golden models", () => {
       assertClose(logits.slice(0, V), golden.logits_first, tolerance.float32, "first");
       assertClose(logits.slice(6 * V, 7 * V), golden.logits_mid_pos6, tolerance.float32, "middle");
       assertClose(logits.slice(-V), golden.logits_last, tolerance.float32, "last");
-      const sums = golden.logits_sum_per_position.map((_, i) => logits.slice(i * V, (i + 1) * V).reduce((sum, value) => sum + value, 0));
+      const sums = golden.logits_sum_per_position.map((_, i) =>
+        logits.slice(i * V, (i + 1) * V).reduce((sum, value) => sum + value, 0),
+      );
       assertClose(sums, golden.logits_sum_per_position, tolerance.float32 * V, "sums of each position");
 
       const ids = [...inputIds];
@@ -94,7 +96,8 @@ describe("forward pass", () => {
       for (const size of [45, 1, 3, 5]) {
         runner.truncate(0);
         const logits: number[] = [];
-        for (let start = 0; start < ids.length; start += size) logits.push(...(await logitsOf(runner, ids.slice(start, start + size))));
+        for (let start = 0; start < ids.length; start += size)
+          logits.push(...(await logitsOf(runner, ids.slice(start, start + size))));
         assertClose(logits, expected, TOLERANCE, `chunks of ${size}`);
       }
       assert.deepEqual(runner.length, 45);
@@ -169,7 +172,9 @@ describe("forward pass", () => {
 
   it("shapes the kernels cannot do are named", async () => {
     const { spec, weights } = randomModel({ headDim: 6, rotaryDim: 6 });
-    await assert.rejects(openGpu({ spec, weights, weightFormat: "f32" }), { code: "unsupported-model", message: /head dimension 6/ });
+    await assert.rejects(openGpu({ spec, weights, weightFormat: "f32" }), {
+      code: "unsupported-model",
+      message: /head dimension 6/,
+    });
   });
 });
-

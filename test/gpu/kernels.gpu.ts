@@ -28,9 +28,15 @@ before(async () => {
 });
 after(() => gpu.destroy());
 
-async function operations(overrides: Partial<ModelSpec>, format: WeightFormat = "f32"): Promise<{ op: Operations; spec: ModelSpec }> {
+async function operations(
+  overrides: Partial<ModelSpec>,
+  format: WeightFormat = "f32",
+): Promise<{ op: Operations; spec: ModelSpec }> {
   const { spec } = randomModel(overrides);
-  const scratch = { placeholder: storageBuffer(gpu, "placeholder", 16), parts: storageBuffer(gpu, "parts", matvecFloats(4096) * 4) };
+  const scratch = {
+    placeholder: storageBuffer(gpu, "placeholder", 16),
+    parts: storageBuffer(gpu, "parts", matvecFloats(4096) * 4),
+  };
   return { spec, op: await openOperations(spec, format, shaders, recorder, scratch) };
 }
 
@@ -41,9 +47,18 @@ async function result(buffer: GPUBuffer, floats: number): Promise<Float32Array> 
   return download(gpu, buffer, floats);
 }
 
-function loader(tensors: Record<string, { shape: number[]; values: Float32Array }>, weightFormat: WeightFormat, maxBindingBytes: number): Loader {
+function loader(
+  tensors: Record<string, { shape: number[]; values: Float32Array }>,
+  weightFormat: WeightFormat,
+  maxBindingBytes: number,
+): Loader {
   const store = storeOf(new Map(Object.entries(tensors)));
-  return { gpu, options: { weightFormat, maxBindingBytes }, read: (name, start, end) => store.readRows(name, start, end), shape: store.shape };
+  return {
+    gpu,
+    options: { weightFormat, maxBindingBytes },
+    read: (name, start, end) => store.readRows(name, start, end),
+    shape: (name) => store.shape(name),
+  };
 }
 
 describe("linear", () => {
@@ -63,7 +78,11 @@ describe("linear", () => {
         const second = { shape: [8, columns], values: numbers("w2", 8 * columns) };
         const bias = { shape: [8], values: numbers("b2", 8) };
         const tensors = { "a_proj.weight": first, "b_proj.weight": second, "b_proj.bias": bias };
-        const matrix = await loadMatrix(loader(tensors, format, maxBindingBytes), ["a_proj.weight", "b_proj.weight"], [undefined, "b_proj.bias"]);
+        const matrix = await loadMatrix(
+          loader(tensors, format, maxBindingBytes),
+          ["a_proj.weight", "b_proj.weight"],
+          [undefined, "b_proj.bias"],
+        );
         if (maxBindingBytes < rows * columns * 4) assert(matrix.slices.length > 1, "the matrix is split");
         const x = numbers("x", tokens * columns);
         const y = room(tokens * (rows + 8));
@@ -74,7 +93,12 @@ describe("linear", () => {
         const canQuantize = format === "q8_0" && columns % 32 === 0;
         const stored = canQuantize ? dequantizeQ8(quantizeQ8(joined, columns)) : joined;
         const once = linear(alloc32, x, stored, Float32Array.from([...new Float32Array(rows), ...bias.values]), columns);
-        assertClose(await result(y, once.length), once.map((value) => 2 * value), TOLERANCE, "written, then added");
+        assertClose(
+          await result(y, once.length),
+          once.map((value) => 2 * value),
+          TOLERANCE,
+          "written, then added",
+        );
       });
     }
   }
@@ -105,7 +129,12 @@ describe("elementwise kernels", () => {
     const weight = numbers("weight", 140);
     const y = room(3 * 140);
     op.rmsNorm(upload(gpu, x), upload(gpu, weight), y, 3, 2);
-    assertClose(await result(y, 3 * 140), rmsNorm(alloc32, x.slice(2 * 140), weight, spec.rmsNormEps), 1e-5, "normed rows, as f32 allows");
+    assertClose(
+      await result(y, 3 * 140),
+      rmsNorm(alloc32, x.slice(2 * 140), weight, spec.rmsNormEps),
+      1e-5,
+      "normed rows, as f32 allows",
+    );
   });
 
   it("silu_mul: gate and up of each token", async () => {
@@ -113,7 +142,8 @@ describe("elementwise kernels", () => {
     const gateUp = numbers("gateUp", 3 * 104).map((value) => 8 * value);
     const y = room(3 * 52);
     op.siluMul(upload(gpu, gateUp), y, 3);
-    const rows = (offset: number) => Float32Array.from({ length: 156 }, (_, i) => gateUp[Math.floor(i / 52) * 104 + offset + (i % 52)]);
+    const rows = (offset: number) =>
+      Float32Array.from({ length: 156 }, (_, i) => gateUp[Math.floor(i / 52) * 104 + offset + (i % 52)]);
     // exp of a GPU is good to a few units in the last place of values up to 64.
     assertClose(await result(y, 156), siluMultiply(alloc32, rows(0), rows(52)), 1e-4, "products");
   });
@@ -180,7 +210,14 @@ describe("attention", () => {
           const width = heads * headDim;
           return qkv[Math.floor(i / width) * row + offset * headDim + (i % width)];
         });
-      const expected = attention(alloc32, part(headCount, 0), part(kvHeadCount, headCount), part(kvHeadCount, headCount + kvHeadCount), spec, 0);
+      const expected = attention(
+        alloc32,
+        part(headCount, 0),
+        part(kvHeadCount, headCount),
+        part(kvHeadCount, headCount + kvHeadCount),
+        spec,
+        0,
+      );
       const cells = 8 * PAGE_TOKENS * kvHeadCount * headDim;
       const layer = { pages: upload(gpu, Uint32Array.of(6, 1, 7, 0, 3, 2, 5, 4)), keys: room(cells), values: room(cells) };
       const width = headCount * headDim;
@@ -201,7 +238,12 @@ describe("attention", () => {
       assert.equal(start, total);
       assertClose(Float32Array.from(outputs), expected, TOLERANCE, "outputs");
       assertClose(await result(queries, total * width), part(headCount, 0), 0, "kept queries");
-      assertClose(await result(lse, total * headCount), denominators(part(headCount, 0), part(kvHeadCount, headCount), spec), TOLERANCE, "denominators");
+      assertClose(
+        await result(lse, total * headCount),
+        denominators(part(headCount, 0), part(kvHeadCount, headCount), spec),
+        TOLERANCE,
+        "denominators",
+      );
     });
   }
 

@@ -39,11 +39,22 @@ describe("sampling", () => {
     const mask: TokenMask = Uint32Array.of(0x0f0f0f0f, 0x80000001, 0x7ff);
     const drawn = new Set<number>();
     for (const allowed of [undefined, mask]) {
-      for (const [temperature, topP] of [[0, 1], [0.3, 1], [1, 0.9], [5, 1], [2, 0.5], [1, 0.01]] as const) {
+      for (const [temperature, topP] of [
+        [0, 1],
+        [0.3, 1],
+        [1, 0.9],
+        [5, 1],
+        [2, 0.5],
+        [1, 0.01],
+      ] as const) {
         for (let seed = 0; seed < 6; seed++) {
           const sampling: Sampling = { temperature, topP, seed };
           const token = await runner.sample(sampling, allowed);
-          assert.equal(token, await reference.sample(sampling, allowed), JSON.stringify({ sampling, masked: allowed !== undefined }));
+          assert.equal(
+            token,
+            await reference.sample(sampling, allowed),
+            JSON.stringify({ sampling, masked: allowed !== undefined }),
+          );
           if (allowed !== undefined) assert((((allowed[token >> 5] ?? 0) >>> (token & 31)) & 1) === 1);
           drawn.add(token);
         }
@@ -54,10 +65,13 @@ describe("sampling", () => {
 
   it("equal logits: the lowest index when greedy, rising indices in the nucleus", async () => {
     const { spec } = model;
-    const zero = { ...model.weights, readRows: async (name: string, start = 0, end = 0) => {
-      const rows = await model.weights.readRows(name, start, end);
-      return name === "lm_head.weight" ? rows.fill(0) : rows;
-    } };
+    const zero = {
+      ...model.weights,
+      readRows: async (name: string, start = 0, end = 0) => {
+        const rows = await model.weights.readRows(name, start, end);
+        return name === "lm_head.weight" ? rows.fill(0) : rows;
+      },
+    };
     const runner = await openRunnerOn(gpu, shaders, { spec, weights: zero, weightFormat: "f32" });
     const reference = await openReferenceRunner({ spec, weights: zero, weightFormat: "f32" });
     await runner.append([1, 2]);
@@ -74,7 +88,9 @@ describe("sampling", () => {
     await runner.append([1]);
     await assert.rejects(runner.sample({ temperature: 0, topP: 1, seed: 0 }, new Uint32Array(2)), { code: "bad-argument" });
     // Bits behind the vocabulary allow nothing.
-    await assert.rejects(runner.sample({ temperature: 0, topP: 1, seed: 0 }, Uint32Array.of(0, 0, 0xfffff800)), { code: "bad-argument" });
+    await assert.rejects(runner.sample({ temperature: 0, topP: 1, seed: 0 }, Uint32Array.of(0, 0, 0xfffff800)), {
+      code: "bad-argument",
+    });
     await assert.rejects(runner.sample({ temperature: -1, topP: 1, seed: 0 }), { code: "bad-argument" });
   });
 });
@@ -101,7 +117,9 @@ describe("attention pool", () => {
     }
     const whole = await runner.pool({ layer: "mean", head: "mean", queryEdges: edges(5, 70), keyEdges: edges(1, 70) });
     assertClose(whole.cells, [1, 1, 1, 1, 1], 1e-5, "rows over all keys sum to one");
-    await assert.rejects(runner.pool({ layer: 9, head: 0, queryEdges: edges(1, 70), keyEdges: edges(1, 70) }), { code: "bad-argument" });
+    await assert.rejects(runner.pool({ layer: 9, head: 0, queryEdges: edges(1, 70), keyEdges: edges(1, 70) }), {
+      code: "bad-argument",
+    });
   });
 
   it("keeps the last layers that fit and says why", async () => {
@@ -162,15 +180,17 @@ describe("stopping", () => {
 
   it("the pace follows the device", () => {
     const pace = openPace(8, 512);
-    assert.deepEqual([pace.chunkTokens, pace.layersPerSubmission], [64, 8]);
+    const now = () => [pace.chunkTokens, pace.layersPerSubmission];
+    assert.deepEqual(now(), [64, 8]);
     pace.measured(64, 20);
-    assert.deepEqual([pace.chunkTokens, pace.layersPerSubmission], [128, 8]);
-    pace.measured(128, 400);
-    assert.deepEqual([pace.chunkTokens, pace.layersPerSubmission], [128, 1], "50 ms a layer");
-    pace.measured(128, 200);
-    assert.equal(pace.layersPerSubmission, 3, "25 ms a layer");
+    assert.deepEqual(now(), [128, 8], "a fast device gets more");
+    pace.measured(100, 20);
+    assert.deepEqual(now(), [128, 8], "a last, shorter chunk teaches nothing about longer ones");
+    pace.measured(128, 240);
+    assert.deepEqual(now(), [128, 2], "30 ms a layer");
     for (let i = 0; i < 9; i++) pace.measured(pace.chunkTokens, 4000);
-    assert.deepEqual([pace.chunkTokens, pace.layersPerSubmission], [16, 1]);
+    assert.deepEqual(now(), [64, 1], "a slow one is waited for after every layer");
+    assert.equal(openPace(8, 40).chunkTokens, 40, "and no chunk is larger than the buffers");
   });
 });
 
@@ -189,7 +209,9 @@ describe("losing the device", () => {
     await runner.lost;
     await assert.rejects(runner.append([1]), { code: "device-lost" });
     await assert.rejects(runner.sample({ temperature: 0, topP: 1, seed: 0 }), { code: "device-lost" });
-    await assert.rejects(runner.pool({ layer: 0, head: 0, queryEdges: edges(1, 5), keyEdges: edges(1, 5) }), { code: "device-lost" });
+    await assert.rejects(runner.pool({ layer: 0, head: 0, queryEdges: edges(1, 5), keyEdges: edges(1, 5) }), {
+      code: "device-lost",
+    });
   });
 
   it("no adapter is an error with a remedy", async () => {
@@ -202,7 +224,10 @@ describe("losing the device", () => {
     const device = await openDevice(test.gpu, test);
     device.device.createBuffer({ size: 16, usage: 1 << 20 });
     await device.settle(device.device.queue.onSubmittedWorkDone()).catch(() => undefined);
-    await assert.rejects(device.settle(device.device.queue.onSubmittedWorkDone()), { code: "internal", message: /refused a command/ });
+    await assert.rejects(device.settle(device.device.queue.onSubmittedWorkDone()), {
+      code: "internal",
+      message: /refused a command/,
+    });
     device.destroy();
   });
 

@@ -14,7 +14,9 @@ export async function requireGpu(): Promise<TestGpu> {
   if (limits !== "" && limits !== "minimum") throw new Error(`LCP_GPU_LIMITS is "${limits}"; only "minimum" is known`);
   const dawn = await openDawn();
   if (dawn === undefined) {
-    throw new Error("no WebGPU adapter: install a graphics driver, or Chromium (whose software driver is used), or set CHROMIUM to its path");
+    throw new Error(
+      "no WebGPU adapter: install a graphics driver, or Chromium (whose software driver is used), or set CHROMIUM to its path",
+    );
   }
   return { gpu: dawn.gpu, how: dawn.how, minimumLimits: limits === "minimum" };
 }

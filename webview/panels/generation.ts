@@ -55,7 +55,7 @@ function fields(settings: PanelSettings, play: Playground): TemplateResult {
         play.changeSettings({ maxAnswerTokens: Math.floor(value) });
       },
     )}
-    ${backendField(settings, play)} ${weightFormatField(settings, play)}
+    ${backendField(settings, play, "lc-inspect-backend")} ${weightFormatField(settings, play, "lc-inspect-weight-format")}
   </div>`;
 }
 

@@ -168,11 +168,11 @@ function windowTable({ usedTokens, usedIs, reservedTokens, limit }: WindowFacts)
 }
 
 /** Where the forward pass runs; another choice opens the engine anew. */
-export function backendField(settings: PanelSettings, play: Playground): TemplateResult {
+export function backendField(settings: PanelSettings, play: Playground, testId = "lc-backend-choice"): TemplateResult {
   return dropdown<BackendChoice>({
     label: "Backend",
     value: settings.backend,
-    testId: "lc-backend-choice",
+    testId,
     options: [
       { value: "auto", text: "auto (WebGPU if there)" },
       { value: "wgsl", text: "WebGPU" },
@@ -186,11 +186,11 @@ export function backendField(settings: PanelSettings, play: Playground): Templat
 }
 
 /** How matmul weights are kept; another choice opens the engine anew. */
-export function weightFormatField(settings: PanelSettings, play: Playground): TemplateResult {
+export function weightFormatField(settings: PanelSettings, play: Playground, testId = "lc-weight-format"): TemplateResult {
   return dropdown<WeightFormat>({
     label: "Weights",
     value: settings.weightFormat,
-    testId: "lc-weight-format",
+    testId,
     options: [
       { value: "f32", text: "f32 (exact)" },
       { value: "q8_0", text: "q8_0 (a quarter of the memory)" },

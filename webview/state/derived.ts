@@ -21,6 +21,8 @@ export function windowFacts(state: State): WindowFacts | { problem: string } | u
   if (engine.status !== "ready" || !settings) return undefined;
   const { usedTokens, usedIs } = promptTokens(state);
   const reservedTokens = settings.maxAnswerTokens;
+  const actual = engineFacts(state);
+  if (actual && state.askedRope === settings.rope) return { usedTokens, usedIs, reservedTokens, ...actual };
   try {
     const { spec, capacityTokens } = engine.info;
     const { limit, scaling } = resolveRope(settings.rope, spec, Math.max(1, usedTokens + reservedTokens), capacityTokens);
@@ -34,6 +36,13 @@ export function windowFacts(state: State): WindowFacts | { problem: string } | u
 /** The model that is open, if one is. */
 export function openSpec(state: State): ModelSpec | undefined {
   return state.engine.status === "ready" ? state.engine.info.spec : undefined;
+}
+
+/** What the engine itself resolved for the prompt in its cache: `auto` leaves room for follow-ups and keeps a rotation that still reaches. */
+function engineFacts({ live, runs, cachedRun, shownRun: shown }: State): Pick<WindowFacts, "limit" | "rope"> | undefined {
+  if (live) return live.packed && { limit: live.packed.limit, rope: live.packed.rope };
+  const result = cachedRun === shown ? runs.find((run) => run.id === cachedRun)?.result : undefined;
+  return result && { limit: result.limit, rope: result.rope };
 }
 
 function promptTokens(state: State): Pick<WindowFacts, "usedTokens" | "usedIs"> {

@@ -1,5 +1,5 @@
 /** The panel's whole state as one value, and the only function that changes it. Pure: every effect is in playground.ts. */
-import type { AskEvent, ContextLimit, PackRow, RopeScaling, SessionInfo } from "../../engine/api.ts";
+import type { AskEvent, ContextLimit, PackRow, RopeChoice, RopeScaling, SessionInfo } from "../../engine/api.ts";
 import type { PlainError } from "../../engine/errors.ts";
 import type { ColorScale } from "../heatmap/colormap.ts";
 import { wholeWindow } from "../heatmap/model.ts";
@@ -68,6 +68,8 @@ export interface State {
   /** Runs of the conversation that a follow-up continues, oldest first. */
   thread: readonly string[];
   shownRun: string | undefined;
+  /** The RoPE setting under which the last run was asked: while it is the current one, the run says what it came to. */
+  askedRope: RopeChoice | undefined;
   /** The run whose keys are in the engine's cache, so that its attention can be pooled. */
   cachedRun: string | undefined;
   heat: HeatState;
@@ -115,6 +117,7 @@ export function initialState(view: { tab: Tab; question: string }): State {
     runs: [],
     thread: [],
     shownRun: undefined,
+    askedRope: undefined,
     cachedRun: undefined,
     heat: freshHeat({ layer: "mean", head: "mean", scale: "log" }, 1),
     notice: undefined,
@@ -148,6 +151,7 @@ export function reduce(state: State, action: Action): State {
         ...state,
         live: { id: action.id, question: action.question, phase: "listing", stopping: false, text: "" },
         failed: undefined,
+        askedRope: state.settings?.rope,
         cachedRun: undefined,
         heat: withoutPicture(state.heat),
       };

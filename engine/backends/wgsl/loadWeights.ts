@@ -17,7 +17,12 @@ export interface LoadOptions {
 }
 
 /** Reads and uploads the whole model. Throws `aborted`, `limit-exceeded` when the device runs out, or what the store throws. */
-export async function loadWeights(spec: ModelSpec, weights: WeightStore, gpu: EngineDevice, options: LoadOptions): Promise<DecoderWeights> {
+export async function loadWeights(
+  spec: ModelSpec,
+  weights: WeightStore,
+  gpu: EngineDevice,
+  options: LoadOptions,
+): Promise<DecoderWeights> {
   const totalBytes = parameterCount(spec) * 4;
   let doneBytes = 0;
   const loader: Loader = {
@@ -72,7 +77,11 @@ async function vector(loader: Loader, name: string): Promise<GPUBuffer> {
 }
 
 /** Several tensors [rows, columns] behind each other as one matrix. */
-export async function loadMatrix(loader: Loader, names: readonly string[], biases: readonly (string | undefined)[]): Promise<Matrix> {
+export async function loadMatrix(
+  loader: Loader,
+  names: readonly string[],
+  biases: readonly (string | undefined)[],
+): Promise<Matrix> {
   const parts = names.map((name) => ({ name, rows: loader.shape(name)[0] ?? 0 }));
   const shape = loader.shape(names[0] ?? "");
   const columns = shape.at(-1) ?? 0;
@@ -84,14 +93,22 @@ export async function loadMatrix(loader: Loader, names: readonly string[], biase
   const slices: MatrixSlice[] = [];
   for (let rowStart = 0; rowStart < rows; rowStart += sliceRows) {
     const count = Math.min(sliceRows, rows - rowStart);
-    slices.push(await slice(loader, await readAcross(loader, parts, rowStart, count, columns), { rowStart, rows: count, columns, format }));
+    slices.push(
+      await slice(loader, await readAcross(loader, parts, rowStart, count, columns), { rowStart, rows: count, columns, format }),
+    );
   }
   const bias = biases.some((name) => name !== undefined) ? await joinedBias(loader, parts, biases) : undefined;
   return { rows, columns, slices, bias };
 }
 
 /** Rows [rowStart, rowStart + count) of the tensors as if they lay behind each other. */
-async function readAcross(loader: Loader, parts: readonly { name: string; rows: number }[], rowStart: number, count: number, columns: number) {
+async function readAcross(
+  loader: Loader,
+  parts: readonly { name: string; rows: number }[],
+  rowStart: number,
+  count: number,
+  columns: number,
+) {
   const joined = new Float32Array(count * columns);
   let first = 0;
   for (const { name, rows } of parts) {
@@ -103,7 +120,11 @@ async function readAcross(loader: Loader, parts: readonly { name: string; rows: 
   return joined;
 }
 
-async function joinedBias(loader: Loader, parts: readonly { rows: number }[], names: readonly (string | undefined)[]): Promise<GPUBuffer> {
+async function joinedBias(
+  loader: Loader,
+  parts: readonly { rows: number }[],
+  names: readonly (string | undefined)[],
+): Promise<GPUBuffer> {
   const joined = new Float32Array(parts.reduce((sum, part) => sum + part.rows, 0));
   let first = 0;
   for (const [index, part] of parts.entries()) {
@@ -122,7 +143,11 @@ interface SliceShape {
 }
 
 /** Row-major [rows, columns] -> [columns / 4, paddedRows] groups of four along the columns, in f32 or int8. */
-async function slice(loader: Loader, values: Float32Array<ArrayBuffer>, { rowStart, rows, columns, format }: SliceShape): Promise<MatrixSlice> {
+async function slice(
+  loader: Loader,
+  values: Float32Array<ArrayBuffer>,
+  { rowStart, rows, columns, format }: SliceShape,
+): Promise<MatrixSlice> {
   const paddedRows = Math.ceil(rows / 8) * 8;
   const label = `weights from row ${rowStart}`;
   if (format === "f32") {
@@ -139,10 +164,22 @@ async function slice(loader: Loader, values: Float32Array<ArrayBuffer>, { rowSta
     for (let block = 0; block < blocks; block++) scales[block * paddedRows + row] = quantized.scales[row * blocks + block];
   }
   const words = new Uint32Array(bytes.buffer);
-  return { rowStart, rows, paddedRows, weight: await upload(loader, label, words), scales: await upload(loader, "scales", scales) };
+  return {
+    rowStart,
+    rows,
+    paddedRows,
+    weight: await upload(loader, label, words),
+    scales: await upload(loader, "scales", scales),
+  };
 }
 
-function regroup<A extends Float32Array | Int8Array>(source: A, target: A, rows: number, columns: number, paddedRows: number): void {
+function regroup<A extends Float32Array | Int8Array>(
+  source: A,
+  target: A,
+  rows: number,
+  columns: number,
+  paddedRows: number,
+): void {
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column += 4) {
       const from = row * columns + column;
@@ -155,10 +192,19 @@ function regroup<A extends Float32Array | Int8Array>(source: A, target: A, rows:
   }
 }
 
-async function upload(loader: Loader, label: string, data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): Promise<GPUBuffer> {
+async function upload(
+  loader: Loader,
+  label: string,
+  data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>,
+): Promise<GPUBuffer> {
   return allocated(
     loader.gpu,
     () => uploadedBuffer(loader.gpu, label, data),
-    () => new EngineError("limit-exceeded", "the device has no memory left for the weights", "choose q8_0 weights, a smaller model or the WASM backend"),
+    () =>
+      new EngineError(
+        "limit-exceeded",
+        "the device has no memory left for the weights",
+        "choose q8_0 weights, a smaller model or the WASM backend",
+      ),
   );
 }

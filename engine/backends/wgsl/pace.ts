@@ -1,12 +1,12 @@
 /** How much of a prefill goes into one submission: short enough that the screen stays alive and a stop is heard, long enough to be fast. */
 
+/** Time of one submission, and the time above which a chunk is cut into several, at layer borders. */
 const GOAL_MS = 75;
 const LONG_MS = 100;
-const SHORT_MS = 50;
-/** A stop is heard between chunks, so a chunk should not take longer; below FIRST_TOKENS a chunk costs more per token. */
-const CHUNK_MS = 2500;
-const MIN_TOKENS = 16;
-const FIRST_TOKENS = 64;
+/** A stop is heard between chunks: they grow while they are shorter than this, and shrink when they are much longer. */
+const CHUNK_MS = 400;
+/** The matmul kernels work in tiles of this many tokens, so a smaller chunk is not a faster one. */
+const MIN_TOKENS = 64;
 export const MAX_CHUNK_TOKENS = 512;
 
 export interface Pace {
@@ -19,7 +19,8 @@ export interface Pace {
 
 export function openPace(layerCount: number, maxTokens: number): Pace {
   const most = Math.min(MAX_CHUNK_TOKENS, maxTokens);
-  let chunkTokens = Math.min(FIRST_TOKENS, most);
+  const least = Math.min(MIN_TOKENS, most);
+  let chunkTokens = least;
   let layersPerSubmission = layerCount;
   return {
     get chunkTokens() {
@@ -29,10 +30,12 @@ export function openPace(layerCount: number, maxTokens: number): Pace {
       return layersPerSubmission;
     },
     measured(tokens, elapsedMs) {
-      const layerMs = elapsedMs / layerCount;
-      layersPerSubmission = elapsedMs > LONG_MS ? Math.max(1, Math.floor(GOAL_MS / layerMs)) : layerCount;
-      if (elapsedMs > CHUNK_MS) chunkTokens = Math.max(Math.min(MIN_TOKENS, most), Math.floor(chunkTokens / 2));
-      else if (elapsedMs < SHORT_MS && tokens === chunkTokens) chunkTokens = Math.min(most, chunkTokens * 2);
+      // A larger chunk follows only a full one, so its layers take at most twice as long.
+      const grows = elapsedMs < CHUNK_MS / 2 && tokens === chunkTokens;
+      const nextMs = elapsedMs * (grows ? 2 : 1);
+      if (grows) chunkTokens = Math.min(most, chunkTokens * 2);
+      else if (elapsedMs > 2 * CHUNK_MS) chunkTokens = Math.max(least, Math.floor(chunkTokens / 2));
+      layersPerSubmission = nextMs > LONG_MS ? Math.max(1, Math.floor((GOAL_MS * layerCount) / nextMs)) : layerCount;
     },
   };
 }

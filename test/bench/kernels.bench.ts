@@ -1,0 +1,154 @@
+/** Speed of the current adapter, each figure behind a check that the numbers are right. Run it on an otherwise idle machine. */
+import assert from "node:assert/strict";
+import { after, before, it } from "node:test";
+import type { ModelSpec } from "../../engine/api.ts";
+import { loadMatrix } from "../../engine/backends/wgsl/loadWeights.ts";
+import { openWgslRunner } from "../../engine/backends/wgsl.ts";
+import { storageBuffer } from "../../engine/gpu/buffers.ts";
+import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
+import { openRecorder, type Recorder } from "../../engine/gpu/dispatch.ts";
+import { openShaderCache } from "../../engine/gpu/shader.ts";
+import { matvecFloats, MAX_SPLITS, openOperations, type Operations } from "../../engine/kernels/ops.ts";
+import { alloc32, attention, linear } from "../../engine/reference/ops.ts";
+import { openReferenceRunner } from "../../engine/reference/runner.ts";
+import { assertClose, download, numbers, upload } from "../support/gpuArrays.ts";
+import { randomModel, storeOf } from "../support/goldenModels.ts";
+import { requireGpu, type TestGpu } from "../support/requireDevice.ts";
+
+/** The bundled model's shape. */
+const shape: Partial<ModelSpec> = {
+  ...{
+    vocabSize: 4096,
+    hiddenSize: 256,
+    intermediateSize: 704,
+    layerCount: 4,
+    headCount: 4,
+    kvHeadCount: 1,
+    headDim: 64,
+    rotaryDim: 64,
+  },
+  ...{ qkNorm: true, keyShift: true, tiedEmbeddings: true, embeddingMultiplier: 16 },
+};
+
+let test: TestGpu;
+let gpu: EngineDevice;
+let recorder: Recorder;
+let op: Operations;
+before(async () => {
+  test = await requireGpu();
+  gpu = await openDevice(test.gpu, test);
+  recorder = openRecorder(gpu);
+  const scratch = {
+    placeholder: storageBuffer(gpu, "placeholder", 16),
+    parts: storageBuffer(gpu, "parts", matvecFloats(4096) * 4),
+  };
+  op = await openOperations(randomModel(shape).spec, "f32", openShaderCache(gpu), recorder, scratch);
+  print(`${gpu.description}, ${test.how}`);
+});
+after(() => gpu.destroy());
+
+const room = (floats: number): GPUBuffer => storageBuffer(gpu, "room", floats * 4);
+
+it("matmul and matrix-vector product", async () => {
+  const [columns, rows] = [512, 1408];
+  const w = numbers("w", rows * columns);
+  const store = storeOf(new Map([["w_proj.weight", { shape: [rows, columns], values: w }]]));
+  const options = { weightFormat: "f32" as const, maxBindingBytes: 2 ** 26 };
+  const matrix = await loadMatrix(
+    { gpu, options, read: (name, start, end) => store.readRows(name, start, end), shape: (name) => store.shape(name) },
+    ["w_proj.weight"],
+    [],
+  );
+  for (const tokens of [1, 64, 256]) {
+    const x = numbers("x", tokens * columns);
+    const input = upload(gpu, x);
+    const y = room(tokens * rows);
+    const elapsedMs = await medianMs(() => op.linear(input, matrix, y, tokens));
+    // Sums of 512 products of numbers below one.
+    assertClose(
+      (await download(gpu, y, rows)).slice(0, rows),
+      linear(alloc32, x.slice(0, columns), w, undefined, columns),
+      1e-4,
+      "first row",
+    );
+    print(
+      `linear [${tokens}, ${columns}] x [${rows}, ${columns}]: ${elapsedMs.toFixed(2)} ms, ${gflops(2 * tokens * rows * columns, elapsedMs)} GFLOP/s`,
+    );
+  }
+});
+
+it("attention over 1024 keys", async () => {
+  const { spec } = randomModel(shape);
+  const keys = 1024;
+  const row = 6 * 64;
+  const qkv = numbers("qkv", keys * row);
+  const pages = upload(
+    gpu,
+    Uint32Array.from({ length: 64 }, (_, i) => 63 - i),
+  );
+  const layer = { pages, keys: room(keys * 64), values: room(keys * 64) };
+  const [out, lse, buffer] = [room(keys * 256), room(keys * 4), upload(gpu, qkv)];
+  const parts = { out: room(MAX_SPLITS * 256), lse: room(MAX_SPLITS * 4) };
+  op.kvWrite(buffer, layer, undefined, { start: 0, tokens: keys });
+  const prefillMs = await medianMs(() => op.attendPrefill(buffer, layer, out, lse, { start: 0, tokens: keys }));
+  const last = upload(gpu, qkv.slice(-row));
+  const prefilled = (await download(gpu, out, keys * 256)).slice(-256);
+  const decodeMs = await medianMs(() => op.attendDecode(last, layer, parts, out, lse, keys - 1));
+  const part = (width: number, offset: number) =>
+    Float32Array.from({ length: keys * width }, (_, i) => qkv[Math.floor(i / width) * row + offset + (i % width)]);
+  const expected = attention(alloc32, qkv.slice(-row, -row + 256), part(64, 256), part(64, 320), spec, keys - 1);
+  // Means of values below one.
+  assertClose(prefilled, expected, 1e-5, "prefill");
+  assertClose(await download(gpu, out, 256), expected, 1e-5, "decode");
+  print(
+    `attn_prefill, 4 heads of 64, ${keys} tokens: ${prefillMs.toFixed(1)} ms, ${gflops(2 * keys * (keys + 1) * 256, prefillMs)} GFLOP/s`,
+  );
+  print(`attn_decode over ${keys} keys: ${decodeMs.toFixed(2)} ms`);
+});
+
+it("a model of the bundled one's shape", async () => {
+  const { spec, weights } = randomModel(shape);
+  const ids = Array.from({ length: 1024 }, (_, index) => (index * 7919) % spec.vocabSize);
+  const opened = performance.now();
+  const runner = await openWgslRunner({ ...test, spec, weights, weightFormat: "f32" });
+  print(`open, with compiling: ${(performance.now() - opened).toFixed(0)} ms`);
+  const began = performance.now();
+  const first = await runner.append(ids.slice(0, 32), { logits: "last" });
+  await runner.append(ids.slice(32));
+  const prefillMs = performance.now() - began;
+  const decoded = performance.now();
+  for (let i = 0; i < 16; i++) await runner.append([await runner.sample({ temperature: 0, topP: 1, seed: 0 })]);
+  const decodeMs = (performance.now() - decoded) / 16;
+  const edges = Uint32Array.from({ length: 257 }, (_, index) => index * 4);
+  const pooled = performance.now();
+  await runner.pool({ layer: "mean", head: "mean", queryEdges: edges, keyEdges: edges });
+  const poolMs = performance.now() - pooled;
+  const reference = await openReferenceRunner({ spec, weights, weightFormat: "f32", capacityTokens: 64 });
+  const expected = await reference.append(ids.slice(0, 32), { logits: "last" });
+  assert(first !== undefined && expected !== undefined);
+  // 2e-4 of the largest logit, as for the bundled model.
+  assertClose(first, expected, 2e-4 * expected.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0), "logits");
+  print(`prefill of 1024 tokens: ${prefillMs.toFixed(0)} ms, ${(1024e3 / prefillMs).toFixed(0)} tokens/s`);
+  print(`decode: ${decodeMs.toFixed(1)} ms/token; pool 256 x 256, all layers and heads: ${poolMs.toFixed(0)} ms`);
+  runner.dispose();
+});
+
+async function medianMs(record: () => void): Promise<number> {
+  const runs: number[] = [];
+  for (let i = 0; i < 8; i++) {
+    const began = performance.now();
+    record();
+    await recorder.finish();
+    runs.push(performance.now() - began);
+  }
+  // The first run may compile.
+  return runs.slice(1).sort((a, b) => a - b)[3] ?? NaN;
+}
+
+function gflops(operations: number, elapsedMs: number): string {
+  return (operations / elapsedMs / 1e6).toFixed(2);
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

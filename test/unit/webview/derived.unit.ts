@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { RopeChoice } from "../../../engine/api.ts";
+import { windowFacts } from "../../../webview/state/derived.ts";
+import { initialState, reduce } from "../../../webview/state/store.ts";
+import type { State } from "../../../webview/state/store.ts";
+import { modelSpec } from "./modelSpec.ts";
+
+function ready(rope: RopeChoice, tokens: number): State {
+  const info = {
+    model: "tiny",
+    spec: modelSpec(),
+    parameterCount: 1,
+    backend: "wgsl",
+    backendBecause: "",
+    device: "",
+    weightFormat: "f32",
+    weightBytes: 4,
+    capacityTokens: 4096,
+    tap: { layers: [0], because: "" },
+  } as const;
+  const sampling = { temperature: 0, topP: 1, seed: 1 };
+  const settings = { rope, backend: "auto", weightFormat: "f32", sampling, quote: "constrained", maxAnswerTokens: 100 } as const;
+  const budget = {
+    revision: 1,
+    state: "ready",
+    tokenizer: "t",
+    doneFiles: 1,
+    totalFiles: 1,
+    tokens,
+    bytes: 1,
+    excluded: 0,
+  } as const;
+  const state = reduce(initialState({ tab: "ask", question: "" }), { type: "engineReady", info });
+  return reduce(reduce(state, { type: "settings", settings }), { type: "budget", budget });
+}
+
+function facts(state: State): Exclude<ReturnType<typeof windowFacts>, { problem: string } | undefined> {
+  const found = windowFacts(state);
+  assert.ok(found && !("problem" in found));
+  return found;
+}
+
+describe("window meter", () => {
+  it("estimates from the workspace before the first run", () => {
+    const { usedTokens, usedIs, reservedTokens, limit } = facts(ready({ kind: "none" }, 700));
+    assert.deepEqual([usedTokens, usedIs, reservedTokens, limit.tokens], [700, "the whole workspace", 100, 1024]);
+  });
+
+  it("follows the RoPE setting up to the cache's capacity", () => {
+    assert.equal(facts(ready({ kind: "linear", factor: 2 }, 700)).limit.tokens, 2048);
+    const { limit } = facts(ready({ kind: "linear", factor: 16 }, 700));
+    assert.deepEqual([limit.tokens, limit.because], [4096, "kv-cache memory"]);
+  });
+
+  it("says what the engine resolved for this prompt, until the setting changes", () => {
+    const limit = { tokens: 2048, because: "rope scaling", explanation: "", wouldBe: 1024 } as const;
+    const rope = { kind: "linear", factor: 2 } as const;
+    const asked = reduce(ready({ kind: "auto" }, 700), { type: "runStarted", id: "r", question: "q" });
+    const packed = reduce(asked, {
+      type: "runEvent",
+      runId: "r",
+      event: { type: "packed", rows: [], promptTokens: 800, limit, rope },
+    });
+    const now = facts(packed);
+    assert.deepEqual([now.usedTokens, now.usedIs, now.limit.tokens, now.rope], [800, "this prompt", 2048, rope]);
+    assert.ok(packed.settings);
+    const changed = reduce(packed, { type: "settings", settings: { ...packed.settings, rope: { kind: "none" } } });
+    assert.equal(facts(changed).limit.tokens, 1024);
+  });
+
+  it("names a setting that cannot be applied instead of a number", () => {
+    const found = windowFacts(ready({ kind: "linear", factor: 0.5 }, 700));
+    assert.ok(found && "problem" in found);
+  });
+});
