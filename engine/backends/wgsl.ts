@@ -49,7 +49,7 @@ export async function openRunnerOn(
   shaders: ShaderCache,
   options: RunnerOptions & { maxBindingBytes?: number },
 ): Promise<Runner> {
-  const { spec, weights, weightFormat, signal } = options;
+  const { spec, weights, weightFormat } = options;
   const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
   const capacityTokens = cacheCapacity(spec, maxBindingBytes, options.capacityTokens);
   const recorder = openRecorder(gpu);

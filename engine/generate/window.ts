@@ -1,12 +1,5 @@
 import type { ModelSpec, RopeChoice } from "../api.ts";
-import { type ResolvedRope, resolveRope } from "../position/choose.ts";
-import { scaledLength, trainedLength } from "../position/limits.ts";
-
-/** Room for a few follow-up questions, so that the next turn does not change the rotation and lose the cache. */
-export const FOLLOW_UP_TOKENS = 256;
-
-/** `auto` fills a window of at most this many times the trained length: YaRN without fine-tuning is measured that far; more is a person's choice. */
-export const AUTO_REACH = 8;
+import { FOLLOW_UP_TOKENS, requestLength, type ResolvedRope, resolveRope } from "../position/choose.ts";
 
 /** Chooses window and rotation for a prompt, and keeps the rotation while the same context is asked again. */
 export class WindowChooser {
@@ -19,10 +12,8 @@ export class WindowChooser {
 
   /** Tokens that prompt and answer may have when they want `neededTokens`. */
   windowFor(choice: RopeChoice, neededTokens: number): number {
-    const roomy = neededTokens + FOLLOW_UP_TOKENS;
-    const reach = Math.max(AUTO_REACH * trainedLength(this.spec), scaledLength(this.spec, this.spec.rope));
-    const wanted = choice.kind === "auto" ? Math.min(roomy, reach) : roomy;
-    return resolveRope(choice, this.spec, wanted, this.capacityTokens).limit.tokens;
+    const lengthTokens = requestLength(choice, this.spec, neededTokens);
+    return resolveRope(choice, this.spec, lengthTokens, this.capacityTokens).limit.tokens;
   }
 
   /** The rotation for `neededTokens` behind this context: the one of the turn before, if it still reaches. */

@@ -25,6 +25,19 @@ export function resolveRope(choice: RopeChoice, spec: ModelSpec, lengthTokens: n
   return { scaling, table: ropeTable(scaling, ropeBase(spec), lengthTokens), limit };
 }
 
+/** Room for a few follow-up questions, so that the next turn does not change the rotation and lose the cache. */
+export const FOLLOW_UP_TOKENS = 256;
+
+/** `auto` fills a window of at most this many times the trained length: YaRN without fine-tuning is measured that far; more is a person's choice. */
+export const AUTO_REACH = 8;
+
+/** The length to resolve a setting for when prompt and answer want `neededTokens`: with room to go on, and within what `auto` may reach. */
+export function requestLength(choice: RopeChoice, spec: ModelSpec, neededTokens: number): number {
+  const roomy = neededTokens + FOLLOW_UP_TOKENS;
+  if (choice.kind !== "auto") return roomy;
+  return Math.min(roomy, Math.max(AUTO_REACH * trainedLength(spec), scaledLength(spec, spec.rope)));
+}
+
 function definite(choice: RopeChoice, spec: ModelSpec, lengthTokens: number, capacityTokens: number): RopeScaling {
   if (choice.kind === "model") return spec.rope;
   if (choice.kind !== "auto") return choice;

@@ -20,7 +20,7 @@ interface SpecimenCase {
   greedyNext?: number[];
 }
 
-const { cases } = goldenFile<{ cases: SpecimenCase[] }>("specimen_logits.json");
+const { cases } = goldenFile("specimen_logits.json") as { cases: SpecimenCase[] };
 /** Both sides compute in f32 with sums in another order; a share of the largest logit. */
 const RELATIVE = 2e-4;
 

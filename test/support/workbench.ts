@@ -37,7 +37,7 @@ export class Workbench {
     installVsix(host, dataDir, resolve(vsix));
     const server = await startHost(host, { port: await freePort(), dataDir });
     const browser = await launchBrowser();
-    const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+    const page = await browser.newPage({ viewport: { width: 1680, height: 1000 } });
     const workbench = new Workbench({ page, folder, scratch, server, browser });
     await page.goto(`${server.url}/?folder=${encodeURIComponent(folder)}`);
     await page.locator(".monaco-workbench .statusbar").waitFor({ timeout: 60_000 });

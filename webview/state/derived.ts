@@ -1,7 +1,7 @@
 /** Facts that follow from the state and are kept nowhere: the window, the rotation in force. Pure. */
 import type { ContextLimit, ModelSpec, RopeScaling } from "../../engine/api.ts";
 import { EngineError } from "../../engine/errors.ts";
-import { resolveRope } from "../../engine/position/choose.ts";
+import { requestLength, resolveRope } from "../../engine/position/choose.ts";
 import { shownRun } from "./store.ts";
 import type { State } from "./store.ts";
 
@@ -25,7 +25,12 @@ export function windowFacts(state: State): WindowFacts | { problem: string } | u
   if (actual && state.askedRope === settings.rope) return { usedTokens, usedIs, reservedTokens, ...actual };
   try {
     const { spec, capacityTokens } = engine.info;
-    const { limit, scaling } = resolveRope(settings.rope, spec, Math.max(1, usedTokens + reservedTokens), capacityTokens);
+    const { limit, scaling } = resolveRope(
+      settings.rope,
+      spec,
+      requestLength(settings.rope, spec, usedTokens + reservedTokens),
+      capacityTokens,
+    );
     return { usedTokens, usedIs, reservedTokens, limit, rope: scaling };
   } catch (error) {
     if (EngineError.is(error)) return { problem: `${error.message}; ${error.remedy}` };
