@@ -28,6 +28,10 @@ struct Params {
 @group(0) @binding(6) var<storage, read> weights: array<f32>;
 @group(0) @binding(7) var<storage, read_write> cells: array<f32>;
 
+fn keyCell(key: u32) -> u32 {
+  return ((pages[key / PAGE_TOKENS] * params.kvHeads + params.kvHead) * PAGE_TOKENS + key % PAGE_TOKENS) * HEAD_DIM4;
+}
+
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let column = id.x;
@@ -43,13 +47,20 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var q = max(edges[row], firstKey); q < queryEnd; q++) {
     let query = (q * params.heads + params.head) * HEAD_DIM4;
     let logSum = lse[q * params.heads + params.head];
-    for (var k = firstKey; k < min(keyEnd, q + 1u); k++) {
-      let key = ((pages[k / PAGE_TOKENS] * params.kvHeads + params.kvHead) * PAGE_TOKENS + k % PAGE_TOKENS) * HEAD_DIM4;
-      var score = 0f;
+    // Four keys share each load of the query; those behind the last repeat it and count nothing.
+    let end = min(keyEnd, q + 1u);
+    for (var k = firstKey; k < end; k += 4u) {
+      let key0 = keyCell(k);
+      let key1 = keyCell(min(k + 1u, end - 1u));
+      let key2 = keyCell(min(k + 2u, end - 1u));
+      let key3 = keyCell(min(k + 3u, end - 1u));
+      var scores = vec4f(0.0);
       for (var c = 0u; c < HEAD_DIM4; c++) {
-        score += dot(queries[query + c], keys[key + c]);
+        let value = queries[query + c];
+        scores += vec4f(dot(value, keys[key0 + c]), dot(value, keys[key1 + c]), dot(value, keys[key2 + c]), dot(value, keys[key3 + c]));
       }
-      sum += exp(score * params.scale - logSum);
+      let masses = exp(scores * params.scale - logSum);
+      sum += dot(masses, select(vec4f(0.0), vec4f(1.0), vec4u(k) + vec4u(0u, 1u, 2u, 3u) < vec4u(end)));
     }
   }
   cells[row * params.columns + column] += sum * weights[row];

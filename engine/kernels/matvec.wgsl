@@ -18,7 +18,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> w: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> parts: array<f32>;
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let output = id.x;
   if (output >= params.rows) {

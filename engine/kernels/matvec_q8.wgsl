@@ -24,7 +24,7 @@ fn unpacked(word: u32) -> vec4f {
   return vec4f((vec4i(bitcast<i32>(word)) << vec4u(24u, 16u, 8u, 0u)) >> vec4u(24u));
 }
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let output = id.x;
   if (output >= params.rows) {

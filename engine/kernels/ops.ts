@@ -26,7 +26,7 @@ import { siluMul } from "./silu_mul.ts";
 const MAX_GROUP = 32;
 const MAX_HEAD_DIM = 128;
 /** Enough invocations for a large graphics card to be busy. */
-const MATVEC_INVOCATIONS = 32768;
+const MATVEC_INVOCATIONS = 8192;
 const ALL_MASKED = 0xffffffff;
 
 /** Rows [rowStart, rowStart + rows) of a matrix on the device, in the layout of matmul.wgsl; with scales where it is quantised. */
@@ -159,7 +159,7 @@ export async function openOperations(
         const splits = matvecSplits(matrix);
         for (const { rowStart, rows, paddedRows, weight: w, scales } of matrix.slices) {
           const params = { columns4, rowStart, rows, paddedRows, allRows: matrix.rows, splits };
-          const grid = [groups(rows, 32), splits] as const;
+          const grid = [groups(rows, 64), splits] as const;
           if (scales === undefined) recorder.run(programs.matvec, params, { x, w, parts }, grid);
           else recorder.run(present(quantized).matvec, params, { x, w, scales, parts }, grid);
         }

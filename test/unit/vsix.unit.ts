@@ -25,6 +25,7 @@ const expected = [
   "extension/media/playground.png",
   "extension/media/specimens/keyshift-4m/README.md",
   "extension/media/specimens/keyshift-4m/config.json",
+  "extension/media/specimens/keyshift-4m/eval.json",
   "extension/media/specimens/keyshift-4m/model.safetensors",
   "extension/media/specimens/keyshift-4m/recipe.json",
   "extension/media/specimens/keyshift-4m/tokenizer.json",
