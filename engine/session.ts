@@ -23,6 +23,7 @@ import { loadModel, type LoadedModel } from "./models/load.ts";
 import { storedFormat, tensorShapes } from "./models/weights.ts";
 import { BodyCache } from "./pack/body.ts";
 import { resolveRope } from "./position/choose.ts";
+import { checkIds } from "./reference/checks.ts";
 import { loadTokenizer } from "./tokenizer/load.ts";
 
 export interface SessionOptions {
@@ -191,11 +192,9 @@ class OpenSession implements Session {
   logits(ids: readonly number[], options: LogitsOptions): Promise<{ logits: number[][] }> {
     return this.exclusive(options.signal, async () => {
       const { vocabSize } = this.model.spec;
-      const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
-      if (ids.length === 0 || bad !== undefined) {
-        const what = bad === undefined ? "no token ids were given" : `token ${bad} is not in the vocabulary`;
-        throw new EngineError("bad-argument", what, `give ids from 0 to ${vocabSize - 1}`);
-      }
+      checkIds(ids, vocabSize);
+      if (ids.length === 0)
+        throw new EngineError("bad-argument", "no token ids were given", `give ids from 0 to ${vocabSize - 1}`);
       return this.untilLost(async ({ runner, held }) => {
         const rope = resolveRope(options.rope, this.model.spec, ids.length, runner.capacityTokens);
         runner.setRope(rope.table);

@@ -13,6 +13,7 @@ import { allLogits, embedTokens, lastLogits, lastState, openActivations, runLaye
 import { checkWeights } from "../models/weights.ts";
 import { rotation } from "../position/rope.ts";
 import { ropeBase, ropeTable } from "../position/scaling.ts";
+import { checkIds, checkMask } from "../reference/checks.ts";
 import { checkPoolRequest } from "../reference/pool.ts";
 import { checkSampling, uniformAt } from "../reference/sample.ts";
 import { loadWeights } from "./wgsl/loadWeights.ts";
@@ -223,26 +224,4 @@ function openAllLogits(gpu: EngineDevice, readback: Readback, decoder: GpuDecode
     },
     destroy: () => buffer.destroy(),
   };
-}
-
-function checkIds(ids: ArrayLike<number>, vocabSize: number): void {
-  for (let index = 0; index < ids.length; index++) {
-    const id = ids[index];
-    if (Number.isInteger(id) && id >= 0 && id < vocabSize) continue;
-    throw new EngineError(
-      "bad-argument",
-      `token ${id} at ${index} is not in the vocabulary`,
-      `give ids from 0 to ${vocabSize - 1}`,
-    );
-  }
-}
-
-function checkMask(mask: Uint32Array, vocabSize: number): void {
-  const words = Math.ceil(vocabSize / 32);
-  if (mask.length !== words) {
-    throw new EngineError("bad-argument", `a token mask of ${mask.length} words for ${vocabSize} tokens`, `give ${words} words`);
-  }
-  const lastBits = vocabSize % 32 === 0 ? 0xffffffff : 2 ** (vocabSize % 32) - 1;
-  if (mask.some((word, index) => (index === words - 1 ? word & lastBits : word) !== 0)) return;
-  throw new EngineError("bad-argument", "the token mask allows no token", "allow at least the end of the answer");
 }

@@ -7,6 +7,7 @@ import { EngineError } from "../errors.ts";
 import { allocated, storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
 import type { PagedLayer } from "../kernels/ops.ts";
+import { cacheTooLarge, checkRoom } from "../reference/checks.ts";
 
 /** WebGPU does not tell how much memory a device has; without a wish of the user the cache stays below this. */
 const DEFAULT_CACHE_BYTES = 2 * 2 ** 30;
@@ -68,7 +69,7 @@ export function openPagedCache(spec: ModelSpec, gpu: EngineDevice, capacityToken
           values: storageBuffer(gpu, `values ${index}`, layerBytes),
           tails: spec.keyShift ? storageBuffer(gpu, `raw keys ${index}`, target * keyBytes) : undefined,
         })),
-      () => tooLarge(target * PAGE_TOKENS, allocatedPages * PAGE_TOKENS),
+      () => cacheTooLarge(target * PAGE_TOKENS, allocatedPages * PAGE_TOKENS),
     );
     const encoder = gpu.device.createCommandEncoder();
     for (const [index, old] of layers.entries()) {
@@ -99,7 +100,7 @@ export function openPagedCache(spec: ModelSpec, gpu: EngineDevice, capacityToken
       return layer;
     },
     async reserve(tokens) {
-      if (length + tokens > capacityTokens) throw tooLarge(length + tokens, capacityTokens);
+      checkRoom(tokens, length, capacityTokens);
       const needed = Math.ceil((length + tokens) / PAGE_TOKENS);
       const grows = needed > allocatedPages;
       if (grows) await grow(needed);
@@ -122,12 +123,4 @@ export function openPagedCache(spec: ModelSpec, gpu: EngineDevice, capacityToken
       return length;
     },
   };
-}
-
-function tooLarge(needTokens: number, haveTokens: number): EngineError {
-  const message = `${needTokens} tokens do not fit the KV cache of ${haveTokens}`;
-  return new EngineError("kv-cache-too-large", message, `shorten the context to ${haveTokens} tokens`, {
-    needTokens,
-    haveTokens,
-  });
 }

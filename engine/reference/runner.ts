@@ -4,6 +4,7 @@ import { checkWeights } from "../models/weights.ts";
 import type { Reals } from "../position/rope.ts";
 import { ropeBase, ropeTable } from "../position/scaling.ts";
 import { referenceCache } from "./cache.ts";
+import { checkIds, checkRoom } from "./checks.ts";
 import { forward, logitsOf, readDecoder } from "./decoder.ts";
 import { checkPoolRequest, poolAttention } from "./pool.ts";
 import { sampleLogits, uniformAt } from "./sample.ts";
@@ -63,7 +64,7 @@ export async function openReferenceRunner(options: RunnerOptions): Promise<Runne
 
     async append(ids, appendOptions = {}) {
       const { signal: stop, logits: wanted = "none" } = appendOptions;
-      checkIds(ids, spec);
+      checkIds(ids, spec.vocabSize);
       checkRoom(ids.length, cache.length, capacityTokens);
       const all = wanted === "all" ? new Float32Array(ids.length * spec.vocabSize) : undefined;
       for (let done = 0; done < ids.length;) {
@@ -122,27 +123,6 @@ function chooseTap(spec: ModelSpec, capacityTokens: number, tapBytes: number): R
     layers,
     because: `queries of one layer take ${mib(layerBytes)} MiB and the attention tap may use ${mib(tapBytes)} MiB`,
   };
-}
-
-function checkIds(ids: ArrayLike<number>, spec: ModelSpec): void {
-  for (let index = 0; index < ids.length; index++) {
-    const id = ids[index];
-    if (Number.isInteger(id) && id >= 0 && id < spec.vocabSize) continue;
-    throw new EngineError(
-      "bad-argument",
-      `token ${id} at ${index} is not in the vocabulary`,
-      `give ids from 0 to ${spec.vocabSize - 1}`,
-    );
-  }
-}
-
-function checkRoom(added: number, length: number, capacityTokens: number): void {
-  if (length + added <= capacityTokens) return;
-  const message = `${length + added} tokens do not fit the KV cache of ${capacityTokens}`;
-  throw new EngineError("kv-cache-too-large", message, `shorten the context to ${capacityTokens} tokens`, {
-    needTokens: length + added,
-    haveTokens: capacityTokens,
-  });
 }
 
 function keepTokens(chunks: readonly Reals[], tokens: number, spec: ModelSpec): Reals[] {

@@ -9,6 +9,7 @@
  */
 import type { Sampling, TokenMask } from "../api.ts";
 import { EngineError } from "../errors.ts";
+import { checkMask } from "./checks.ts";
 
 /** Index of the next token for logits [V]; `uniform` is in [0, 1) and is used only above temperature 0. */
 export function sampleLogits(logits: Float32Array, sampling: Sampling, allowed: TokenMask | undefined, uniform: number): number {
@@ -57,18 +58,10 @@ export function isAllowed(mask: TokenMask, token: number): boolean {
 }
 
 function allowedTokens(vocabSize: number, allowed: TokenMask | undefined): number[] {
-  const words = Math.ceil(vocabSize / 32);
-  if (allowed !== undefined && allowed.length !== words) {
-    throw new EngineError(
-      "bad-argument",
-      `a token mask of ${allowed.length} words for ${vocabSize} tokens`,
-      `give ${words} words`,
-    );
-  }
+  if (allowed !== undefined) checkMask(allowed, vocabSize);
   const tokens: number[] = [];
   for (let token = 0; token < vocabSize; token++) if (allowed === undefined || isAllowed(allowed, token)) tokens.push(token);
-  if (tokens.length > 0) return tokens;
-  throw new EngineError("bad-argument", "the token mask allows no token", "allow at least the end of the answer");
+  return tokens;
 }
 
 /** How many of the falling weights it takes to reach topP of their sum. */

@@ -13,6 +13,7 @@ import {
 import { EngineError, throwIfAborted } from "../../errors.ts";
 import { rotation } from "../../position/rope.ts";
 import { ropeBase, ropeTable } from "../../position/scaling.ts";
+import { checkIds, checkRoom } from "../../reference/checks.ts";
 import { checkPoolRequest } from "../../reference/pool.ts";
 import { sampleLogits, uniformAt } from "../../reference/sample.ts";
 import { Breather } from "./breather.ts";
@@ -109,7 +110,8 @@ export class OrtRunner implements Runner {
   }
 
   async append(ids: readonly number[] | Int32Array, options: AppendOptions = {}): Promise<Float32Array<ArrayBuffer> | undefined> {
-    this.checkIds(ids);
+    checkIds(ids, this.spec.vocabSize);
+    checkRoom(ids.length, this.cachedTokens, this.capacityTokens);
     const vocabSize = this.spec.vocabSize;
     const all = options.logits === "all" ? new Float32Array(ids.length * vocabSize) : undefined;
     for (let done = 0; done < ids.length;) {
@@ -252,22 +254,6 @@ export class OrtRunner implements Runner {
     if (tokens < this.nextChunk) return;
     if (elapsedMs < CHUNK_MS / 2) this.nextChunk = Math.min(LARGEST_CHUNK, this.nextChunk * 2);
     else if (elapsedMs > CHUNK_MS) this.nextChunk = Math.max(this.smallestChunk, this.nextChunk / 2);
-  }
-
-  private checkIds(ids: readonly number[] | Int32Array): void {
-    const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= this.spec.vocabSize);
-    if (bad !== undefined) {
-      const remedy = `give token ids from 0 to ${this.spec.vocabSize - 1}, made by this model's tokenizer`;
-      throw new EngineError("bad-argument", `the model has no token ${bad}`, remedy, { id: bad });
-    }
-    const needTokens = this.cachedTokens + ids.length;
-    const haveTokens = this.capacityTokens;
-    if (needTokens <= haveTokens) return;
-    const message = `${needTokens} tokens do not fit the KV cache of ${haveTokens}`;
-    throw new EngineError("kv-cache-too-large", message, `shorten the context to ${haveTokens} tokens`, {
-      needTokens,
-      haveTokens,
-    });
   }
 
   private layerCache(layer: number): LayerCache {
