@@ -278,6 +278,7 @@ export interface AskRequest extends AskOptions {
 export type AskEvent =
   | { type: "packing"; doneFiles: number; totalFiles: number }
   | { type: "packed"; rows: readonly PackRow[]; promptTokens: number; limit: ContextLimit; rope: RopeScaling }
+  /** `path` is the file being prefilled, or "the question" for the tokens around the files. */
   | { type: "prefill"; doneTokens: number; totalTokens: number; reusedTokens: number; path: string; tokensPerSecond: number }
   | { type: "token"; text: string }
   /** The device was lost and the run starts again: text streamed before no longer counts. */

@@ -18,13 +18,13 @@ const FLAG = "on Linux start VS Code with --enable-unsafe-webgpu --enable-featur
 
 /** `auto` takes WebGPU where a hardware adapter exists, else WASM; an explicit choice is honoured or fails with `no-adapter`. */
 export async function chooseBackend(choice: BackendChoice, gpu: GPU | undefined): Promise<ChosenBackend> {
-  if (choice === "ort" || choice === "reference") return { kind: choice, because: "chosen in the settings" };
+  if (choice === "ort" || choice === "reference") return { kind: choice, because: "chosen by you" };
   const adapter = gpu ? await probeAdapter(gpu) : undefined;
   if (choice === "wgsl") {
     if (adapter)
       return {
         kind: "wgsl",
-        because: adapter.fallback ? "chosen in the settings; the adapter is software and slow" : "chosen in the settings",
+        because: adapter.fallback ? "chosen by you; the adapter is software and slow" : "chosen by you",
       };
     throw new EngineError(
       "no-adapter",

@@ -146,7 +146,7 @@ async function prefill(held: HeldTokens, packed: PackedPrompt, signal: AbortSign
       doneTokens: position,
       totalTokens: ids.length,
       reusedTokens,
-      path: spans.at(Math.min(position, ids.length - 1))?.path ?? "",
+      path: spans.at(Math.min(position, ids.length - 1))?.path ?? THE_QUESTION,
       tokensPerSecond: doneTokens > 0 && seconds > 0 ? doneTokens / seconds : 0,
     });
   };
@@ -229,6 +229,8 @@ async function citeQuote(
   return citations.map((citation) => (citation.quote.startsWith(decoded.text) ? { ...citation, quote: decoded.text } : citation));
 }
 
+/** Tokens in front of the files and behind them belong to no path. */
+const THE_QUESTION = "the question";
 const MAX_UNFINISHED_PLACES = 8;
 /** At most twenty events a second. */
 const EVENT_MS = 50;
