@@ -26,7 +26,7 @@ export function resolveRope(choice: RopeChoice, spec: ModelSpec, lengthTokens: n
 }
 
 /** Room for a few follow-up questions, so that the next turn does not change the rotation and lose the cache. */
-export const FOLLOW_UP_TOKENS = 256;
+export const FOLLOW_UP_TOKENS = 128;
 
 /** `auto` fills a window of at most this many times the trained length: YaRN without fine-tuning is measured that far; more is a person's choice. */
 export const AUTO_REACH = 8;

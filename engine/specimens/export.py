@@ -136,7 +136,7 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
     state = torch.load(arguments.checkpoint, weights_only=True)
     config = ModelConfig(vocab_size=tokenizer.get_vocab_size())
-    longest = max(length for length, _ in state["recipe"]["phases"])
+    longest = max(length for cycle in state["recipe"]["cycles"] for length, _ in cycle["phases"])
     write_json(arguments.model / "config.json", config_of(config, tokenizer, longest))
     manifest = json.loads(arguments.corpus.with_suffix(".manifest.json").read_text(encoding="utf-8"))
     manifest["tokens"] = token_counts(arguments.corpus, tokenizer)

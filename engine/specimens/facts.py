@@ -17,7 +17,7 @@ DEFINITIONS = {
         (False, re.compile(EXPORT + r"(?:abstract\s+)?class\s+" + ID + r"\b")),
         (True, re.compile(EXPORT + r"(?:const|let|var)\s+" + ID + r"\s*(?::[^=]+)?=\s*(?:async\s+)?(?:function\b.*|\([^()]*\)\s*(?::[^=]+)?=>\s*)\{\s*$")),
         (False, re.compile(EXPORT + r"(?:const|let|var)\s+" + ID + r"\s*(?::[^=]+)?=")),
-        (False, re.compile(EXPORT + r"(?:const\s+)?(?:interface|type|enum|namespace)\s+" + ID + r"\b(?!\s*[,}:(.])")),
+        (False, re.compile(EXPORT + r"(?:const\s+)?(?:interface|type|enum|namespace)\s+" + ID + r"\b(?!\s*[,}:(.]|\s+as\b)")),
         (False, re.compile(r"^\s*(?:module\.)?exports\." + ID + r"\s*=")),
         (True, re.compile(r"^\s+" + MODIFIERS + r"\*?" + ID + r"\s*(?:<[^<>]*>)?\([^()]*\)\s*(?::[^{]+)?\{\s*$")),
     ],

@@ -24,21 +24,12 @@ from packs import KINDS, Library, PackBuilder
 
 
 @dataclass(frozen=True)
-class Recipe:
-    seed: int = 20
-    phases: tuple = ((256, 3_836_000), (512, 4_000_000), (1024, 5_164_000), (2048, 1_000_000))  # (tokens in a pack, tokens trained)
-    batch_tokens: int = 4096
-    scored_share: float = 0.40  # of the positions of a batch; every answer token first, then a sample of the others
-    other_weight: float = 0.1  # of a scored token that is no answer token, which weighs 1
-    adam_lr: float = 3e-3
-    adam_betas: tuple = (0.9, 0.95)
-    muon_lr: float = 0.021
-    muon_momentum: float = 0.95
-    muon_decay: float = 0.02 / 7  # times the Muon rate: 0.02 times the Adam rate
-    warmup_steps: int = 60
-    constant_share: float = 0.55
-    final_lr_share: float = 0.03
-    clip_norm: float = 1.0
+class Cycle:
+    """One rise and fall of the learning rate."""
+
+    phases: tuple  # (tokens in a pack, tokens trained)
+    peak: float  # of the rates in Recipe
+    constant_share: float
 
     @property
     def total_tokens(self) -> int:
@@ -51,10 +42,47 @@ class Recipe:
             tokens -= share
         return self.phases[-1][0]
 
+
+@dataclass(frozen=True)
+class Recipe:
+    seed: int = 20
+    cycles: tuple = (
+        Cycle(((256, 3_836_000), (512, 4_000_000), (1024, 5_164_000), (2048, 1_000_000)), peak=1.0, constant_share=0.55),
+        Cycle(((512, 1_500_000), (1024, 6_500_000), (2048, 3_000_000)), peak=0.6, constant_share=0.3),
+    )
+    batch_tokens: int = 4096
+    scored_share: float = 0.40  # of the positions of a batch; every answer token first, then a sample of the others
+    other_weight: float = 0.1  # of a scored token that is no answer token, which weighs 1
+    adam_lr: float = 3e-3
+    adam_betas: tuple = (0.9, 0.95)
+    muon_lr: float = 0.021
+    muon_momentum: float = 0.95
+    muon_decay: float = 0.02 / 7  # times the Muon rate: 0.02 times the Adam rate
+    warmup_steps: int = 60
+    final_lr_share: float = 0.03
+    clip_norm: float = 1.0
+
+    @property
+    def total_tokens(self) -> int:
+        return sum(cycle.total_tokens for cycle in self.cycles)
+
+    def cycle_at(self, tokens: int) -> tuple[Cycle, int]:
+        """The cycle that token belongs to, and how many tokens of it are behind."""
+        for cycle in self.cycles:
+            if tokens < cycle.total_tokens or cycle is self.cycles[-1]:
+                return cycle, tokens
+            tokens -= cycle.total_tokens
+        raise ValueError("a recipe without cycles")
+
+    def length_at(self, tokens: int) -> int:
+        cycle, within = self.cycle_at(tokens)
+        return cycle.length_at(within)
+
     def lr_factor(self, step: int, tokens: int) -> float:
-        progress = tokens / self.total_tokens
-        decay = 1.0 if progress < self.constant_share else max(self.final_lr_share, (1 - progress) / (1 - self.constant_share))
-        return min(1.0, (step + 1) / self.warmup_steps) * decay
+        cycle, within = self.cycle_at(tokens)
+        progress = within / cycle.total_tokens
+        decay = 1.0 if progress < cycle.constant_share else max(self.final_lr_share, (1 - progress) / (1 - cycle.constant_share))
+        return min(1.0, (step + 1) / self.warmup_steps) * cycle.peak * decay
 
 
 def orthogonalize(update: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ function ask(args: string[]): Command {
       seed: number("seed", 0, { from: 0, whole: true }),
     },
     quote: oneOf("ask", "--quote", values.quote ?? "constrained", quotes),
-    maxAnswerTokens: number("max-tokens", 256, { from: 1, whole: true }),
+    maxAnswerTokens: number("max-tokens", 128, { from: 1, whole: true }),
   };
 }
 

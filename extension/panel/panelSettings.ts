@@ -10,7 +10,7 @@ const defaults: Stored = {
   weightFormat: "f32",
   sampling: { temperature: 0, topP: 1, seed: 0 },
   quote: "constrained",
-  maxAnswerTokens: 256,
+  maxAnswerTokens: 128,
 };
 
 /** What the user chose in the panel: the backend is a VS Code setting, the rest belongs to the workspace. */

@@ -93,7 +93,7 @@ describe("the playground", () => {
     await checkRevealed(workbench);
   });
 
-  it("stops in mid-prefill, keeps what was computed and goes on from there", async () => {
+  it("stops in mid-prefill, keeps what was computed, and finishes the rest while the panel is hidden", async () => {
     await forgetCache(panel);
     await panel.newQuestion();
     await panel.ask(followUp);
@@ -104,18 +104,26 @@ describe("the playground", () => {
     await panel.waitFor("the run to stop", async () => (await panel.phase()) === "idle");
     assert.equal(await panel.data("lc-failure", "code"), "aborted");
     await panel.ask(followUp);
+    await panel.waitFor("the prefill", async () => (await panel.phase()) === "prefill");
+    await workbench.runCommand("Help: Welcome");
+    await workbench.runCommand("Long Context: Open Playground");
     assert.equal(await panel.answer(followUp), followUpAnswer);
     assert.ok((await panel.number("lc-reused", "tokens")) > 0);
   });
 
-  it("finishes a run while the panel is hidden in mid-prefill", async () => {
+  it("starts again by itself when the GPU device is lost in mid-prefill", async () => {
     await forgetCache(panel);
     await panel.newQuestion();
     await panel.ask(question);
-    await panel.waitFor("the prefill", async () => (await panel.phase()) === "prefill");
-    await workbench.runCommand("Help: Welcome");
-    await workbench.runCommand("Long Context: Open Playground");
+    await panel.waitFor("the prefill to be under way", async () =>
+      /prefill [1-9]/.test(await panel.part("lc-progress").innerText()),
+    );
+    await workbench.runCommand("Long Context (debug): Lose GPU Device");
+    await panel.waitFor("the run to start again", async () =>
+      (await panel.part("lc-progress").innerText()).includes("the GPU device was lost"),
+    );
     assert.equal(await panel.answer(question), definition.answer);
+    assert.match(await panel.cost(), /WebGPU/);
   });
 
   it("keeps finished runs when it is closed and opened again", async () => {

@@ -47,10 +47,11 @@ export class Workbench {
   /** Runs a command of the palette by its full title; tries again, because the palette does not refresh when an extension arrives late. */
   async runCommand(title: string): Promise<void> {
     const row = this.page.locator(".quick-input-list .monaco-list-row", { hasText: title }).first();
+    const input = this.page.locator(".quick-input-widget input").first();
     await this.until(`the command "${title}"`, 60_000, async () => {
-      await this.page.keyboard.press("Escape");
+      // Only in the palette: in the panel, Escape stops a run.
+      if (await input.isVisible()) await this.page.keyboard.press("Escape");
       await this.page.keyboard.press("F1");
-      const input = this.page.locator(".quick-input-widget input").first();
       await input.waitFor({ timeout: 10_000 });
       await input.fill(`>${title}`);
       return row.click({ timeout: 3000 }).then(() => true, isTimeout);

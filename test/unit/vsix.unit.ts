@@ -16,7 +16,6 @@ const expected = [
   "extension/package.json",
   "extension/dist/extension.js",
   "extension/dist/ort/ort-wasm-simd-threaded.wasm",
-  "extension/dist/panel.css",
   "extension/dist/panel.js",
   "extension/dist/server.js",
   "extension/dist/worker.js",
