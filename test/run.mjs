@@ -1,5 +1,6 @@
 // node test/run.mjs [tier] [name]: every tier in order, or one tier, or the test files of one tier whose path contains `name`.
-// Tiers: lint, types, unit, gpu (twice: once with the smallest limits WebGPU allows), host, e2e. Ends with "N passed, N failed".
+// Tiers: lint, types, unit, gpu (twice: once with the smallest limits WebGPU allows), host, e2e; bench only when it is named.
+// Ends with "N passed, N failed".
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -19,10 +20,13 @@ const tiers = {
   unit: (name) => nodeTests("unit", name),
   gpu: (name) => [...nodeTests("gpu", name), ...nodeTests("gpu", name, { LCP_GPU_LIMITS: "minimum" })],
   host: (name) => hostTests(name),
-  e2e: (name) => nodeTests("e2e", name, { LCP_VSIX: "long-context-playground.vsix" }),
+  e2e: (name) => nodeTests("e2e", name),
+  bench: (name) => nodeTests("bench", name),
 };
 /** Tiers that need Chromium: for its software GPU, or as the browser of the browser-hosted VS Code. */
-const withChromium = new Set(["gpu", "host", "e2e"]);
+const withChromium = new Set(["gpu", "host", "e2e", "bench"]);
+/** Speed says nothing about right and wrong, so it is measured only when asked for. */
+const onRequest = new Set(["bench"]);
 /** Tiers that run or look into the packaged extension; in a full run it is built once. */
 const withPackage = new Set(["host", "e2e"]);
 
@@ -40,7 +44,7 @@ let passed = 0;
 let packaged = false;
 try {
   ensureInstalled();
-  for (const tier of only === undefined ? Object.keys(tiers) : [only]) runTier(tier);
+  for (const tier of only === undefined ? Object.keys(tiers).filter((tier) => !onRequest.has(tier)) : [only]) runTier(tier);
 } catch (error) {
   failures.push(`the run itself: ${error.message}`);
 }

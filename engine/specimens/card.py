@@ -52,7 +52,7 @@ words and punctuation marks) occur in any training file. The tokenizer saw the t
 ## Training
 
 {tokens:.1f} M tokens in {steps:,} steps, packs of {cycles} tokens; seed {seed}; {minutes} minutes on two AMD EPYC cores
-(AVX-512 bf16) shared with other work; no GPU. Muon for the matrices of the blocks, Adam for the rest; answer tokens weigh 1, a sample of the others {other_weight}. Every hyper-parameter is in `recipe.json`.
+(AVX-512 bf16) that were busy with other work too; no GPU. Muon for the matrices of the blocks, Adam for the rest; answer tokens weigh 1, a sample of the others {other_weight}. Every hyper-parameter is in `recipe.json`.
 The last checkpoint was exported; none was selected.{continuation}
 
 ## Accuracy
@@ -85,7 +85,7 @@ License of the weights: MIT.
 
 CONTINUATION = """
 The learning rate rose and fell {count} times: the run was continued after the held-out figures of the first cycle had been seen (definitions after
-1024 tokens 0.90 free, 0.96 among lines), so those figures had one decision's worth of influence on the training."""
+1024 tokens 0.899 free, 0.955 among lines), so those figures had one decision's worth of influence on the training."""
 
 
 def percent(cell: dict, mode: str) -> str:
