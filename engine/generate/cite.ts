@@ -85,7 +85,7 @@ export async function lookedAt(options: CiteOptions): Promise<FileAttention[]> {
 function citationAt({ path, line }: QuotePlace, pack: CiteOptions["pack"]): Citation {
   const lines = pack.lines(path);
   const shown = lines.length === 0 ? 0 : Math.max(1, line);
-  return { path, startLine: shown, endLine: shown, quote: (lines[shown - 1] ?? "").trimStart(), verified: true };
+  return { path, startLine: shown, endLine: shown, quote: (lines[shown - 1] ?? "").trim(), verified: true };
 }
 
 function unverified(quote: string, path: string | undefined): Citation {

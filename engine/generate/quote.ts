@@ -27,7 +27,7 @@ export interface QuoteOptions {
 }
 
 /**
- * Quote-constrained decoding: every line of the pack without its indentation, as a sorted array of token sequences. At
+ * Quote-constrained decoding: every line of the pack without the blanks around it, as a sorted array of token sequences. At
  * each step only tokens that continue some line are allowed, so an answer cannot be misspelt and always has a place.
  * Memory is linear in the pack; a step costs binary searches over the lines that are still possible.
  */
@@ -159,7 +159,7 @@ function quotesOf(file: PackedFile, { pack, tokenizer }: QuoteOptions): FileQuot
 }
 
 function makeQuotes(path: string, lines: readonly string[], tokenizer: Tokenizer): FileQuotes {
-  const texts = [headerLine(path), ...lines.map((line) => line.trimStart())];
+  const texts = [headerLine(path), ...lines.map((line) => line.trim())];
   const places: QuotePlace[] = [];
   const sequences: Int32Array[] = [];
   texts.forEach((text, line) => {

@@ -74,7 +74,8 @@ reproduces the table (the corpus is built as `engine/specimens/README.md` says).
 
 - It finds lines by names. Ask for a name that occurs in the code; descriptions of behaviour ("where do we retry?") are not understood.
 - Names defined more than once in the context, and functions with several returns, were never asked about: which line it gives is then arbitrary.
-- First mention is a strong control on definitions, constants and imports; what the model adds is `defHard`, returns, comments, files and the refusal.
+- First mention is a strong control on definitions and constants, and better than the model on imports; what the model adds is `defHard`, returns,
+  comments, files and the refusal.
 - When `<|absent|>` is allowed it sometimes refuses an answerable question; `absentUsed` shows how often it notices that a name is only used.
 - Questions are in English; the code it saw is JavaScript, TypeScript, Python and Go. One seed, no comparison of recipes at this size.
 - Beyond {trained} tokens it depends on YaRN, and the figures above are the claim: nothing is promised past {longest_measured}.
