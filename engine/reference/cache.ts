@@ -1,6 +1,8 @@
 import type { ModelSpec } from "../api.ts";
 import type { Reals } from "../position/rope.ts";
-import type { Precision } from "./decoder.ts";
+
+/** Number format of all arithmetic: f32 as the other backends, f64 for the golden numbers. */
+export type Precision = "f32" | "f64";
 
 /** What one layer adds for T tokens, each [T, G, D]; raw keys are before shift, norm and rotation. */
 export interface NewKeys {

@@ -5,9 +5,7 @@ import { dequantizeQ8, quantizeQ8 } from "../formats/q8.ts";
 import { EMBEDDING, FINAL_NORM, headName, layerNames, storedFormat, tensorShapes } from "../models/weights.ts";
 import { rotateHeads, rotation, rotation64, type Reals } from "../position/rope.ts";
 import { addInPlace, alloc32, alloc64, attention, embed, keyShift, linear, rmsNorm, siluMultiply, type Alloc } from "./ops.ts";
-import type { ReferenceCache } from "./cache.ts";
-
-export type Precision = "f32" | "f64";
+import type { Precision, ReferenceCache } from "./cache.ts";
 
 /** A tensor by its Hugging Face name. */
 export type TensorOf = (name: string) => Reals;
