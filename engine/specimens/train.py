@@ -49,6 +49,7 @@ class Recipe:
     cycles: tuple = (
         Cycle(((256, 3_836_000), (512, 4_000_000), (1024, 5_164_000), (2048, 1_000_000)), peak=1.0, constant_share=0.55),
         Cycle(((512, 1_500_000), (1024, 6_500_000), (2048, 3_000_000)), peak=0.6, constant_share=0.3),
+        Cycle(((1024, 2_000_000), (2048, 2_000_000)), peak=0.35, constant_share=0.1),
     )
     batch_tokens: int = 4096
     scored_share: float = 0.40  # of the positions of a batch; every answer token first, then a sample of the others
