@@ -76,7 +76,8 @@ function runLine(state: State, play: Playground): TemplateResult {
       title: "Escape",
       testId: "lc-stop",
     });
-    return html`${ring()}${phaseBar(live)}<span class="phase">${phaseText(live, state)}</span>${stop}`;
+    const phase = phaseText(live, state);
+    return html`${ring()}${phaseBar(live)}<span class="phase" title=${phase}>${phase}</span>${stop}`;
   }
   const run = shownRun(state);
   if (!run) return html``;
