@@ -3,7 +3,7 @@ import type { AskOptions, Citation, PoolRequest } from "../engine/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import { createEngine } from "./engine.ts";
 import type { Host, PageAddresses } from "./engine.ts";
-import { cellEdges } from "./heatmap/model.ts";
+import { cellEdges, fileBoundaries, snapEdges } from "./heatmap/model.ts";
 import type { HeatPicture, HeatWindow, Span } from "./heatmap/model.ts";
 import { openChannel } from "./protocol/channel.ts";
 import type { Port } from "./protocol/channel.ts";
@@ -137,10 +137,11 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     if (!cached || state.live || signal.aborted) return;
     const { layer, head, window } = state.heat;
     const { answerStart, answerTokens } = cached.result;
+    const boundaries = fileBoundaries(cached.result.packed);
     dispatch({ type: "heatPooling" });
     const picture = async (query: Span, rows?: number): Promise<HeatPicture> => {
-      const queryEdges = cellEdges(query, rows);
-      const keyEdges = cellEdges(window.key);
+      const queryEdges = snapEdges(cellEdges(query, rows), boundaries);
+      const keyEdges = snapEdges(cellEdges(window.key), boundaries);
       const request: PoolRequest = { layer, head, queryEdges, keyEdges };
       return { queryEdges, keyEdges, pooled: await engine.pool(request, signal) };
     };

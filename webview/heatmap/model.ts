@@ -54,6 +54,35 @@ export function cellEdges(span: Span, maxCells = MAX_POOL_CELLS): Uint32Array<Ar
   return edges;
 }
 
+/**
+ * The same bins with the nearest edge moved onto each boundary where there is room, so that a cell belongs to one file and not
+ * also to its neighbour or the question. Edges stay strictly rising, and the first and last stay where they are.
+ */
+export function snapEdges(edges: Uint32Array<ArrayBuffer>, boundaries: readonly number[]): Uint32Array<ArrayBuffer> {
+  const snapped = edges.slice();
+  let firstFree = 1;
+  for (const boundary of [...boundaries].sort((a, b) => a - b)) {
+    const upper = snapped.findIndex((edge) => edge >= boundary);
+    if (upper < 1) continue;
+    if (snapped[upper] === boundary) {
+      firstFree = upper + 1;
+      continue;
+    }
+    const lowerIsNearer = boundary - snapped[upper - 1] < snapped[upper] - boundary;
+    const nearest = lowerIsNearer ? [upper - 1, upper] : [upper, upper - 1];
+    const moved = nearest.find((edge) => edge >= firstFree && edge < snapped.length - 1);
+    if (moved === undefined) continue;
+    snapped[moved] = boundary;
+    firstFree = moved + 1;
+  }
+  return snapped;
+}
+
+/** Where files begin and end. */
+export function fileBoundaries(files: readonly PackedFile[]): number[] {
+  return files.flatMap((file) => [file.tokenStart, file.tokenEnd]);
+}
+
 /** The whole map of a prompt of `length` tokens. */
 export function wholeWindow(length: number): HeatWindow {
   return { query: { start: 0, end: length }, key: { start: 0, end: length } };

@@ -5,11 +5,13 @@ import { LOG_FLOOR, luminance, rampColor, rampPosition } from "../../../webview/
 import {
   cellEdges,
   cellSpans,
+  fileBoundaries,
   fileBands,
   hitTest,
   largestMass,
   placeOf,
   placeText,
+  snapEdges,
   strongestCells,
   windowOf,
   zoomIn,
@@ -31,6 +33,19 @@ function packed(path: string, tokenStart: number, lines: number): PackedFile {
 }
 
 const files = [packed("src/a.ts", 10, 3), packed("src/b.ts", 45, 2)];
+
+it("gives no cell to two files, and none to a file and the question, where cells can move", () => {
+  const edges = snapEdges(cellEdges({ start: 0, end: 100 }, 25), fileBoundaries(files));
+  for (const boundary of fileBoundaries(files)) assert.ok(edges.includes(boundary), `an edge at ${boundary}: ${edges.join(" ")}`);
+  assert.deepEqual([edges[0], edges.at(-1), edges.length], [0, 100, 26]);
+  assert.ok(edges.every((edge, i) => i === 0 || edge > edges[i - 1]));
+  assert.deepEqual(snapEdges(cellEdges({ start: 0, end: 100 }, 1), [50]), Uint32Array.of(0, 100), "one bin has no edge to move");
+  const crowded = snapEdges(cellEdges({ start: 0, end: 9 }, 3), [1, 2, 4, 5, 7, 8]);
+  assert.ok(
+    crowded.every((edge, i) => i === 0 || edge > crowded[i - 1]),
+    crowded.join(" "),
+  );
+});
 
 function picture(rows: number, columns: number, cells: number[], start = 0): HeatPicture {
   return {
