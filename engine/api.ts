@@ -280,7 +280,10 @@ export type AskEvent =
   | { type: "packed"; rows: readonly PackRow[]; promptTokens: number; limit: ContextLimit; rope: RopeScaling }
   /** `path` is the file being prefilled, or "the question" for the tokens around the files. */
   | { type: "prefill"; doneTokens: number; totalTokens: number; reusedTokens: number; path: string; tokensPerSecond: number }
+  /** Text behind what was streamed before. */
   | { type: "token"; text: string }
+  /** A quote while lines are compared: the text that leads at the moment; it replaces all text streamed before. */
+  | { type: "candidate"; text: string }
   /** The device was lost and the run starts again: text streamed before no longer counts. */
   | { type: "recovered"; because: string };
 

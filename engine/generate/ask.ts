@@ -174,6 +174,7 @@ async function decode(
       : undefined;
   const decoded = await decodeAnswer({
     runner: held.runner,
+    prompt: ids,
     tokenizer,
     sampling: request.sampling,
     stopIds: model.stopIds,
@@ -181,6 +182,7 @@ async function decode(
     quotes,
     signal,
     onText: (text) => onEvent({ type: "token", text }),
+    onCandidate: (text) => onEvent({ type: "candidate", text }),
   });
   held.hold([...ids, ...decoded.ids]);
   const absent = spec.absentTokenId !== undefined && decoded.ids[0] === spec.absentTokenId;

@@ -1,11 +1,14 @@
 import type { Runner, Sampling } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { mostProbableLine } from "./bestLine.ts";
 import type { QuoteIndex, QuoteState } from "./quote.ts";
 
 export interface DecodeOptions {
   /** Holds the whole prompt. */
   runner: Runner;
+  /** Token ids of the prompt. */
+  prompt: Int32Array;
   tokenizer: Tokenizer;
   sampling: Sampling;
   /** Tokens that end an answer; they are not part of it. */
@@ -16,6 +19,8 @@ export interface DecodeOptions {
   signal?: AbortSignal;
   /** Text as it becomes complete. */
   onText(text: string): void;
+  /** Of a quote, the beginning that leads at the moment: all of its text, which a later call may replace. */
+  onCandidate(text: string): void;
 }
 
 export interface Decoded {
@@ -27,8 +32,28 @@ export interface Decoded {
   quote?: QuoteState;
 }
 
-/** Samples, streams and appends one token after another; an abort keeps what was decoded. */
+/** The most probable line where a quote is wanted and chance is not, else token by token; an abort keeps what was decoded. */
 export async function decodeAnswer(options: DecodeOptions): Promise<Decoded> {
+  const { quotes, sampling } = options;
+  return quotes && sampling.temperature === 0 ? decodeLine({ ...options, quotes }) : decodeTokens(options);
+}
+
+async function decodeLine(options: DecodeOptions & { quotes: QuoteIndex }): Promise<Decoded> {
+  const { tokenizer } = options;
+  const textOf = (ids: readonly number[]): string => tokenizer.decode(ids, { skipSpecial: true });
+  const { ids, quote, stoppedBy } = await mostProbableLine({
+    ...options,
+    onLead: (lead) => {
+      options.onCandidate(textOf(lead));
+    },
+  });
+  const text = textOf(ids);
+  options.onCandidate(text);
+  return { ids, text, stoppedBy, quote };
+}
+
+/** Samples, streams and appends one token after another. */
+async function decodeTokens(options: DecodeOptions): Promise<Decoded> {
   const { runner, tokenizer, quotes, signal } = options;
   const stream = tokenizer.stream({ skipSpecial: true });
   const ids: number[] = [];

@@ -95,6 +95,29 @@ export class QuoteIndex {
     return { lo: from, hi: to, depth: depth + 1 };
   }
 
+  /** Tokens allowed next, rising: what `mask` says, as a list. */
+  continuations(state: QuoteState): number[] {
+    const mask = this.mask(state);
+    const ids: number[] = [];
+    for (const [word, bits] of mask.entries())
+      for (let bit = 0; bits >>> bit !== 0 && bit < 32; bit++) if ((bits >>> bit) & 1) ids.push(word * 32 + bit);
+    return ids;
+  }
+
+  /** What is left to say where only one line is possible still, with the line break that ends it; undefined where there are more. */
+  rest({ lo, hi, depth }: QuoteState): number[] | undefined {
+    const first = this.order[lo];
+    const last = this.order[hi - 1];
+    if (depth === 0 || first === undefined || last === undefined) return undefined;
+    const start = this.offsets[first] ?? 0;
+    const end = this.offsets[first + 1] ?? 0;
+    const lastStart = this.offsets[last] ?? 0;
+    // Sorted, so that the lines between an equal first and last are equal too.
+    if ((this.offsets[last + 1] ?? 0) - lastStart !== end - start) return undefined;
+    for (let i = depth; i < end - start; i++) if (this.tokens[start + i] !== this.tokens[lastStart + i]) return undefined;
+    return [...this.tokens.subarray(start + depth, end), this.newlineId];
+  }
+
   /** Lines that are possible still, in prompt order; for a complete quote all places of exactly this line. */
   occurrences(state: QuoteState): QuotePlace[] {
     if (state.end === "absent") return [];

@@ -14,23 +14,31 @@ export async function ask(
 ): Promise<void> {
   const { question, sampling, quote, maxAnswerTokens, json } = command;
   const { files, readFile } = await freeze(command.folder, signal);
+  let streamed = false;
+  const progress = new ProgressLine(output);
+  const show = showEvents(output, progress, json);
   const result = await withSession(command, packageRoot, output, signal, (session, rope) => {
     const request = { question, files, history: [], readFile, rope, sampling, quote, maxAnswerTokens };
-    return session.ask(request, signal, showEvents(output, json));
+    return session.ask(request, signal, (event) => {
+      streamed ||= event.type === "token";
+      show(event);
+    });
   });
+  progress.clear();
   if (json) output.out(jsonLine(asJson(result)));
-  else output.out(asText(result));
+  else output.out(`${streamed ? "" : result.answer}${asText(result)}`);
   if (result.stoppedBy === "user") throw abortedError();
 }
 
 /** Progress goes to standard error, the answer's text to standard output as it is decoded. */
-function showEvents(output: Output, json: boolean): (event: AskEvent) => void {
-  const progress = new ProgressLine(output);
+function showEvents(output: Output, progress: ProgressLine, json: boolean): (event: AskEvent) => void {
   const quiet = json && !output.terminal;
   return (event) => {
     if (event.type === "token") {
       progress.clear();
       if (!json) output.out(event.text);
+    } else if (event.type === "candidate") {
+      if (output.terminal) progress.show(`comparing lines: ${event.text}`, 0);
     } else if (event.type === "recovered") {
       progress.clear();
       output.err(`went on after: ${event.because}\n`);

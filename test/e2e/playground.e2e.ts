@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { PlaygroundPage } from "../support/playgroundPage.ts";
 import { Workbench } from "../support/workbench.ts";
 
-const question = "What is the value of `retryCeiling`?";
+const question = "Where is `retryCeiling` defined?";
 const definition = { answer: "export const retryCeiling = 45731;", path: "src/net/backoff.ts", line: 5 };
 const followUp = "What is the value of `MAX_ATTEMPTS`?";
 const followUpAnswer = "const MAX_ATTEMPTS = 9;";

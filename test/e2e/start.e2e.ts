@@ -25,7 +25,7 @@ describe("npm start", () => {
   });
 
   it("asks without a window", () => {
-    const ask = run("ask", ferry, "What is the value of `retryCeiling`?", "--json");
+    const ask = run("ask", ferry, "Where is `retryCeiling` defined?", "--json");
     assert.equal(ask.status, 0, ask.stderr);
     const { answer, citations } = JSON.parse(ask.stdout) as {
       answer: string;

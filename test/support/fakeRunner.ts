@@ -1,4 +1,11 @@
-import { PAGE_TOKENS, type PoolRequest, type Runner, type Sampling, type TokenMask } from "../../engine/api.ts";
+import {
+  type AppendOptions,
+  PAGE_TOKENS,
+  type PoolRequest,
+  type Runner,
+  type Sampling,
+  type TokenMask,
+} from "../../engine/api.ts";
 import { EngineError, throwIfAborted } from "../../engine/errors.ts";
 
 export interface FakeOptions {
@@ -7,9 +14,11 @@ export interface FakeOptions {
   capacityTokens?: number;
   /** Token chosen among the allowed ones (all, without a mask); by default a hash of the cache's content. */
   choose?(allowed: readonly number[], cache: readonly number[]): number;
+  /** Logit of a token behind a cache; by default from `choose`. */
+  logit?(id: number, cache: readonly number[]): number;
   /** Attention mass of a key token for the pooled map; default 0. */
   mass?(token: number): number;
-  /** The device dies in the sample call with this number, from 0. */
+  /** The device dies when a next token is asked for (by `sample`, or as logits) for the time with this number, from 0. */
   loseAtSample?: number;
 }
 
@@ -48,10 +57,10 @@ export class FakeRunner implements Runner {
     return this.cache.length;
   }
 
-  async append(
-    ids: readonly number[] | Int32Array,
-    options: { signal?: AbortSignal; onProgress?(done: number): void } = {},
-  ): Promise<undefined> {
+  async append(ids: readonly number[] | Int32Array, options: AppendOptions = {}): Promise<Float32Array<ArrayBuffer> | undefined> {
+    const { logits: wanted = "none" } = options;
+    if (wanted !== "none" && this.samples++ === this.options.loseAtSample) this.loseDevice();
+    const before = this.cache.length;
     for (let done = 0; done < ids.length;) {
       this.check();
       throwIfAborted(options.signal);
@@ -62,7 +71,12 @@ export class FakeRunner implements Runner {
       options.onProgress?.(done);
       await Promise.resolve();
     }
-    return undefined;
+    if (wanted === "none") return undefined;
+    const first = wanted === "all" ? before : this.cache.length - 1;
+    const rows = Array.from({ length: this.cache.length - first }, (_, row) =>
+      this.logitsBehind(this.cache.slice(0, first + row + 1)),
+    );
+    return Float32Array.from(rows.flat());
   }
 
   async sample(_sampling: Sampling, allowed?: TokenMask): Promise<number> {
@@ -93,6 +107,15 @@ export class FakeRunner implements Runner {
 
   dispose(): void {
     this.disposed = true;
+  }
+
+  /** What `choose` takes is far ahead; the others follow by rising id, or without it in an order of their own. */
+  private logitsBehind(cache: readonly number[]): number[] {
+    const { vocabSize, choose, logit } = this.options;
+    const ids = Array.from({ length: vocabSize }, (_, id) => id);
+    if (logit) return ids.map((id) => logit(id, cache));
+    const chosen = choose?.(ids, cache);
+    return ids.map((id) => (id === chosen ? 8 : 0) + (choose ? id / vocabSize : (hash([...cache, id]) % 997) / 997));
   }
 
   private check(): void {

@@ -256,6 +256,8 @@ function advance(live: LiveRun, event: AskEvent): LiveRun {
       return { ...live, phase: "prefill", prefill: event };
     case "token":
       return { ...live, phase: "answering", text: live.text + event.text };
+    case "candidate":
+      return { ...live, phase: "answering", text: event.text };
     case "recovered":
       return { ...live, recovered: event.because, text: "" };
   }

@@ -48,12 +48,14 @@ describe("quote-constrained decoding", () => {
       await runner.append([round]);
       const decoded = await decodeAnswer({
         runner,
+        prompt: Int32Array.of(round),
         tokenizer,
         sampling: { temperature: 1, topP: 1, seed: round },
         stopIds: new Set(),
         maxTokens: 500,
         quotes: index,
         onText: () => undefined,
+        onCandidate: () => undefined,
       });
       assert.equal(decoded.stoppedBy, "end");
       if (decoded.quote?.end === "absent") assert.deepEqual(decoded.ids, [ABSENT]);
