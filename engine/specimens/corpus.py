@@ -1,9 +1,10 @@
 """Collect permissively licensed source files and split them by content.
 
-    python corpus.py --packages DIR --python DIR --go DIR --out corpus.jsonl
+    python corpus.py --packages DIR --python DIR --go DIR [--fresh DIR --fresh-python DIR] --out corpus.jsonl
 
-DIR of --packages is a folder with a node_modules of installed npm packages. The output has one JSON object
-a line: path, package, language, split ("train" or "heldout"), text. Beside it `corpus.manifest.json`
+DIR of --packages and --fresh is a folder with a node_modules of installed npm packages. The output has one JSON object
+a line: path, package, language, split, text. The split is "train", "heldout", or "fresh" for the packages of the two fresh
+folders that are in none of the others: the model is judged by them, and nobody looked at them while it was trained. Beside it `corpus.manifest.json`
 records packages, versions, licences, counts and the sha256 of every file.
 """
 
@@ -103,10 +104,26 @@ def collections(arguments):
                 yield f"{label}:{entry.name}", version, licence, entry, "", {extension}
 
 
+def fresh_collections(arguments):
+    """The same for the packages that only judge; after `collections`, whose names win."""
+    if arguments.fresh:
+        for name, version, licence, root in npm_packages(arguments.fresh):
+            if isinstance(licence, str) and licence in PERMISSIVE:
+                yield f"npm:{name}", version, licence, root, name, {".ts", ".tsx", ".js", ".mjs", ".cjs"}
+    if arguments.fresh_python:
+        versions = dict(path.name.removesuffix(".dist-info").rsplit("-", 1) for path in arguments.fresh_python.glob("*.dist-info"))
+        for entry in sorted(arguments.fresh_python.iterdir()):
+            if entry.is_dir() and not entry.name.endswith(".dist-info") and entry.name not in SKIPPED_FOLDERS:
+                yield f"pypi:{entry.name}", versions.get(entry.name), "see the package", entry, entry.name, {".py"}
+
+
 def collect(arguments) -> tuple[list[dict], dict]:
     """Every kept file without its split, and the packages it came from."""
     files, packages, seen = [], {}, set()
-    for package, version, licence, root, prefix, extensions in collections(arguments):
+    named = [(entry, False) for entry in collections(arguments)]
+    known = {entry[0] for entry, _ in named}
+    named += [(entry, True) for entry in fresh_collections(arguments) if entry[0] not in known]
+    for (package, version, licence, root, prefix, extensions), fresh in named:
         size = 0
         relative_paths = [root.name] if root.is_file() else source_files(root, extensions)
         for relative in relative_paths:
@@ -121,15 +138,16 @@ def collect(arguments) -> tuple[list[dict], dict]:
             if size > MAX_PACKAGE_BYTES:
                 break
             path = f"{prefix}/{relative}" if prefix else relative
-            files.append({"path": path, "package": package, "language": LANGUAGES[Path(relative).suffix], "text": text})
+            files.append({"path": path, "package": package, "language": LANGUAGES[Path(relative).suffix], "text": text, "split": "fresh" if fresh else ""})
             packages[package] = {"version": version, "licence": licence}
     return files, packages
 
 
 def split(files: list[dict]) -> list[dict]:
-    """Hold out whole packages, then drop held-out files that share more than a tenth of their lines with training."""
+    """Hold out whole packages, then drop held-out and fresh files that share more than a tenth of their lines with training."""
     for file in files:
-        file["split"] = "heldout" if fraction("split:" + file["package"]) < HELDOUT_SHARE else "train"
+        if not file["split"]:
+            file["split"] = "heldout" if fraction("split:" + file["package"]) < HELDOUT_SHARE else "train"
     trained = set().union(*(content_lines(file["text"]) for file in files if file["split"] == "train"))
     kept = []
     for file in files:
@@ -141,16 +159,19 @@ def split(files: list[dict]) -> list[dict]:
 
 def manifest_of(files: list[dict], packages: dict) -> dict:
     hashes = sorted(f"{file['split']} {file['path']} {hashlib.sha256(file['text'].encode()).hexdigest()}" for file in files)
+    fresh = [line for line in hashes if line.startswith("fresh ")]
+    hashes = [line for line in hashes if not line.startswith("fresh ")]
     used = {file["package"] for file in files}
     heldout = sorted({file["package"] for file in files if file["split"] == "heldout"})
     return {
         "sha256": hashlib.sha256("\n".join(hashes).encode()).hexdigest(),
+        "freshSha256": hashlib.sha256("\n".join(fresh).encode()).hexdigest(),
         "files": dict(Counter(file["split"] for file in files)),
-        "bytes": {name: sum(len(f["text"].encode()) for f in files if f["split"] == name) for name in ("train", "heldout")},
+        "bytes": {name: sum(len(f["text"].encode()) for f in files if f["split"] == name) for name in ("train", "heldout", "fresh")},
         "filesByLanguage": dict(Counter(f"{file['split']}/{file['language']}" for file in files)),
         "heldoutPackages": heldout,
         "packages": {name: packages[name] for name in sorted(used)},
-        "fileHashes": hashes,
+        "fileHashes": hashes + fresh,
     }
 
 
@@ -161,6 +182,8 @@ def main() -> None:
     parser.add_argument("--python-version", default="3.11.7")
     parser.add_argument("--go", type=Path, required=True, help="folder src of a Go distribution")
     parser.add_argument("--go-version", default="unknown")
+    parser.add_argument("--fresh", type=Path, help="folder with a node_modules of packages that only judge")
+    parser.add_argument("--fresh-python", type=Path, help="folder of installed Python packages that only judge")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     files, packages = collect(arguments)
@@ -170,7 +193,7 @@ def main() -> None:
             out.write(json.dumps(file, ensure_ascii=False) + "\n")
     manifest = manifest_of(files, packages)
     arguments.out.with_suffix(".manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    print(json.dumps({key: manifest[key] for key in ("sha256", "files", "bytes", "filesByLanguage")}))
+    print(json.dumps({key: manifest[key] for key in ("sha256", "freshSha256", "files", "bytes", "filesByLanguage")}))
 
 
 if __name__ == "__main__":
