@@ -111,11 +111,13 @@ export class FakeRunner implements Runner {
 
   /** What `choose` takes is far ahead; the others follow by rising id, or without it in an order of their own. */
   private logitsBehind(cache: readonly number[]): number[] {
-    const { vocabSize, choose, logit } = this.options;
-    const ids = Array.from({ length: vocabSize }, (_, id) => id);
-    if (logit) return ids.map((id) => logit(id, cache));
-    const chosen = choose?.(ids, cache);
-    return ids.map((id) => (id === chosen ? 8 : 0) + (choose ? id / vocabSize : (hash([...cache, id]) % 997) / 997));
+    const { options } = this;
+    const ids = Array.from({ length: options.vocabSize }, (_, id) => id);
+    if (options.logit) return ids.map((id) => options.logit?.(id, cache) ?? 0);
+    const chosen = options.choose?.(ids, cache);
+    return ids.map((id) =>
+      chosen === undefined ? (hash([...cache, id]) % 997) / 997 : (id === chosen ? 8 : 0) + id / options.vocabSize,
+    );
   }
 
   private check(): void {
