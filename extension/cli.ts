@@ -7,6 +7,7 @@ import { count } from "./cli/count.ts";
 import { doctor } from "./cli/doctor.ts";
 import { logits } from "./cli/logits.ts";
 import { failureOf, type Output } from "./cli/output.ts";
+import { pack } from "./cli/pack.ts";
 
 /** This file is built to dist/cli.mjs. */
 const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -56,6 +57,8 @@ async function run(command: Command, signal: AbortSignal): Promise<void> {
       return;
     case "count":
       return count(command, packageRoot, output, signal);
+    case "pack":
+      return pack(command, packageRoot, output, signal);
     case "ask":
       return ask(command, packageRoot, output, signal);
     case "logits":

@@ -1,5 +1,6 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import type { BackendChoice, Sampling, WeightFormat } from "../../engine/api.ts";
+import { type PackFormat, packFormats } from "../../engine/pack/exportPack.ts";
 
 type OptionTable = NonNullable<ParseArgsConfig["options"]>;
 
@@ -25,7 +26,30 @@ export interface ModelArgs {
 
 export type Command =
   | { name: "help" }
-  | { name: "count"; json: boolean; folder: string; tokenizer: string | undefined; perFile: boolean }
+  | {
+      name: "count";
+      json: boolean;
+      folder: string;
+      tokenizer: string | undefined;
+      perFile: boolean;
+      /** More tokens than this are an error, for builds. */
+      budget: number | undefined;
+    }
+  | {
+      name: "pack";
+      json: boolean;
+      folder: string;
+      tokenizer: string | undefined;
+      /** Tokens; undefined means what the context set says. */
+      window: number | undefined;
+      reserve: number | undefined;
+      /** File of a context set. */
+      set: string | undefined;
+      format: PackFormat;
+      question: string;
+      /** File that the pack is written to instead of standard output. */
+      out: string | undefined;
+    }
   | ({
       name: "ask";
       json: boolean;
@@ -55,7 +79,8 @@ const modelUsage = `[--model <folder>] [--backend ${backends.join("|")}] [--rope
 
 /** One line per command, shown by `lcp help` and with every usage error. */
 export const usages = {
-  count: "lcp count <folder> [--tokenizer <model folder or tokenizer.json>] [--files] [--json]",
+  count: "lcp count <folder> [--tokenizer <name or path>] [--files] [--budget N] [--json]",
+  pack: `lcp pack <folder> [--window N] [--reserve N] [--set <file>] [--format ${packFormats.join("|")}] [--question "..."] [--tokenizer <name or path>] [--out <file>] [--json]`,
   ask: `lcp ask <folder> "<question>" ${modelUsage} [--max-tokens N] [--temperature T] [--top-p P] [--seed N] [--quote ${quotes.join("|")}] [--json]`,
   logits: `lcp logits --ids 1,2,3 ${modelUsage} [--all] [--json]`,
   doctor: "lcp doctor [--model <folder>] [--json]",
@@ -71,6 +96,8 @@ export function parseCommand(args: readonly string[]): Command {
       return { name: "help" };
     case "count":
       return count(rest);
+    case "pack":
+      return pack(rest);
     case "ask":
       return ask(rest);
     case "logits":
@@ -85,9 +112,51 @@ export function parseCommand(args: readonly string[]): Command {
 }
 
 function count(args: string[]): Command {
-  const { values, positionals } = parse("count", args, { tokenizer: { type: "string" }, files: { type: "boolean" }, ...json });
+  const { values, positionals } = parse("count", args, {
+    tokenizer: { type: "string" },
+    files: { type: "boolean" },
+    budget: { type: "string" },
+    ...json,
+  });
   const [folder] = expect("count", positionals, ["folder"]);
-  return { name: "count", json: values.json ?? false, folder, tokenizer: values.tokenizer, perFile: values.files ?? false };
+  return {
+    name: "count",
+    json: values.json ?? false,
+    folder,
+    tokenizer: values.tokenizer,
+    perFile: values.files ?? false,
+    budget: tokensOf("count", "--budget", values.budget),
+  };
+}
+
+function pack(args: string[]): Command {
+  const { values, positionals } = parse("pack", args, {
+    tokenizer: { type: "string" },
+    window: { type: "string" },
+    reserve: { type: "string" },
+    set: { type: "string" },
+    format: { type: "string" },
+    question: { type: "string" },
+    out: { type: "string" },
+    ...json,
+  });
+  const [folder] = expect("pack", positionals, ["folder"]);
+  return {
+    name: "pack",
+    json: values.json ?? false,
+    folder,
+    tokenizer: values.tokenizer,
+    window: tokensOf("pack", "--window", values.window),
+    reserve: tokensOf("pack", "--reserve", values.reserve),
+    set: values.set,
+    format: oneOf("pack", "--format", values.format ?? "xml", packFormats),
+    question: values.question ?? "",
+    out: values.out,
+  };
+}
+
+function tokensOf(name: Named, option: string, given: string | undefined): number | undefined {
+  return given === undefined ? undefined : readNumber(name, option, given, { from: 0, whole: true });
 }
 
 function ask(args: string[]): Command {

@@ -1,12 +1,12 @@
-import { bundledModelFolder } from "../models/location.ts";
+import { EngineError } from "../../engine/errors.ts";
 import { type Counted, FileCounter } from "../server/counts.ts";
-import { readTokenizer } from "../server/tokenizerFile.ts";
 import { byPath } from "../server/walk.ts";
 import type { Command } from "./args.ts";
 import { findFiles } from "./corpus.ts";
 import { grouped, jsonLine, type Output, ProgressLine } from "./output.ts";
+import { commandTokenizer } from "./tokenizer.ts";
 
-/** `lcp count`: what the token server counts, without the server. */
+/** `lcp count`: what the token server counts, without the server. Throws `limit-exceeded` where it is more than `--budget`. */
 export async function count(
   command: Command & { name: "count" },
   packageRoot: string,
@@ -14,7 +14,7 @@ export async function count(
   signal: AbortSignal,
 ): Promise<void> {
   const startedMs = performance.now();
-  const counter = new FileCounter(await readTokenizer(command.tokenizer ?? bundledModelFolder(packageRoot)));
+  const counter = new FileCounter(await commandTokenizer(command.tokenizer, packageRoot));
   const { files: found, excluded } = await findFiles(command.folder, signal);
   const perFile: { path: string; tokens: number }[] = [];
   let tokens = 0;
@@ -36,6 +36,7 @@ export async function count(
   if (command.json) {
     const files = perFile.length;
     output.out(jsonLine({ tokens, bytes, files, excluded, elapsedMs, ...(command.perFile ? { perFile } : {}) }));
+    checkBudget(command, tokens);
     return;
   }
   if (command.perFile) for (const row of perFile) output.out(`${grouped(row.tokens).padStart(11)}  ${row.path}\n`);
@@ -44,4 +45,15 @@ export async function count(
   );
   if (excluded.length > 0) output.out(`${grouped(excluded.length)} left out:\n`);
   for (const row of excluded) output.out(`  ${row.path}  (${row.reason})\n`);
+  checkBudget(command, tokens);
+}
+
+/** Fails a build that is over its budget, after the counts are out. */
+function checkBudget({ budget, folder }: Command & { name: "count" }, tokens: number): void {
+  if (budget === undefined || tokens <= budget) return;
+  const message = `${folder} has ${grouped(tokens)} tokens, ${grouped(tokens - budget)} over the budget of ${grouped(budget)}`;
+  throw new EngineError("limit-exceeded", message, "leave files out with .longcontextignore, or raise --budget", {
+    tokens,
+    budget,
+  });
 }

@@ -13,13 +13,32 @@ function checkWrong(line: string[], message: RegExp): void {
 }
 
 test("every option reaches the command", () => {
-  assert.deepEqual(parseCommand(["count", "src", "--tokenizer", "m", "--files", "--json"]), {
+  assert.deepEqual(parseCommand(["count", "src", "--tokenizer", "m", "--files", "--budget", "500", "--json"]), {
     name: "count",
     json: true,
     folder: "src",
     tokenizer: "m",
     perFile: true,
+    budget: 500,
   });
+  assert.deepEqual(
+    parseCommand([
+      ..."pack src --window 8000 --reserve 100 --set s.json --format plain --tokenizer o200k --out p.txt --json".split(" "),
+      ...["--question", "Where is x?"],
+    ]),
+    {
+      name: "pack",
+      json: true,
+      folder: "src",
+      tokenizer: "o200k",
+      window: 8000,
+      reserve: 100,
+      set: "s.json",
+      format: "plain",
+      question: "Where is x?",
+      out: "p.txt",
+    },
+  );
   assert.deepEqual(
     parseCommand([
       ..."ask src Where? --model m --backend ort --rope yarn --quant q8_0 --max-tokens 9".split(" "),
