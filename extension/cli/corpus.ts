@@ -31,7 +31,7 @@ export async function freeze(
   for (const { path, absolute } of found) {
     throwIfAborted(signal);
     const text = await readTextFile(absolute);
-    if ("reason" in text) excluded.push({ path, reason: text.reason });
+    if ("reason" in text) excluded.push({ path, reason: text.reason, kind: text.kind });
     else files.push({ path, hash: text.hash, sizeBytes: text.bytes.length });
   }
   if (files.length === 0) throw emptyFolder(folder, excluded);

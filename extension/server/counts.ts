@@ -4,11 +4,11 @@ import { throwIfAborted } from "../../engine/errors.ts";
 import type { Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
 import type { CountedFile } from "../../webview/protocol/panel.ts";
 import { contentHash } from "./contentHash.ts";
-import type { ExcludedRow } from "./requests.ts";
+import type { ExcludedRow, ExclusionKind } from "./requests.ts";
 import { type FoundFile, unreadable } from "./walk.ts";
 
 /** Bytes of a text file and their hash, or why the file is none. */
-export type TextFile = { bytes: Uint8Array<ArrayBuffer>; hash: string } | { reason: string };
+export type TextFile = { bytes: Uint8Array<ArrayBuffer>; hash: string } | { reason: string; kind: ExclusionKind };
 
 /** What became of one found file. */
 export type Counted = { file: CountedFile } | { excluded: ExcludedRow };
@@ -19,13 +19,13 @@ export async function readTextFile(absolute: string): Promise<TextFile> {
   try {
     buffer = await readFile(absolute);
   } catch (error) {
-    return { reason: unreadable(error) };
+    return { reason: unreadable(error), kind: "unreadable" };
   }
   const [first, second] = buffer;
   if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff))
-    return { reason: "UTF-16 text; only UTF-8 is read" };
+    return { reason: "UTF-16 text; only UTF-8 is read", kind: "binary" };
   // The library judges by the first half kilobyte; a NUL further on is no text either.
-  if (buffer.includes(0) || (await isBinaryFile(buffer))) return { reason: "binary content" };
+  if (buffer.includes(0) || (await isBinaryFile(buffer))) return { reason: "binary content", kind: "binary" };
   return { bytes: new Uint8Array(buffer), hash: contentHash(buffer) };
 }
 
@@ -50,7 +50,7 @@ export class FileCounter {
 
   async count(found: FoundFile): Promise<Counted> {
     const text = await readTextFile(found.absolute);
-    if ("reason" in text) return { excluded: { path: found.path, reason: text.reason } };
+    if ("reason" in text) return { excluded: { path: found.path, reason: text.reason, kind: text.kind } };
     const tokens = this.tokens(text.bytes, text.hash);
     return { file: { path: found.path, hash: text.hash, sizeBytes: text.bytes.length, tokens } };
   }

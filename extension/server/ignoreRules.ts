@@ -12,14 +12,23 @@ export interface IgnoreLayer {
   readonly source: string;
   readonly patterns: readonly string[];
   readonly matcher: Ignore;
+  /** Rules of git do not touch what its index tracks; our own do. */
+  readonly ofGit: boolean;
+  readonly ignoreCase: boolean;
 }
 
-/** Case counts where the file system says so, as it does for git's own default. */
-const ignoreCase = process.platform === "win32" || process.platform === "darwin";
+/** Where the rules of one file belong. `front`: see IgnoreLayer. */
+export interface LayerPlace {
+  folder: string;
+  front?: string;
+  ignoreCase: boolean;
+}
 
 /** Rules from the text of an ignore file; a byte order mark and carriage returns are dropped as git does. */
-export function ignoreLayer(place: { folder: string; front?: string }, source: string, text: string): IgnoreLayer {
-  return layerOf(place.folder, place.front ?? "", source, text.replace(/^\uFEFF/, "").split(/\r?\n/));
+export function ignoreLayer(place: LayerPlace, source: string, text: string): IgnoreLayer {
+  const { folder, front = "", ignoreCase } = place;
+  const ofGit = !source.endsWith(".longcontextignore");
+  return layerOf({ folder, front, source, ofGit, ignoreCase }, text.replace(/^\uFEFF/, "").split(/\r?\n/));
 }
 
 /**
@@ -29,7 +38,7 @@ export function ignoreLayer(place: { folder: string; front?: string }, source: s
 export function ignoredBy(layers: readonly IgnoreLayer[], path: string, isFolder: boolean): string | undefined {
   for (const layer of [...layers].reverse()) {
     const result = layer.matcher.test(testedPath(layer, path) + (isFolder ? "/" : ""));
-    if (result.ignored) return `ignored by ${layer.source}: ${result.rule?.pattern ?? "a rule"}`;
+    if (result.ignored) return `ignored by ${layer.source}: ${result.rule?.mark ?? "a rule"}`;
     if (result.unignored) return undefined;
   }
   return undefined;
@@ -44,19 +53,31 @@ export function layersInside(layers: readonly IgnoreLayer[], folder: string): Ig
   return layers.flatMap((layer) => {
     const tested = `${testedPath(layer, folder)}/`;
     if (!layer.matcher.test(tested).ignored) return [layer];
-    const names = layer.patterns.filter((pattern) => layerOf("", "", "", [pattern]).matcher.test(tested).ignored);
+    const names = layer.patterns.filter(
+      (pattern) => layerOf({ ...layer, folder: "", front: "" }, [pattern]).matcher.test(tested).ignored,
+    );
     const others = layer.patterns.filter((pattern) => !names.includes(pattern));
     const atAnyDepth = names.filter((pattern) => !pattern.slice(0, -1).includes("/"));
-    return [layerOf(layer.folder, layer.front, layer.source, others), layerOf(folder, "", layer.source, atAnyDepth)];
+    return [layerOf(layer, others), layerOf({ ...layer, folder, front: "" }, atAnyDepth)];
   });
 }
 
 /** A path below the root as the layer's patterns see it. */
 function testedPath(layer: IgnoreLayer, path: string): string {
-  return layer.front + (layer.folder === "" ? path : path.slice(layer.folder.length + 1));
+  return matched(layer.front + (layer.folder === "" ? path : path.slice(layer.folder.length + 1)), layer.ignoreCase);
 }
 
-function layerOf(folder: string, front: string, source: string, patterns: readonly string[]): IgnoreLayer {
-  const matcher = ignore({ ignorecase: ignoreCase }).add(patterns.map((pattern) => ({ pattern })));
-  return { folder, front, source, patterns, matcher };
+function layerOf(place: Omit<IgnoreLayer, "patterns" | "matcher">, patterns: readonly string[]): IgnoreLayer {
+  const matcher = ignore({ ignorecase: false });
+  matcher.add(patterns.map((pattern) => ({ pattern: matched(pattern, place.ignoreCase), mark: pattern })));
+  const { folder, front, source, ofGit, ignoreCase } = place;
+  return { folder, front, source, ofGit, ignoreCase, patterns, matcher };
 }
+
+/** Git matches bytes, so that `?` is one byte, and where case does not count folds ASCII only: one character a byte does the same. */
+function matched(text: string, ignoreCase: boolean): string {
+  const bytes = ONLY_ASCII.test(text) ? text : Buffer.from(text, "utf8").toString("latin1");
+  return ignoreCase ? bytes.replace(/[A-Z]+/g, (capitals) => capitals.toLowerCase()) : bytes;
+}
+
+const ONLY_ASCII = /^[\0-\x7f]*$/;

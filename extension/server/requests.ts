@@ -7,10 +7,34 @@ export interface ServerOptions {
   modelFolder: string;
 }
 
-/** A file or folder that is not counted, and why. */
+/** Why something is not counted. */
+export type ExclusionKind =
+  | "ignored" // by a git or .longcontextignore rule
+  | "git-data"
+  | "installed-packages"
+  | "not-included" // no include glob matches
+  | "too-large"
+  | "too-many-files"
+  | "binary"
+  | "generated"
+  | "minified"
+  | "symlink"
+  | "submodule"
+  | "unreadable"
+  | "secret"
+  | "other-root";
+
+/** A file or folder (path ends in "/") that is not counted, and why in words. */
 export interface ExcludedRow {
   path: string;
   reason: string;
+  kind: ExclusionKind;
+}
+
+/** Something about a counted file that its reader should know. */
+export interface FileMark {
+  kind: "utf16" | "bom" | "invalid-utf8" | "minified" | "generated" | "long-line" | "unsaved" | "duplicate";
+  message: string;
 }
 
 export interface WorkspaceListing {

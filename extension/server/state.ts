@@ -4,7 +4,7 @@ import type { Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
 import type { BudgetSnapshot, CountedFile } from "../../webview/protocol/panel.ts";
 import { type Counted, FileCounter } from "./counts.ts";
 import { ignoreFileNames } from "./ignoreRules.ts";
-import type { WorkspaceListing } from "./requests.ts";
+import type { ExcludedRow, WorkspaceListing } from "./requests.ts";
 import { type Root, rootOf, rootsLabel } from "./roots.ts";
 import { byPath, walkRoot } from "./walk.ts";
 
@@ -34,7 +34,7 @@ export class WorkspaceCounts {
   private modelFolder = "";
   private counter: FileCounter | undefined;
   private readonly files = new Map<string, CountedFile>();
-  private readonly excluded = new Map<string, string>();
+  private readonly excluded = new Map<string, ExcludedRow>();
   private tokens = 0;
   private bytes = 0;
   private totalFiles = 0;
@@ -114,7 +114,7 @@ export class WorkspaceCounts {
       await seen;
     }
     if (this.failure) throw this.failure;
-    const excluded = [...this.excluded].map(([path, reason]) => ({ path, reason }));
+    const excluded = [...this.excluded.values()];
     const files = [...this.files.values()].sort(byPath);
     return { root: rootsLabel(this.roots), revision: this.revision, files, excluded: excluded.sort(byPath) };
   }
@@ -146,7 +146,7 @@ export class WorkspaceCounts {
       for (const root of this.roots) {
         const walk = await walkRoot(root, { otherRoots: this.othersThan(root), signal: controller.signal });
         found.push(...walk.files);
-        for (const { path, reason } of walk.excluded) this.excluded.set(path, reason);
+        for (const row of walk.excluded) this.excluded.set(row.path, row);
       }
       this.totalFiles = found.length;
       const onCounted = (counted: Counted, done: number): void => {
@@ -176,7 +176,7 @@ export class WorkspaceCounts {
     const before = this.fingerprintBelow(root.prefix + inner);
     this.removeBelow(root.prefix + inner);
     const walk = await walkRoot(root, { under: inner, otherRoots: this.othersThan(root) });
-    for (const { path, reason } of walk.excluded) this.excluded.set(path, reason);
+    for (const row of walk.excluded) this.excluded.set(row.path, row);
     for (const found of walk.files) this.add(await this.counter.count(found));
     this.totalFiles = this.files.size;
     return this.fingerprintBelow(root.prefix + inner) !== before;
@@ -198,7 +198,7 @@ export class WorkspaceCounts {
 
   private add(counted: Counted): void {
     if ("excluded" in counted) {
-      this.excluded.set(counted.excluded.path, counted.excluded.reason);
+      this.excluded.set(counted.excluded.path, counted.excluded);
       return;
     }
     this.files.set(counted.file.path, counted.file);
@@ -217,7 +217,7 @@ export class WorkspaceCounts {
 
   private fingerprintBelow(path: string): string {
     const files = this.filesBelow(path).map((file) => `${file.path}\0${file.hash}`);
-    const excluded = this.excludedBelow(path).map((key) => `${key}\0${this.excluded.get(key) ?? ""}`);
+    const excluded = this.excludedBelow(path).map((key) => `${key}\0${this.excluded.get(key)?.reason ?? ""}`);
     return [...files.sort(), "", ...excluded.sort()].join("\n");
   }
 

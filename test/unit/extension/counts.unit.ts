@@ -103,7 +103,7 @@ test("a count publishes whole states that end in the totals", () =>
         listing.files.map(({ path, tokens: count }) => `${path} ${count}`),
         [".gitignore 1", "a.txt 2", "b/c.txt 1"],
       );
-      assert.deepEqual(listing.excluded, [{ path: "x.log", reason: "ignored by .gitignore: *.log" }]);
+      assert.deepEqual(listing.excluded, [{ path: "x.log", reason: "ignored by .gitignore: *.log", kind: "ignored" }]);
     },
   ));
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { symlink } from "node:fs/promises";
+import { lstat, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { EngineError } from "../../../engine/errors.ts";
@@ -143,14 +143,25 @@ test("links, big files, .git and node_modules are rows", async () => {
       await symlink(folder, join(folder, "loop"));
       await symlink(join(folder, "a.ts"), join(folder, "link.ts"));
       const walk = await walkRoot(rootAt(folder));
-      assert.deepEqual(walk.files, [{ path: "a.ts", absolute: join(folder, "a.ts"), sizeBytes: 1 }]);
+      const { mtimeMs } = await lstat(join(folder, "a.ts"));
+      assert.deepEqual(walk.files, [{ path: "a.ts", absolute: join(folder, "a.ts"), sizeBytes: 1, mtimeMs }]);
       assert.deepEqual(walk.excluded, [
-        { path: ".git/", reason: "git's own data" },
-        { path: "big.txt", reason: "larger than 1 MiB (1.0 MiB)" },
-        { path: "link.ts", reason: "symbolic link; not followed" },
-        { path: "loop", reason: "symbolic link; not followed" },
-        { path: "node_modules/", reason: "installed packages" },
+        { path: ".git/", reason: "git's own data", kind: "git-data" },
+        { path: "big.txt", reason: "larger than 1 MiB (1 MiB)", kind: "too-large" },
+        { path: "link.ts", reason: `symbolic link to ${join(folder, "a.ts")}; not followed`, kind: "symlink" },
+        { path: "loop", reason: `symbolic link to ${folder}; not followed`, kind: "symlink" },
+        { path: "node_modules/", reason: "installed packages", kind: "installed-packages" },
       ]);
+      const options = { maxFileBytes: 2 * 1024 * 1024, include: ["*.txt"] };
+      const wide = await walkRoot(rootAt(folder), options);
+      assert.deepEqual(
+        wide.files.map(({ path }) => path),
+        ["big.txt"],
+      );
+      assert.equal(wide.excluded.find(({ path }) => path === "a.ts")?.kind, "not-included");
+      const few = await walkRoot(rootAt(folder), { maxFileBytes: 2 * 1024 * 1024, maxFiles: 1 });
+      assert.equal(few.files.length, 1);
+      assert.match(few.excluded.find(({ kind }) => kind === "too-many-files")?.reason ?? "", /^1 more files were not looked at/);
     },
   );
 });
