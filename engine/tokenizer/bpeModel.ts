@@ -1,6 +1,10 @@
-import { BpeMerges } from "./bpe.ts";
-import { byteToChar } from "./byteAlphabet.ts";
+import { BpeMerger, PairTable } from "./bpe.ts";
+import { alphabetBytes, byteToChar } from "./byteAlphabet.ts";
+import { ByteBpe } from "./byteBpe.ts";
 import { asFlag, asText, type Fields, invalidTokenizer } from "./fields.ts";
+import { packTokens, TokenTable } from "./tokenTable.ts";
+import type { Stop } from "./tokenizer.ts";
+import { charBytes } from "./utf8.ts";
 import { checkBpe, readMerges, type Vocabulary } from "./vocabulary.ts";
 
 /** Tokens of one piece; `starts[i]` is the UTF-16 offset in the piece of the first character of token i. */
@@ -11,13 +15,14 @@ export interface PieceTokens {
 
 /** The `model` of a BPE tokenizer.json over pieces, byte-level or SentencePiece with byte fallback. */
 export class BpeModel {
-  private readonly merges: BpeMerges;
+  private readonly pairs: PairTable;
+  private readonly merger: BpeMerger;
   private readonly byteIds: Int32Array;
   private readonly unknownId: number;
   private readonly fuseUnknown: boolean;
   private readonly byteFallback: boolean;
   private readonly ignoreMerges: boolean;
-  private readonly cache = new PieceCache();
+  private readonly cache = new PieceTokensCache();
   private readonly encoder = new TextEncoder();
 
   constructor(
@@ -26,7 +31,8 @@ export class BpeModel {
     private readonly byteLevel: boolean,
   ) {
     checkBpe(model);
-    this.merges = new BpeMerges(readMerges(model, vocabulary.ids), vocabulary.size);
+    this.pairs = new PairTable(Int32Array.from(readMerges(model, vocabulary.ids).flat()));
+    this.merger = new BpeMerger(this.pairs);
     this.byteFallback = asFlag(model.byte_fallback, false, "model.byte_fallback");
     this.fuseUnknown = asFlag(model.fuse_unk, false, "model.fuse_unk");
     this.ignoreMerges = asFlag(model.ignore_merges, false, "model.ignore_merges");
@@ -34,34 +40,47 @@ export class BpeModel {
     this.byteIds = Int32Array.from({ length: 256 }, (_, byte) => vocabulary.ids.get(this.byteSpelling(byte)) ?? -1);
   }
 
-  encode(piece: string): PieceTokens {
+  /** Throws `aborted` when `stop` says so. */
+  encode(piece: string, stop?: Stop): PieceTokens {
     const known = this.cache.get(piece);
     if (known) return known;
-    const made = this.encodeNew(piece);
+    const made = this.encodeNew(piece, stop);
     this.cache.set(piece, made);
     return made;
   }
 
-  private encodeNew(piece: string): PieceTokens {
+  /** The same model on UTF-8, where it is byte-level and every byte has a token. */
+  byteBpe(): ByteBpe | undefined {
+    if (!this.byteLevel || this.byteIds.includes(-1)) return undefined;
+    const tokens: Uint8Array[] = [];
+    for (const [content, id] of this.vocabulary.ids) {
+      const bytes = alphabetBytes(content);
+      if (bytes) tokens[id] = bytes;
+    }
+    return new ByteBpe(new TokenTable(packTokens(tokens)), this.pairs, this.byteIds, this.ignoreMerges);
+  }
+
+  private encodeNew(piece: string, stop: Stop | undefined): PieceTokens {
     const { ids, starts } = this.byteLevel ? this.byteSymbols(piece) : this.charSymbols(piece);
     if (this.ignoreMerges) {
       const whole = this.vocabulary.ids.get(this.byteLevel ? this.spell(piece) : piece);
       if (whole !== undefined) return { ids: Int32Array.of(whole), starts: Int32Array.of(0) };
     }
     const firsts = new Int32Array(ids.length);
-    const count = this.merges.merge(ids, firsts);
+    const count = this.merger.merge(ids, firsts, ids.length, stop);
     return { ids: ids.slice(0, count), starts: Int32Array.from({ length: count }, (_, i) => starts[firsts[i] ?? 0] ?? 0) };
   }
 
   /** One symbol per UTF-8 byte. */
   private byteSymbols(piece: string): { ids: Int32Array; starts: Int32Array } {
-    const symbols = new Symbols(piece.length);
-    for (let at = 0; at < piece.length;) {
-      const char = charAt(piece, at);
-      const code = char.charCodeAt(0);
-      if (code < 0x80) this.pushByte(symbols, code, at);
-      else for (const byte of this.encoder.encode(char)) this.pushByte(symbols, byte, at);
-      at += char.length;
+    const bytes = this.encoder.encode(piece);
+    const symbols = new Symbols(bytes.length);
+    let offset = 0;
+    for (let at = 0; at < bytes.length;) {
+      const width = charBytes(bytes[at]);
+      for (let i = at; i < at + width; i++) this.pushByte(symbols, bytes[i], offset);
+      at += width;
+      offset += width === 4 ? 2 : 1;
     }
     return symbols.done();
   }
@@ -158,7 +177,7 @@ class Symbols {
 }
 
 /** Pieces seen lately: two generations of bounded size, so that a long run neither grows nor forgets everything at once. */
-class PieceCache {
+export class PieceTokensCache {
   private young = new Map<string, PieceTokens>();
   private old = new Map<string, PieceTokens>();
 

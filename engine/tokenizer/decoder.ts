@@ -47,7 +47,7 @@ export class TokenStream implements TextStream {
   private readonly utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
   constructor(
-    private readonly vocabulary: Vocabulary,
+    private readonly vocabulary: Pick<Vocabulary, "tokenBytes" | "specialIds">,
     private stripStart: number,
     private readonly skipSpecial: boolean,
   ) {}

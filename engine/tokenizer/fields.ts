@@ -3,19 +3,21 @@ import { EngineError } from "../errors.ts";
 /** A JSON object of unknown content. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-export function invalidTokenizer(what: string): EngineError {
-  return new EngineError(
-    "tokenizer-invalid",
-    `tokenizer.json: ${what}`,
-    "take tokenizer.json again from where the model came from",
-  );
+/** A file that is not what it should be; `file` is its name. */
+export function invalidTokenizer(
+  what: string,
+  file = "tokenizer.json",
+  remedy = `take ${file} again from where the model came from`,
+): EngineError {
+  return new EngineError("tokenizer-invalid", `${file}: ${what}`, remedy, { file });
 }
 
+/** A file that may be sound and asks for something that is not implemented. */
 export function unsupportedTokenizer(what: string): EngineError {
   return new EngineError(
     "unsupported-tokenizer",
     `${what} is not supported`,
-    "use a model whose tokenizer.json has a byte-level BPE (Llama 3, Qwen, SmolLM) or a SentencePiece BPE with byte fallback (Llama 2, Mistral, Gemma)",
+    "use a tokenizer.json or GGUF file with a BPE, Unigram or RWKV vocabulary, a tiktoken rank file, or a preset (o200k, cl100k)",
   );
 }
 

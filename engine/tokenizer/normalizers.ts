@@ -3,7 +3,11 @@ import { asFields, asList, asText, unsupportedTokenizer } from "./fields.ts";
 import { convertRegex, literalRegex } from "./regex.ts";
 
 /** One normalizer: text in, text out, offsets kept. */
-export type Step = (input: Aligned) => Aligned;
+export interface Step {
+  (input: Aligned): Aligned;
+  /** ASCII text comes out as it went in. */
+  readonly keepsAscii?: boolean;
+}
 
 /** Reads the `normalizer` of tokenizer.json; null means none. */
 export function readNormalizer(json: unknown): readonly Step[] {
@@ -45,8 +49,9 @@ export function readPattern(json: unknown, where: string): RegExp {
 const CLUSTER = /[\u1100-\u11ff]+\p{M}*|\P{M}\p{M}*|\p{M}+/gu;
 
 function unicodeForm(form: "NFC" | "NFD" | "NFKC" | "NFKD"): Step {
-  return (input) => {
+  const step = (input: Aligned) => {
     if (input.text.normalize(form) === input.text) return input;
     return replaceAligned(input, CLUSTER, (cluster) => cluster.normalize(form));
   };
+  return Object.assign(step, { keepsAscii: true });
 }

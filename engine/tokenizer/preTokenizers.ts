@@ -1,6 +1,8 @@
 import { type Aligned, prependAligned, replaceAligned, sliceAligned } from "./aligned.ts";
 import { asFields, asFlag, asList, asText, type Fields, invalidTokenizer, unsupportedTokenizer } from "./fields.ts";
 import { readPattern } from "./normalizers.ts";
+import { convertRegex } from "./regex.ts";
+import { type PieceScanner, scannerFor } from "./scanner.ts";
 
 /** Cuts a text into pieces that merge on their own, and emits them in order; `atStart` where nothing stands in front of it. */
 export type Splitter = (input: Aligned, atStart: boolean, emit: (piece: Aligned) => void) => void;
@@ -9,12 +11,20 @@ export interface PreTokenizer {
   readonly splitters: readonly Splitter[];
   /** Pieces are spelt in the byte-level alphabet before they are looked up. */
   readonly byteLevel: boolean;
+  /** Cuts UTF-8 as the splitters cut text, where they are a pattern that is known. */
+  readonly scanner?: PieceScanner | undefined;
 }
 
 /** What GPT-2 cuts at; tokenizer.json names it with `"use_regex": true`. */
 const GPT2 =
   /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+const GPT2_TEXT = String.raw`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
 const METASPACE = "\u2581";
+
+/** A byte-level pre-tokenizer that cuts at what a pattern matches, as tiktoken does; the pattern is an Oniguruma one. */
+export function preTokenizerOf(pattern: string): PreTokenizer {
+  return { splitters: [splitBy(convertRegex(pattern), "Isolated", false)], byteLevel: true, scanner: scannerFor(pattern) };
+}
 
 /** Reads the `pre_tokenizer` of tokenizer.json; null means one piece. */
 export function readPreTokenizer(json: unknown): PreTokenizer {
@@ -26,16 +36,12 @@ export function readPreTokenizer(json: unknown): PreTokenizer {
       const parts = asList(fields.pretokenizers, "pre_tokenizer.pretokenizers").map(readPreTokenizer);
       const early = parts.slice(0, -1).some((part) => part.byteLevel);
       if (early) throw unsupportedTokenizer("a pre-tokenizer behind ByteLevel");
-      return { splitters: parts.flatMap((part) => part.splitters), byteLevel: parts.some((part) => part.byteLevel) };
+      const splitters = parts.flatMap((part) => part.splitters);
+      const scanner = splitters.length === 1 ? parts.find((part) => part.scanner)?.scanner : undefined;
+      return { splitters, byteLevel: parts.some((part) => part.byteLevel), scanner };
     }
     case "Split":
-      return splitting(
-        splitBy(
-          readPattern(fields.pattern, "pre_tokenizer.pattern"),
-          readBehavior(fields),
-          asFlag(fields.invert, false, "pre_tokenizer.invert"),
-        ),
-      );
+      return readSplit(fields);
     case "Digits": {
       const individual = asFlag(fields.individual_digits, false, "pre_tokenizer.individual_digits");
       return splitting(splitBy(/\p{N}/gu, individual ? "Isolated" : "Contiguous", false));
@@ -49,8 +55,9 @@ export function readPreTokenizer(json: unknown): PreTokenizer {
       if (asFlag(fields.add_prefix_space, true, "pre_tokenizer.add_prefix_space")) {
         splitters.push((input, _atStart, emit) => emit(input.text.startsWith(" ") ? input : prependAligned(input, " ")));
       }
-      if (asFlag(fields.use_regex, true, "pre_tokenizer.use_regex")) splitters.push(splitBy(GPT2, "Isolated", false));
-      return { splitters, byteLevel: true };
+      const useRegex = asFlag(fields.use_regex, true, "pre_tokenizer.use_regex");
+      if (useRegex) splitters.push(splitBy(GPT2, "Isolated", false));
+      return { splitters, byteLevel: true, scanner: useRegex && splitters.length === 1 ? scannerFor(GPT2_TEXT) : undefined };
     }
     case "Metaspace":
       return { splitters: metaspace(fields), byteLevel: false };
@@ -63,6 +70,16 @@ type Behavior = "Removed" | "Isolated" | "MergedWithPrevious" | "MergedWithNext"
 
 function splitting(splitter: Splitter): PreTokenizer {
   return { splitters: [splitter], byteLevel: false };
+}
+
+/** The known patterns match all of a text, so that cutting out matches and cutting out what lies between them are the same. */
+function readSplit(fields: Fields): PreTokenizer {
+  const behavior = readBehavior(fields);
+  const invert = asFlag(fields.invert, false, "pre_tokenizer.invert");
+  const { splitters } = splitting(splitBy(readPattern(fields.pattern, "pre_tokenizer.pattern"), behavior, invert));
+  const regex = asFields(fields.pattern, "pre_tokenizer.pattern").Regex;
+  const whole = (behavior === "Isolated" && !invert) || (behavior === "Removed" && invert);
+  return { splitters, byteLevel: false, scanner: whole && typeof regex === "string" ? scannerFor(regex) : undefined };
 }
 
 function readBehavior(fields: Fields): Behavior {

@@ -3,7 +3,7 @@ import { invalidTokenizer, unsupportedTokenizer } from "./fields.ts";
 /**
  * An Oniguruma pattern as tokenizer.json holds it, as a JavaScript one with the flags `gu`. Where the two engines
  * disagree the JavaScript side is rewritten: \s is Unicode White_Space, \d and \w are Unicode, `.` stops at \n only,
- * ^ and $ are line anchors, needless escapes are dropped, (?i:...) is spelt out for ASCII letters. What has no
+ * ^ and $ are line anchors, needless escapes are dropped, (?i:...) is spelt out for ASCII letters and what folds to them. What has no
  * equivalent (possessive and atomic groups, class intersection, POSIX classes) throws `unsupported-tokenizer`.
  */
 export function convertRegex(pattern: string): RegExp {
@@ -182,12 +182,12 @@ class Converter {
       if (fold && range !== undefined && /[A-Za-z]/.test(char + range)) throw this.unsupported("a mixed range under (?i:)");
       return member;
     }
-    return member + swapCase(range === undefined ? char : `${char}-${range}`);
+    return member + (range === undefined ? otherCases(char) : swapCase(`${char}-${range}`) + foldedBeyond(char, range));
   }
 
   private folded(char: string): string {
     const fold = this.foldCase[this.foldCase.length - 1] ?? false;
-    return fold && /^[A-Za-z]$/.test(char) ? `[${char}${swapCase(char)}]` : char;
+    return fold && /^[A-Za-z]$/.test(char) ? `[${char}${otherCases(char)}]` : char;
   }
 
   private peek(): string {
@@ -209,6 +209,16 @@ class Converter {
 
 function escapeMember(char: string): string {
   return char === "[" || char === "]" || char === "^" || char === "\\" ? "\\" + char : char;
+}
+
+function otherCases(letter: string): string {
+  return swapCase(letter) + foldedBeyond(letter, letter);
+}
+
+/** Characters beyond ASCII that are letters of a range in another case: the long s and the Kelvin sign. */
+function foldedBeyond(first: string, last: string): string {
+  const holds = (letter: string) => first.toLowerCase() <= letter && letter <= last.toLowerCase();
+  return (holds("s") ? "\u017f" : "") + (holds("k") ? "\u212a" : "");
 }
 
 function swapCase(text: string): string {

@@ -10,6 +10,11 @@ export interface Tokenizer {
   encodeWithOffsets(text: string): EncodedText;
   /** Length of `encode(text)`. */
   count(text: string): number;
+  /**
+   * Tokens of UTF-8 bytes, bad sequences counted as the U+FFFD that TextDecoder puts in their place; a byte order mark is
+   * a character like others. `stop` is polled every few milliseconds of work; once it says true, throws `aborted`.
+   */
+  countUtf8(bytes: Uint8Array, stop?: Stop): number;
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
   /** Bytes one token stands for; throws `bad-argument` for an id outside the vocabulary. */
   tokenBytes(id: number): Uint8Array<ArrayBuffer>;
@@ -18,6 +23,9 @@ export interface Tokenizer {
   /** Decodes token by token, holding back incomplete UTF-8. */
   stream(options?: DecodeOptions): TextStream;
 }
+
+/** Says whether work should end; polled by long loops. */
+export type Stop = () => boolean;
 
 export interface EncodeOptions {
   /**

@@ -46,9 +46,7 @@ export class Vocabulary {
     const known = this.bytes[id];
     if (known) return known;
     const content = this.contents[id];
-    if (content === undefined) {
-      throw new EngineError("bad-argument", `token ${id} is not in the vocabulary`, `ids run from 0 to ${this.size - 1}`, { id });
-    }
+    if (content === undefined) throw unknownToken(id, this.size);
     const made = this.makeBytes(id, content);
     this.bytes[id] = made;
     return made;
@@ -61,6 +59,16 @@ export class Vocabulary {
     const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(content)?.[1];
     return byte === undefined ? encoder.encode(content.replaceAll("\u2581", " ")) : Uint8Array.of(parseInt(byte, 16));
   }
+}
+
+/** The error for an id that no token has; `size` is one more than the largest. */
+export function unknownToken(id: number, size: number): EngineError {
+  return new EngineError("bad-argument", `token ${id} is not in the vocabulary`, `ids run from 0 to ${size - 1}`, { id });
+}
+
+/** A control token that is matched as it is written, and only where control tokens are recognised. */
+export function specialToken(content: string, id: number): AddedToken {
+  return { id, content, special: true, normalized: false, lstrip: false, rstrip: false, singleWord: false };
 }
 
 /** Reads `added_tokens`. */

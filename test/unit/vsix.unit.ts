@@ -18,6 +18,8 @@ const expected = [
   "extension/dist/ort/ort-wasm-simd-threaded.wasm",
   "extension/dist/panel.js",
   "extension/dist/server.js",
+  "extension/dist/tokenizers/cl100k.bin",
+  "extension/dist/tokenizers/o200k.bin",
   "extension/dist/worker.js",
   "extension/media/icon-dark.svg",
   "extension/media/icon-light.svg",

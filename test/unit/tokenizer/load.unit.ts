@@ -136,7 +136,7 @@ describe("tokenizer.json", () => {
         (error) => EngineError.is(error, code) && message.test(error.message) && error.remedy.length > 10,
       );
     };
-    fails({ model: { type: "Unigram", vocab: [] } }, "unsupported-tokenizer", /Unigram/);
+    fails({ model: { type: "WordPiece", vocab: {} } }, "unsupported-tokenizer", /WordPiece/);
     fails({ model: { type: "BPE", vocab: { a: 0 }, merges: [["a", "b"]] } }, "tokenizer-invalid", /merges\[0\]/);
     fails("nothing", "tokenizer-invalid", /not an object/);
     fails({ model: { type: "BPE", vocab: {}, merges: [] } }, "tokenizer-invalid", /empty/);

@@ -1,0 +1,143 @@
+import type { MergeRule } from "./bpe.ts";
+
+/** Bytes of all tokens behind each other: token `id` is bytes[offsets[id] .. offsets[id + 1]); an empty one is a hole in the ids. */
+export interface PackedTokens {
+  readonly bytes: Uint8Array;
+  /** One more than there are ids. */
+  readonly offsets: Uint32Array;
+}
+
+/** Packs tokens given by id; what is missing becomes a hole. */
+export function packTokens(tokens: readonly (Uint8Array | undefined)[]): PackedTokens {
+  const offsets = new Uint32Array(tokens.length + 1);
+  for (let id = 0; id < tokens.length; id++) offsets[id + 1] = offsets[id] + (tokens[id]?.length ?? 0);
+  const bytes = new Uint8Array(offsets[tokens.length]);
+  for (let id = 0; id < tokens.length; id++) {
+    const token = tokens[id];
+    if (token) bytes.set(token, offsets[id]);
+  }
+  return { bytes, offsets };
+}
+
+/**
+ * Finds tokens by their bytes: open addressing over the packed bytes. As a merge rule it is tiktoken's: two neighbours
+ * merge where their bytes together are a token, and the lowest id goes first.
+ */
+export class TokenTable implements MergeRule {
+  readonly ranks: number;
+  private readonly bytes: Uint8Array;
+  private readonly offsets: Uint32Array;
+  /** Id + 1, or 0 where the slot is free. */
+  private readonly slots: Int32Array;
+  private readonly mask: number;
+  private longest = 0;
+  /** Pairs asked for lately: left id + 1, right id, rank. */
+  private readonly memo = new Int32Array(3 << (32 - MEMO_SHIFT));
+
+  constructor(packed: PackedTokens) {
+    this.bytes = packed.bytes;
+    this.offsets = packed.offsets;
+    this.ranks = packed.offsets.length - 1;
+    let capacity = 1024;
+    while (capacity < 2 * this.ranks) capacity *= 2;
+    this.slots = new Int32Array(capacity);
+    this.mask = capacity - 1;
+    for (let id = 0; id < this.ranks; id++) this.add(id);
+  }
+
+  /** Id of the token with exactly these bytes, or -1. */
+  find(bytes: Uint8Array, start: number, end: number): number {
+    const length = end - start;
+    if (length === 0 || length > this.longest) return -1;
+    let slot = settle(hashOf(SEED, bytes, start, end)) & this.mask;
+    for (let entry = this.slots[slot]; entry !== 0; entry = this.slots[slot]) {
+      const from = this.offsets[entry - 1];
+      if (this.offsets[entry] - from === length && same(this.bytes, from, bytes, start, length)) return entry - 1;
+      slot = (slot + 1) & this.mask;
+    }
+    return -1;
+  }
+
+  rank(left: number, right: number): number {
+    const { memo } = this;
+    const place = 3 * ((Math.imul(left, 0x9e3779b1) + Math.imul(right, 0x85ebca6b)) >>> MEMO_SHIFT);
+    if (memo[place] === left + 1 && memo[place + 1] === right) return memo[place + 2];
+    const rank = this.findPair(left, right);
+    memo[place] = left + 1;
+    memo[place + 1] = right;
+    memo[place + 2] = rank;
+    return rank;
+  }
+
+  merged(rank: number): number {
+    return rank;
+  }
+
+  length(id: number): number {
+    return this.offsets[id + 1] - this.offsets[id];
+  }
+
+  /** A copy of one token's bytes; empty for a hole. */
+  bytesOf(id: number): Uint8Array<ArrayBuffer> {
+    return Uint8Array.from(this.bytes.subarray(this.offsets[id], this.offsets[id + 1]));
+  }
+
+  private findPair(left: number, right: number): number {
+    const { bytes, offsets } = this;
+    const leftAt = offsets[left];
+    const rightAt = offsets[right];
+    const leftLength = offsets[left + 1] - leftAt;
+    const rightLength = offsets[right + 1] - rightAt;
+    const length = leftLength + rightLength;
+    if (length > this.longest) return -1;
+    const hash = hashOf(hashOf(SEED, bytes, leftAt, leftAt + leftLength), bytes, rightAt, rightAt + rightLength);
+    let slot = settle(hash) & this.mask;
+    for (let entry = this.slots[slot]; entry !== 0; entry = this.slots[slot]) {
+      const from = offsets[entry - 1];
+      if (
+        offsets[entry] - from === length &&
+        same(bytes, from, bytes, leftAt, leftLength) &&
+        same(bytes, from + leftLength, bytes, rightAt, rightLength)
+      )
+        return entry - 1;
+      slot = (slot + 1) & this.mask;
+    }
+    return -1;
+  }
+
+  /** Where two ids have the same bytes the lower one is found. */
+  private add(id: number): void {
+    const start = this.offsets[id];
+    const end = this.offsets[id + 1];
+    if (start === end) return;
+    this.longest = Math.max(this.longest, end - start);
+    let slot = settle(hashOf(SEED, this.bytes, start, end)) & this.mask;
+    for (let entry = this.slots[slot]; entry !== 0; entry = this.slots[slot]) {
+      const from = this.offsets[entry - 1];
+      if (this.offsets[entry] - from === end - start && same(this.bytes, from, this.bytes, start, end - start)) return;
+      slot = (slot + 1) & this.mask;
+    }
+    this.slots[slot] = id + 1;
+  }
+}
+
+const MEMO_SHIFT = 18;
+const SEED = 0x811c9dc5;
+
+/** FNV-1a, continued from `hash`. */
+function hashOf(hash: number, bytes: Uint8Array, start: number, end: number): number {
+  let mixed = hash;
+  for (let i = start; i < end; i++) mixed = Math.imul(mixed ^ bytes[i], 0x01000193);
+  return mixed;
+}
+
+/** The low bits of FNV depend on little; the high ones are folded in. */
+function settle(hash: number): number {
+  const mixed = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  return mixed ^ (mixed >>> 13);
+}
+
+function same(a: Uint8Array, aStart: number, b: Uint8Array, bStart: number, length: number): boolean {
+  for (let i = 0; i < length; i++) if (a[aStart + i] !== b[bStart + i]) return false;
+  return true;
+}
