@@ -47,6 +47,10 @@ export type Command =
       set: string | undefined;
       format: PackFormat;
       question: string;
+      /** Adds diffs and messages of git. */
+      git: boolean;
+      /** Files with secrets go in too. */
+      allowSecrets: boolean;
       /** File that the pack is written to instead of standard output. */
       out: string | undefined;
     }
@@ -80,7 +84,7 @@ const modelUsage = `[--model <folder>] [--backend ${backends.join("|")}] [--rope
 /** One line per command, shown by `lcp help` and with every usage error. */
 export const usages = {
   count: "lcp count <folder> [--tokenizer <name or path>] [--files] [--budget N] [--json]",
-  pack: `lcp pack <folder> [--window N] [--reserve N] [--set <file>] [--format ${packFormats.join("|")}] [--question "..."] [--tokenizer <name or path>] [--out <file>] [--json]`,
+  pack: `lcp pack <folder> [--window N] [--reserve N] [--set <file>] [--format ${packFormats.join("|")}] [--question "..."] [--tokenizer <name or path>] [--git] [--allow-secrets] [--out <file>] [--json]`,
   ask: `lcp ask <folder> "<question>" ${modelUsage} [--max-tokens N] [--temperature T] [--top-p P] [--seed N] [--quote ${quotes.join("|")}] [--json]`,
   logits: `lcp logits --ids 1,2,3 ${modelUsage} [--all] [--json]`,
   doctor: "lcp doctor [--model <folder>] [--json]",
@@ -138,6 +142,8 @@ function pack(args: string[]): Command {
     format: { type: "string" },
     question: { type: "string" },
     out: { type: "string" },
+    git: { type: "boolean" },
+    "allow-secrets": { type: "boolean" },
     ...json,
   });
   const [folder] = expect("pack", positionals, ["folder"]);
@@ -151,6 +157,8 @@ function pack(args: string[]): Command {
     set: values.set,
     format: oneOf("pack", "--format", values.format ?? "xml", packFormats),
     question: values.question ?? "",
+    git: values.git ?? false,
+    allowSecrets: values["allow-secrets"] ?? false,
     out: values.out,
   };
 }
