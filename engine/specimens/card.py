@@ -68,7 +68,7 @@ wrong by construction. Trained length: {trained}; beyond it YaRN with factor len
 
 `n` is the number of questions. In `absentUnseen` the name does not occur in the context, in `absentUsed` it is used there but not defined.
 
-    python engine/specimens/evaluate.py --corpus corpus.jsonl --model media/specimens/keyshift-4m
+    python engine/specimens/evaluate.py --corpus corpus.jsonl --model media/specimens/keyshift-4m --lengths {lengths}
 
 reproduces the table (the corpus is built as `engine/specimens/README.md` says).
 
@@ -135,6 +135,7 @@ def main() -> None:
         minutes=round(recipe["run"]["seconds"] / 60),
         other_weight=recipe["training"]["other_weight"],
         trained=trained,
+        lengths=",".join(map(str, sorted({length for length, _ in settings}))),
         longest_measured=max(length for length, _ in settings),
         tables="\n\n".join(table(cells, length, rope) for length, rope in settings),
     )

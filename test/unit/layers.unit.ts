@@ -46,7 +46,7 @@ const rules: Rule[] = [
     files: /^extension\/server\//,
     run: [/^extension\/(server|models)\//, /^extension\/settings\.ts$/, contracts, /^engine\/tokenizer\//, wires],
     types: [engine],
-    packages: [node, /^vscode-languageserver/, /^ignore$/, /^isbinaryfile$/],
+    packages: [node, /^vscode-languageserver/, /^ignore$/, /^isbinaryfile$/, /^@secretlint\//],
   },
   { files: /^extension\/adapter\//, run: [/^extension\/adapter\//, engine], types: [], packages: [node, /^webgpu$/] },
   {
