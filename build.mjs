@@ -52,6 +52,7 @@ const worker = { ...browser, format: "esm", alias: { "onnxruntime-web": "onnxrun
 const targets = [
   ["./extension/main.ts", "dist/extension.js", { ...node, format: "cjs", external: ["vscode"] }],
   ["./extension/server/main.ts", "dist/server.js", { ...node, format: "cjs" }],
+  ["./extension/server/countWorker.ts", "dist/countWorker.js", { ...node, format: "cjs" }],
   ["./webview/main.ts", "dist/panel.js", { ...browser, format: "iife" }],
   ["./webview/worker.ts", "dist/worker.js", worker],
   ["./extension/cli.ts", "dist/cli.mjs", { ...node, format: "esm", packages: "external" }],

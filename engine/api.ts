@@ -2,6 +2,7 @@
  * What the rest of the project sees of the engine: plain-data types and the interfaces of its parts.
  * No implementation lives here, so that a panel can import it without importing the engine.
  */
+import type { Level, LineRange } from "./pack/levels.ts";
 
 /** Where a forward pass runs: our WGSL kernels, onnxruntime-web's WASM build, or plain loops. */
 export type BackendKind = "wgsl" | "ort" | "reference";
@@ -206,9 +207,16 @@ export interface SnapshotFile {
   /** Hash of the bytes; files of equal hash are read and tokenised once. */
   hash: string;
   sizeBytes: number;
+  /** How much of it goes into the prompt; whole where it is absent. */
+  level?: Exclude<Level, "excluded">;
+  /** Lines that an outline keeps; without them an outlined file is whole. */
+  lines?: readonly LineRange[];
 }
 
-/** Where a packed file lies in the prompt. Lines are 1-based; lineTokens[i] is the first token of line i + 1. */
+/**
+ * Where a packed file lies in the prompt. Lines are 1-based and those of the file: lineTokens[i] is the first token of line i + 1.
+ * A line that an outline leaves out has the first token of the next line that is there, so its own range is empty.
+ */
 export interface PackedFile {
   path: string;
   hash: string;

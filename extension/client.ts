@@ -2,29 +2,25 @@ import * as vscode from "vscode";
 import { LanguageClient, ResponseError, State, TransportKind } from "vscode-languageclient/node";
 import { EngineError, plainError, type PlainError } from "../engine/errors.ts";
 import type { BudgetSnapshot } from "../webview/protocol/panel.ts";
-import {
-  type BudgetNotification,
-  budgetNotification,
-  requests,
-  type ServerOptions,
-  type WorkspaceListing,
-} from "./server/requests.ts";
+import type { BudgetSource } from "./budget/source.ts";
+import { type BudgetNotification, budgetNotification, type ServerCalls, type ServerOptions } from "./server/requests.ts";
 
 /** The token server as the rest of the extension sees it. */
-export class TokenClient implements vscode.Disposable {
+export class TokenClient implements BudgetSource, vscode.Disposable {
   private readonly client: LanguageClient;
   private readonly received = new vscode.EventEmitter<BudgetSnapshot>();
   private readonly watcher: vscode.FileSystemWatcher;
   private readonly log: vscode.LogOutputChannel;
+  private options: ServerOptions;
   private last: BudgetSnapshot | undefined;
   /** Revisions of a restarted server go on behind those of the one before it. */
   private revisionOffset = 0;
   readonly onDidChangeBudget = this.received.event;
 
-  constructor(serverModule: string, modelFolder: string, log: vscode.LogOutputChannel) {
+  constructor(serverModule: string, options: ServerOptions, log: vscode.LogOutputChannel) {
     this.log = log;
+    this.options = options;
     this.watcher = vscode.workspace.createFileSystemWatcher("**/*");
-    const initializationOptions: ServerOptions = { modelFolder };
     const run = { module: serverModule, transport: TransportKind.ipc };
     this.client = new LanguageClient(
       "longContext.server",
@@ -33,7 +29,8 @@ export class TokenClient implements vscode.Disposable {
       { run, debug: { ...run, options: { execArgv: ["--nolazy", "--inspect=6009"] } } },
       {
         documentSelector: [{ scheme: "file" }],
-        initializationOptions,
+        // A restarted server starts with the options of then.
+        initializationOptions: () => this.options,
         outputChannel: log,
         synchronize: { fileEvents: this.watcher },
       },
@@ -63,16 +60,22 @@ export class TokenClient implements vscode.Disposable {
     }
   }
 
-  /** Counts everything again, with the tokenizer of this model folder. */
-  async configure(modelFolder: string): Promise<void> {
-    const options: ServerOptions = { modelFolder };
-    await this.client.sendRequest(requests.configure, options);
+  /** Counts everything again, with these options. */
+  async configure(options: ServerOptions): Promise<void> {
+    this.options = options;
+    await this.call("longContext/configure", options);
   }
 
-  /** The counted files, once no count is under way; throws the server's EngineError. */
-  async listing(): Promise<WorkspaceListing> {
+  /** Asks the server; throws its EngineError. */
+  async call<Name extends keyof ServerCalls>(
+    name: Name,
+    params: ServerCalls[Name]["params"],
+    token?: vscode.CancellationToken,
+  ): Promise<ServerCalls[Name]["result"]> {
     try {
-      return await this.client.sendRequest<WorkspaceListing>(requests.listing, {});
+      // A token that is undefined would be sent as a second parameter.
+      const rest: [] | [vscode.CancellationToken] = token === undefined ? [] : [token];
+      return await this.client.sendRequest<ServerCalls[Name]["result"]>(name, params, ...rest);
     } catch (error) {
       if (error instanceof ResponseError && isPlainError(error.data)) throw EngineError.fromPlain(error.data);
       throw new EngineError("internal", `the token server does not answer: ${plainError(error).message}`, "reload the window");
@@ -90,9 +93,20 @@ export class TokenClient implements vscode.Disposable {
 
   private publishFailure(message: string, remedy: string): void {
     const revision = (this.last?.revision ?? 0) + 1;
-    const empty = { tokenizer: "", doneFiles: 0, totalFiles: 0, tokens: 0, bytes: 0, excluded: 0 };
-    this.last = { ...empty, revision, state: "failed", error: { message, remedy } };
-    this.received.fire(this.last);
+    const { window, reserve } = this.options;
+    const empty = {
+      tokenizer: "",
+      doneFiles: 0,
+      totalFiles: 0,
+      tokens: 0,
+      packTokens: 0,
+      approximate: false,
+      bytes: 0,
+      excluded: 0,
+    };
+    const failed: BudgetSnapshot = { ...empty, window, reserve, revision, state: "failed", error: { message, remedy } };
+    this.last = failed;
+    this.received.fire(failed);
   }
 }
 

@@ -4,7 +4,32 @@ export const commandIds = {
   askQuestion: "longContext.askQuestion",
   chooseModel: "longContext.chooseModel",
   recount: "longContext.recount",
+  fit: "longContext.fit",
+  undoLevels: "longContext.undoLevels",
+  include: "longContext.include",
+  outlineOnly: "longContext.outlineOnly",
+  nameOnly: "longContext.nameOnly",
+  exclude: "longContext.exclude",
+  resetLevel: "longContext.resetLevel",
+  why: "longContext.why",
+  filterBudget: "longContext.filterBudget",
+  clearFilter: "longContext.clearFilter",
+  sortByTokens: "longContext.sortByTokens",
+  sortByPath: "longContext.sortByPath",
+  sortByChange: "longContext.sortByChange",
+  copyPack: "longContext.copyPack",
+  exportPack: "longContext.exportPack",
+  saveContextSet: "longContext.saveContextSet",
+  openContextSet: "longContext.openContextSet",
+  speakBudget: "longContext.speakBudget",
   showLog: "longContext.showLog",
   loseDevice: "longContext.debug.loseDevice",
   showState: "longContext.debug.showState",
+  showRow: "longContext.debug.showRow",
+} as const;
+
+/** Commands that only rows and quick fixes run, with arguments of their own; not in the palette. */
+export const internalCommandIds = {
+  showMore: "longContext.internal.showMore",
+  applyFix: "longContext.internal.applyFix",
 } as const;

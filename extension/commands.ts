@@ -1,13 +1,37 @@
 import * as vscode from "vscode";
 import { EngineError, plainError } from "../engine/errors.ts";
+import { copyPack, exportPack } from "./budget/exportFlow.ts";
+import { openContextSet, saveContextSet } from "./budget/contextSets.ts";
+import { fitToWindow, undoLevels } from "./budget/fit.ts";
+import { resetLevels, setLevel, showWhy } from "./budget/levels.ts";
+import { speakBudget } from "./budget/speak.ts";
+import { targetPaths } from "./budget/targets.ts";
+import type { Level, LevelMap } from "../engine/pack/levels.ts";
 import type { PanelState } from "../webview/protocol/panel.ts";
 import { commandIds } from "./commandIds.ts";
+import type { BudgetRow, BudgetSort, Finding, SymbolTokens } from "./server/requests.ts";
 import type { Services } from "./services.ts";
 
-/** What each command does; the id of a row is `commandIds[row]`. The optional argument is for keybindings and tests. */
-function commandTable(services: Services): Record<keyof typeof commandIds, (argument: unknown) => unknown> {
+type Run = (argument: unknown, selected: unknown) => unknown;
+
+/** What `showRow` returns. */
+export interface ServedRow {
+  row: BudgetRow | undefined;
+  children: BudgetRow[];
+  why: string[];
+  levels: LevelMap;
+  findings: Finding[];
+  symbols: SymbolTokens[];
+}
+
+/**
+ * What each command does; the id of a row is `commandIds[row]`. The arguments are the row and the selected rows where a menu runs it,
+ * else they are for keybindings and tests.
+ */
+function commandTable(services: Services): Record<keyof typeof commandIds, Run> {
   const { panel, model, client, log } = services;
   return {
+    ...budgetCommands(services),
     openPlayground: () => panel.open(),
     askQuestion: async (argument) => {
       const question = typeof argument === "string" ? argument : await inputQuestion();
@@ -16,7 +40,7 @@ function commandTable(services: Services): Record<keyof typeof commandIds, (argu
       return panel.call("panel/ask", { question });
     },
     chooseModel: () => model.choose(),
-    recount: () => client.configure(model.folder),
+    recount: () => client.configure(services.serverOptions()),
     showLog: () => log.show(),
     loseDevice: () => panel.call("panel/loseDevice", {}),
     showState: async () => {
@@ -24,7 +48,42 @@ function commandTable(services: Services): Record<keyof typeof commandIds, (argu
       log.info(`state: ${JSON.stringify(state)}`);
       return state;
     },
+    showRow: (path, ask) => rowAsServed(services, path, ask),
   };
+}
+
+function budgetCommands({ client, budget }: Services) {
+  const targets = (argument: unknown, selected: unknown) => targetPaths(argument, selected, budget.view.selection);
+  const at =
+    (level: Level): Run =>
+    async (argument, selected) =>
+      setLevel(client, await targets(argument, selected), level);
+  return {
+    fit: (argument) => fitToWindow(budget, argument),
+    undoLevels: () => undoLevels(client),
+    include: at("full"),
+    outlineOnly: at("outline"),
+    nameOnly: at("name"),
+    exclude: at("excluded"),
+    resetLevel: async (argument, selected) => resetLevels(client, await targets(argument, selected)),
+    why: async (argument, selected) => {
+      const [path] = await targets(argument, selected);
+      return path === undefined ? undefined : showWhy(client, path);
+    },
+    filterBudget: async (argument) => {
+      const filter = typeof argument === "string" ? argument : await inputFilter(budget.view.tree.filter);
+      if (filter !== undefined) budget.view.filterBy(filter);
+    },
+    clearFilter: () => budget.view.filterBy(""),
+    sortByTokens: () => budget.view.sortBy("tokens"),
+    sortByPath: () => budget.view.sortBy("path"),
+    sortByChange: () => budget.view.sortBy("changed"),
+    copyPack: (argument) => copyPack(budget, argument),
+    exportPack: (argument) => exportPack(budget, argument),
+    saveContextSet: (argument) => saveContextSet(client, argument),
+    openContextSet: (argument) => openContextSet(client, argument),
+    speakBudget: () => speakBudget(client, budget.view),
+  } satisfies Partial<Record<keyof typeof commandIds, Run>>;
 }
 
 /** Registers every row; an error is logged and shown with its remedy, once. */
@@ -32,18 +91,48 @@ export function registerCommands(services: Services): vscode.Disposable {
   const rows = Object.entries(commandTable(services));
   return vscode.Disposable.from(
     ...rows.map(([name, run]) =>
-      vscode.commands.registerCommand(commandIds[name as keyof typeof commandIds], async (argument: unknown) => {
-        try {
-          return await run(argument);
-        } catch (error) {
-          const { code, message, remedy } = plainError(error);
-          services.log.error(`${name}: ${code}: ${message}`);
-          void vscode.window.showErrorMessage(`Long Context: ${message}. To do: ${remedy}.`);
-          return undefined;
-        }
-      }),
+      vscode.commands.registerCommand(
+        commandIds[name as keyof typeof commandIds],
+        async (argument: unknown, selected: unknown) => {
+          try {
+            return await run(argument, selected);
+          } catch (error) {
+            reportFailure(services.log, name, error);
+            return undefined;
+          }
+        },
+      ),
     ),
   );
+}
+
+/** Logs an error and shows it with its remedy. */
+export function reportFailure(log: vscode.LogOutputChannel, what: string, error: unknown): void {
+  const { code, message, remedy } = plainError(error);
+  log.error(`${what}: ${code}: ${message}`);
+  void vscode.window.showErrorMessage(`Long Context: ${message}. To do: ${remedy}.`);
+}
+
+/** Debug: all that the server says about one path ("" is the workspace). */
+async function rowAsServed({ client, log }: Services, argument: unknown, ask: unknown): Promise<ServedRow> {
+  const path = typeof argument === "string" ? argument : "";
+  const isFile = path !== "" && !path.endsWith("/") && !path.startsWith("git:");
+  const { filter, sort } = isChildrenAsk(ask) ? ask : { filter: undefined, sort: "path" as const };
+  const [{ row }, { sentences }, { levels }, { findings }, children, symbols] = await Promise.all([
+    client.call("longContext/row", { path }),
+    client.call("longContext/why", { path }),
+    client.call("longContext/levels", {}),
+    client.call("longContext/findings", {}),
+    isFile ? [] : client.call("longContext/children", { path, sort, ...(filter ? { filter } : {}) }),
+    isFile ? client.call("longContext/symbols", { path }) : { symbols: [] },
+  ]);
+  const served = { row, children, why: sentences, levels, findings, symbols: symbols.symbols };
+  log.info(`row: ${JSON.stringify(served)}`);
+  return served;
+}
+
+function isChildrenAsk(value: unknown): value is { filter?: string; sort: BudgetSort } {
+  return typeof value === "object" && value !== null && "sort" in value;
 }
 
 /** Undefined where no playground is open, or where it was closed or loaded again while it was asked. */
@@ -62,5 +151,13 @@ function inputQuestion(): Thenable<string | undefined> {
     title: "Long Context: Ask the Workspace",
     prompt: "The bundled model answers where something is defined, its value, what it returns, who imports it.",
     placeHolder: "Where is … defined?",
+  });
+}
+
+function inputFilter(current: string): Thenable<string | undefined> {
+  return vscode.window.showInputBox({
+    title: "Long Context: Filter the Budget",
+    prompt: "Part of a path, or a glob such as src/**/*.ts; empty shows everything",
+    value: current,
   });
 }

@@ -1,7 +1,15 @@
 import * as vscode from "vscode";
 import type { BackendChoice } from "../engine/api.ts";
 import { EngineError } from "../engine/errors.ts";
-import { backendSettings, isBackendSetting, settingIds } from "./settings.ts";
+import {
+  backendSettings,
+  isBackendSetting,
+  isTokenizerSetting,
+  settingDefaults,
+  settingIds,
+  type TokenizerSetting,
+  tokenizerSettings,
+} from "./settings.ts";
 
 /** Absolute path of the model folder the user set; undefined means the bundled model. */
 export function modelPathSetting(): string | undefined {
@@ -17,24 +25,123 @@ export async function writeModelPath(path: string): Promise<void> {
 export function backendSetting(): BackendChoice {
   const value = vscode.workspace.getConfiguration().get<string>(settingIds.backend, "auto");
   if (isBackendSetting(value)) return value;
-  throw badBackend(value);
+  throw badValue("backend", value, `set it to ${backendSettings.join(", ")}`);
 }
 
 export async function writeBackend(value: BackendChoice): Promise<void> {
-  if (!isBackendSetting(value)) throw badBackend(value);
+  if (!isBackendSetting(value)) throw badValue("backend", value, `set it to ${backendSettings.join(", ")}`);
   if (value !== backendSetting())
     await vscode.workspace.getConfiguration().update(settingIds.backend, value, vscode.ConfigurationTarget.Global);
 }
 
+/** Whose tokens are counted; `tokenizerPathSetting` goes before it. */
+export function tokenizerSetting(): TokenizerSetting {
+  const value = workspaceValue("tokenizer", "model");
+  if (isTokenizerSetting(value)) return value;
+  throw badValue("tokenizer", value, `set it to ${tokenizerSettings.join(", ")}`);
+}
+
+/** Absolute path of another tokenizer; undefined where none is set. Machine scope, as the model's path. */
+export function tokenizerPathSetting(): string | undefined {
+  const path = vscode.workspace.getConfiguration().get<string>(settingIds.tokenizerPath, "").trim();
+  return path === "" ? undefined : path;
+}
+
+/** Tokens of the window that packs are made for; 0 means the loaded model's. */
+export function windowSetting(): number {
+  return wholeNumber("window", settingDefaults.window, 0);
+}
+
+/** Tokens of the window that stay free for the answer. */
+export function reserveSetting(): number {
+  return wholeNumber("reserve", settingDefaults.reserve, 0);
+}
+
+/**
+ * Sets both where they are set now, else in the user's settings: choosing a window does not add a file to the repository.
+ */
+export async function writeWindow(window: number, reserve: number): Promise<void> {
+  if (window !== windowSetting()) await writeWhereSet("window", window);
+  if (reserve !== reserveSetting()) await writeWhereSet("reserve", reserve);
+}
+
+/** Globs; a file must match one of them. Empty: every file. */
+export function includeSetting(): string[] {
+  const value = workspaceValue("include", []);
+  if (Array.isArray(value) && value.every((glob) => typeof glob === "string")) return value.filter((glob) => glob.trim() !== "");
+  throw badValue("include", value, 'set it to a list of globs, for example ["src/**"]');
+}
+
+/** Larger files are left out, with a row that says so. */
+export function maxFileBytesSetting(): number {
+  return 1024 * wholeNumber("maxFileKiB", settingDefaults.maxFileKiB, 1);
+}
+
+/** Whether the explorer shows tokens on this file. */
+export function badgesSetting(uri: vscode.Uri): boolean {
+  return onOff("badges", true, uri);
+}
+
+/** Whether the editor shows tokens above the symbols of this file. */
+export function codeLensSetting(uri: vscode.Uri): boolean {
+  return onOff("codeLens", false, uri);
+}
+
+/** Whether the Problems view lists what is odd about this file. */
+export function findingsSetting(uri: vscode.Uri): boolean {
+  return onOff("findings", true, uri);
+}
+
+/** The price table as it stands in the settings, unchecked. */
+export function pricesSetting(): unknown {
+  return workspaceValue("prices", []);
+}
+
 /** Runs the listener when one of the settings changes. */
-export function onSettingChange(id: keyof typeof settingIds, listener: () => void): vscode.Disposable {
+export function onSettingChange(
+  ids: keyof typeof settingIds | readonly (keyof typeof settingIds)[],
+  listener: () => void,
+): vscode.Disposable {
+  const watched = typeof ids === "string" ? [ids] : ids;
   return vscode.workspace.onDidChangeConfiguration((event) => {
-    if (event.affectsConfiguration(settingIds[id])) listener();
+    if (watched.some((id) => event.affectsConfiguration(settingIds[id]))) listener();
   });
 }
 
-function badBackend(value: string): EngineError {
-  return new EngineError("bad-argument", `${settingIds.backend} is "${value}"`, `set it to ${backendSettings.join(", ")}`, {
-    value,
-  });
+/** What counts for the whole workspace: with several folders, the value of the first one. */
+function workspaceValue(id: keyof typeof settingIds, otherwise: unknown): unknown {
+  return vscode.workspace.getConfiguration(undefined, firstFolder()).get<unknown>(settingIds[id], otherwise);
+}
+
+function firstFolder(): vscode.Uri | undefined {
+  return vscode.workspace.workspaceFolders?.[0]?.uri;
+}
+
+function wholeNumber(id: keyof typeof settingIds, otherwise: number, least: number): number {
+  const value = workspaceValue(id, otherwise);
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= least) return value;
+  throw badValue(id, value, `set it to a whole number of at least ${least}`);
+}
+
+function onOff(id: keyof typeof settingIds, otherwise: boolean, uri: vscode.Uri): boolean {
+  const value = vscode.workspace.getConfiguration(undefined, uri).get<unknown>(settingIds[id], otherwise);
+  if (typeof value === "boolean") return value;
+  throw badValue(id, value, "set it to true or false");
+}
+
+async function writeWhereSet(id: keyof typeof settingIds, value: number): Promise<void> {
+  const settings = vscode.workspace.getConfiguration(undefined, firstFolder());
+  const { workspaceFolderValue, workspaceValue: ofWorkspace } = settings.inspect(settingIds[id]) ?? {};
+  const target =
+    workspaceFolderValue !== undefined
+      ? vscode.ConfigurationTarget.WorkspaceFolder
+      : ofWorkspace !== undefined
+        ? vscode.ConfigurationTarget.Workspace
+        : vscode.ConfigurationTarget.Global;
+  await settings.update(settingIds[id], value, target);
+}
+
+function badValue(id: keyof typeof settingIds, value: unknown, remedy: string): EngineError {
+  const shown = JSON.stringify(value) ?? String(value);
+  return new EngineError("bad-argument", `${settingIds[id]} is ${shown}`, remedy, { value: shown });
 }

@@ -1,5 +1,6 @@
 import type * as vscode from "vscode";
-import { registerCommands } from "./commands.ts";
+import { onServerOptionsChange } from "./budget/serverOptions.ts";
+import { registerCommands, reportFailure } from "./commands.ts";
 import { createServices, type Services } from "./services.ts";
 import { createStatusBar } from "./statusBar.ts";
 
@@ -8,16 +9,25 @@ let services: Services | undefined;
 export function activate(context: vscode.ExtensionContext): void {
   const started = createServices(context);
   services = started;
-  const { client, model, log } = started;
-  const reconfigure = model.onDidChange(() => {
-    client
-      .configure(model.folder)
-      .catch((error: unknown) => log.error(`the token server did not take the model: ${String(error)}`));
-  });
-  context.subscriptions.push(started, registerCommands(started), createStatusBar(client), reconfigure);
+  const { client, model } = started;
+  const reconfigure = (): void => {
+    configure(started).catch((error: unknown) => reportFailure(started.log, "the settings", error));
+  };
+  context.subscriptions.push(
+    started,
+    registerCommands(started),
+    createStatusBar(client),
+    model.onDidChange(reconfigure),
+    onServerOptionsChange(reconfigure),
+  );
   void client.start();
 }
 
 export async function deactivate(): Promise<void> {
   await services?.client.stop();
+}
+
+/** A failed count is shown as the state of the counts; what is thrown here is a setting without sense. */
+async function configure(started: Services): Promise<void> {
+  await started.client.configure(started.serverOptions());
 }

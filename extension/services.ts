@@ -1,5 +1,8 @@
 import { join } from "node:path";
 import * as vscode from "vscode";
+import { plainError } from "../engine/errors.ts";
+import { type BudgetFeatures, createBudgetFeatures } from "./budget/features.ts";
+import { serverOptions } from "./budget/serverOptions.ts";
 import { CitationRevealer } from "./citations/reveal.ts";
 import { TokenClient } from "./client.ts";
 import { createLog } from "./log.ts";
@@ -7,6 +10,8 @@ import { CurrentModel } from "./models/currentModel.ts";
 import { PanelSettingsStore } from "./panel/panelSettings.ts";
 import { PlaygroundPanel } from "./panel/playgroundPanel.ts";
 import { RunStore } from "./panel/runs.ts";
+import type { ServerOptions } from "./server/requests.ts";
+import { settingDefaults } from "./settings.ts";
 
 /** Every object of the extension, constructed here and nowhere else. */
 export interface Services {
@@ -14,18 +19,41 @@ export interface Services {
   readonly model: CurrentModel;
   readonly client: TokenClient;
   readonly panel: PlaygroundPanel;
+  readonly budget: BudgetFeatures;
+  /** What the token server counts with, by the settings of now; throws `bad-argument` for a setting without sense. */
+  serverOptions(): ServerOptions;
   dispose(): void;
 }
 
 export function createServices(context: vscode.ExtensionContext): Services {
   const log = createLog();
   const model = new CurrentModel(context.extensionPath);
-  const client = new TokenClient(context.asAbsolutePath(join("dist", "server.js")), model.folder, log);
-  const settings = new PanelSettingsStore(context.workspaceState);
   const storage = context.storageUri ?? context.globalStorageUri;
+  const currentOptions = (): ServerOptions => serverOptions(model.folder, join(storage.fsPath, "index"));
+  const client = new TokenClient(
+    context.asAbsolutePath(join("dist", "server.js")),
+    startOptions(currentOptions, model, log),
+    log,
+  );
+  const settings = new PanelSettingsStore(context.workspaceState);
   const runs = new RunStore(join(storage.fsPath, "runs"), (message) => log.warn(message));
   const revealer = new CitationRevealer();
   const panel = new PlaygroundPanel(context.extensionUri, { client, model, settings, runs, revealer, log });
-  const all = vscode.Disposable.from(panel, revealer, settings, client, model, log);
-  return { log, model, client, panel, dispose: () => void all.dispose() };
+  const budget = createBudgetFeatures({ source: client, model, memento: context.workspaceState, log });
+  const all = vscode.Disposable.from(budget, panel, revealer, settings, client, model, log);
+  return { log, model, client, panel, budget, serverOptions: currentOptions, dispose: () => void all.dispose() };
+}
+
+/** A wrong setting must not keep the extension from starting: it is told, and the defaults count until it is mended. */
+function startOptions(current: () => ServerOptions, model: CurrentModel, log: vscode.LogOutputChannel): ServerOptions {
+  try {
+    return current();
+  } catch (error) {
+    const { code, message, remedy } = plainError(error);
+    log.error(`settings: ${code}: ${message}`);
+    void vscode.window.showErrorMessage(`Long Context: ${message}. To do: ${remedy}.`);
+    const { window, reserve, maxFileKiB } = settingDefaults;
+    const plain = { storageFolder: "", include: [], maxFileBytes: maxFileKiB * 1024, window, reserve };
+    return { ...plain, tokenizer: model.folder, git: vscode.workspace.isTrusted };
+  }
 }

@@ -4,11 +4,32 @@ import type { BackendChoice } from "../engine/api.ts";
 export const settingIds = {
   modelPath: "longContext.model.path",
   backend: "longContext.backend",
+  tokenizer: "longContext.tokenizer",
+  tokenizerPath: "longContext.tokenizerPath",
+  window: "longContext.window",
+  reserve: "longContext.reserve",
+  include: "longContext.include",
+  maxFileKiB: "longContext.maxFileKiB",
+  badges: "longContext.badges",
+  codeLens: "longContext.codeLens",
+  findings: "longContext.findings",
+  prices: "longContext.prices",
 } as const;
 
 /** What longContext.backend may be; the reference backend is a specification, not something to work with. */
 export const backendSettings = ["auto", "wgsl", "ort"] as const satisfies readonly BackendChoice[];
 
+/** What longContext.tokenizer may be: the loaded model's own, or a vocabulary that comes with the extension. */
+export const tokenizerSettings = ["model", "o200k", "cl100k"] as const;
+export type TokenizerSetting = (typeof tokenizerSettings)[number];
+
+/** What the manifest declares as defaults, for who counts without an editor; a test compares them. */
+export const settingDefaults = { window: 128_000, reserve: 8_000, maxFileKiB: 1024 } as const;
+
 export function isBackendSetting(value: string): value is (typeof backendSettings)[number] {
   return backendSettings.some((known) => known === value);
+}
+
+export function isTokenizerSetting(value: unknown): value is TokenizerSetting {
+  return tokenizerSettings.some((known) => known === value);
 }

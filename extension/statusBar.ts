@@ -1,43 +1,37 @@
 import * as vscode from "vscode";
 import type { BudgetSnapshot } from "../webview/protocol/panel.ts";
-import type { TokenClient } from "./client.ts";
-import { commandIds } from "./commandIds.ts";
+import { meterSentence, meterText } from "./budget/meter.ts";
+import { budgetViewId } from "./budget/names.ts";
+import type { BudgetSource } from "./budget/source.ts";
 
-/** The workspace's tokens in the status bar; a click opens the playground. */
-export function createStatusBar(client: TokenClient): vscode.Disposable {
+/** The meter of the window in the status bar: used, reserved, free. A click goes to the Budget view. */
+export function createStatusBar(source: BudgetSource): vscode.Disposable {
   const item = vscode.window.createStatusBarItem("longContext.tokens", vscode.StatusBarAlignment.Right, 90);
-  item.name = "Long Context: Workspace Tokens";
-  item.command = commandIds.openPlayground;
+  item.name = "Long Context: Token Budget";
+  // VS Code makes this command for every view.
+  item.command = `${budgetViewId}.focus`;
   const show = (budget: BudgetSnapshot): void => {
     const { text, tooltip } = statusText(budget);
     item.text = text;
     item.tooltip = tooltip;
+    // Not for a pack that is too large: before the first fit nearly every workspace is, and the text says so.
     item.backgroundColor = budget.state === "failed" ? new vscode.ThemeColor("statusBarItem.warningBackground") : undefined;
+    item.accessibilityInformation = { label: meterSentence(budget), role: "button" };
     if (vscode.workspace.workspaceFolders?.length) item.show();
     else item.hide();
   };
-  if (client.budget) show(client.budget);
-  return vscode.Disposable.from(item, client.onDidChangeBudget(show));
+  if (source.budget) show(source.budget);
+  return vscode.Disposable.from(item, source.onDidChangeBudget(show));
 }
 
 function statusText(budget: BudgetSnapshot): { text: string; tooltip: string } {
-  const { state, tokens, doneFiles, totalFiles, excluded, tokenizer, error } = budget;
+  const { state, error } = budget;
   if (state === "failed") {
     return {
       text: "$(warning) tokens",
       tooltip: `Tokens are not counted: ${error?.message ?? "unknown"}.\nTo do: ${error?.remedy ?? "recount"}.`,
     };
   }
-  const number = tokens.toLocaleString("en-US");
-  if (state === "counting") {
-    return {
-      text: `$(loading~spin) ${number} tokens`,
-      tooltip: `Counting tokens: ${doneFiles} of ${totalFiles} files (${tokenizer})`,
-    };
-  }
-  const files = `${totalFiles.toLocaleString("en-US")} files, ${excluded.toLocaleString("en-US")} left out`;
-  return {
-    text: `$(book) ${number} tokens`,
-    tooltip: `${number} tokens in ${files}\nTokenizer: ${tokenizer}\nClick to open the playground`,
-  };
+  const { text, tooltip } = meterText(budget);
+  return { text: `$(${state === "counting" ? "loading~spin" : "book"}) ${text}`, tooltip };
 }

@@ -59,7 +59,7 @@ export async function citeLine(answer: string, options: CiteOptions): Promise<Ci
   for (const { path } of options.pack.files) {
     if (headerLine(path) === wanted) places.push({ path, line: 0 });
     options.pack.lines(path).forEach((line, i) => {
-      if (line.trim() === wanted) places.push({ path, line: i + 1 });
+      if (line?.trim() === wanted) places.push({ path, line: i + 1 });
     });
   }
   return places.length > 0 ? citePlaces(places, options) : [unverified(wanted, undefined)];
@@ -81,10 +81,10 @@ export async function lookedAt(options: CiteOptions): Promise<FileAttention[]> {
     .slice(0, MAX_LOOKED_AT);
 }
 
-/** The header line is ours, so it cites the first line of the file it names. */
+/** The header line is ours, so it cites the first line that is given of the file it names. */
 function citationAt({ path, line }: QuotePlace, pack: CiteOptions["pack"]): Citation {
   const lines = pack.lines(path);
-  const shown = lines.length === 0 ? 0 : Math.max(1, line);
+  const shown = line > 0 ? line : lines.findIndex((text) => text !== undefined) + 1;
   return { path, startLine: shown, endLine: shown, quote: (lines[shown - 1] ?? "").trim(), verified: true };
 }
 
@@ -114,9 +114,10 @@ function findQuote(quote: string, pack: CiteOptions["pack"], named: string | und
   return inNamed.length > 0 ? inNamed : found;
 }
 
-function matchesAt(lines: readonly string[], at: number, wanted: readonly string[]): boolean {
-  if (wanted.length === 1) return (lines[at] ?? "").includes(wanted[0] ?? "");
-  return wanted.every((line, i) => (lines[at + i] ?? "").trim() === line);
+/** Lines that were left out match nothing: the model has not seen them. */
+function matchesAt(lines: readonly (string | undefined)[], at: number, wanted: readonly string[]): boolean {
+  if (wanted.length === 1) return lines[at]?.includes(wanted[0] ?? "") ?? false;
+  return wanted.every((line, i) => lines[at + i]?.trim() === line);
 }
 
 function uniqueCitations(citations: readonly Citation[]): Citation[] {

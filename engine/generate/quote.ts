@@ -170,7 +170,7 @@ interface FileQuotes {
 }
 
 /** By the file's lines, which live as long as the cached body does, then by path. */
-const quotesByLines = new WeakMap<readonly string[], Map<string, FileQuotes>>();
+const quotesByLines = new WeakMap<readonly (string | undefined)[], Map<string, FileQuotes>>();
 
 function quotesOf(file: PackedFile, { pack, tokenizer }: QuoteOptions): FileQuotes {
   const lines = pack.lines(file.path);
@@ -181,8 +181,8 @@ function quotesOf(file: PackedFile, { pack, tokenizer }: QuoteOptions): FileQuot
   return quotes;
 }
 
-function makeQuotes(path: string, lines: readonly string[], tokenizer: Tokenizer): FileQuotes {
-  const texts = [headerLine(path), ...lines.map((line) => line.trim())];
+function makeQuotes(path: string, lines: readonly (string | undefined)[], tokenizer: Tokenizer): FileQuotes {
+  const texts = [headerLine(path), ...lines.map((line) => line?.trim() ?? "")];
   const places: QuotePlace[] = [];
   const sequences: Int32Array[] = [];
   texts.forEach((text, line) => {

@@ -16,15 +16,15 @@ export interface ContextSet {
 
 /** The level of a file and the key that decides it; without one it is whole. */
 export function levelOf(map: LevelMap, path: string): { level: Level; key: string | undefined } {
-  const own = map[path];
+  const own = ownLevel(map, path);
   if (own !== undefined) return { level: own, key: path };
   for (let end = path.lastIndexOf("/"); end >= 0; end = path.lastIndexOf("/", end - 1)) {
     const key = path.slice(0, end + 1);
-    const level = map[key];
+    const level = ownLevel(map, key);
     if (level !== undefined) return { level, key };
     if (end === 0) break;
   }
-  const everything = map[""];
+  const everything = ownLevel(map, "");
   return everything === undefined ? { level: "full", key: undefined } : { level: everything, key: "" };
 }
 
@@ -67,18 +67,30 @@ export function writeContextSet(set: ContextSet): string {
   return `${JSON.stringify({ version, name, window, reserve, tokenizer, levels: sorted }, undefined, 2)}\n`;
 }
 
+/** A file may be called "constructor", which every object seems to have. */
+function ownLevel(map: LevelMap, key: string): Level | undefined {
+  return Object.hasOwn(map, key) ? map[key] : undefined;
+}
+
 const KEYS = new Set(["$schema", "version", "name", "window", "reserve", "tokenizer", "levels"]);
 
 function readLevels(value: unknown): LevelMap {
   if (!isObject(value)) throw bad('has no "levels"', 'add "levels": {}');
-  const map: Record<string, Level> = {};
-  for (const [path, level] of Object.entries(value)) {
-    if (path.startsWith("/") || path.includes("\\") || path.split("/").includes(".."))
-      throw bad(`has the path "${path}"`, 'write paths from the workspace folder on, with "/"');
+  const read = Object.entries(value).map(([path, level]): [string, Level] => {
+    if (!isPath(path))
+      throw bad(`has the path "${path}"`, 'write paths from the workspace folder on, with "/", without "." and ".."');
     if (!isLevel(level)) throw bad(`gives "${path}" the level ${JSON.stringify(level)}`, `use one of ${levels.join(", ")}`);
-    map[path] = level;
-  }
-  return map;
+    return [path, level];
+  });
+  // fromEntries makes own properties also of names such as "__proto__".
+  return Object.fromEntries(read);
+}
+
+/** A file's path, a folder's with "/" at its end, or "" for everything. */
+function isPath(path: string): boolean {
+  if (path === "") return true;
+  const names = (path.endsWith("/") ? path.slice(0, -1) : path).split("/");
+  return !path.includes("\\") && names.every((name) => name !== "" && name !== "." && name !== "..");
 }
 
 function readTokens(json: Record<string, unknown>, key: "window" | "reserve"): number | undefined {

@@ -13,13 +13,14 @@ export interface FitItem {
   /** The user's choice, which is kept. */
   pinned?: Level;
   /** What raised its rank, in words; shown with the level. */
-  because?: string;
+  reasons: readonly string[];
 }
 
 export interface FitChoice {
   path: string;
   level: Level;
   tokens: number;
+  /** A sentence without its full stop: "kept whole: open in an editor". */
   reason: string;
 }
 
@@ -27,52 +28,51 @@ export interface FitResult {
   /** In the order of the items. */
   choices: FitChoice[];
   tokens: number;
+  /** Rank of the files times the share of it that their levels keep, added up; what the solver maximises. */
+  worth: number;
 }
 
 /** Share of a file's worth that a level keeps: declarations tell less than half of what a question may be about, a name hardly anything. */
-const WORTH: Record<Level, number> = { full: 1, outline: 0.45, name: 0.04, excluded: 0 };
-
-/** A step of one file to a higher level. */
-interface Step {
-  item: number;
-  level: Level;
-  /** Tokens on top of the level below. */
-  tokens: number;
-  /** Rank gained per token. */
-  density: number;
-}
+export const LEVEL_WORTH: Readonly<Record<Level, number>> = { full: 1, outline: 0.45, name: 0.04, excluded: 0 };
 
 /**
- * Chooses a level for each file so that the tokens stay within the budget: a knapsack with several versions of each thing. The
- * versions that pay (the upper hull of worth over tokens) become steps with falling worth per token, and the steps of all files are
- * taken best first while they fit; a step that does not fit ends its file there, and smaller ones behind it still get their chance. Within the
- * largest single step of the optimum, O(n log n), the same result for the same input. Pinned files keep their level; throws
- * `context-too-long` where they alone exceed the budget, and `bad-argument` for tokens or ranks that are no numbers of at least 0.
+ * Chooses a level for each file so that the tokens stay within the budget: a knapsack with several versions of each thing. The versions
+ * of a file that pay (the upper hull of worth over tokens) become steps with falling worth per token, and the steps of all files are
+ * taken best first while they fit. One that does not fit ends its file there, but for versions below the hull, which are steps of
+ * their own and have their turn later; smaller steps of other files still get their chance.
+ *
+ * Within one step of the optimum, O(n log n), the same result for the same input. More budget never keeps less worth: where a growing budget
+ * first admits a step, that step fills what was left to the token, and with more worth per token than anything behind it.
+ * Pinned files keep their level. Throws `context-too-long` where they alone exceed the budget, and `bad-argument` for tokens or ranks
+ * that are no numbers of at least 0.
  */
 export function fitToWindow(items: readonly FitItem[], budgetTokens: number): FitResult {
   checkItems(items, budgetTokens);
   const chosen = items.map((item): Level => item.pinned ?? "excluded");
-  let tokens = items.reduce((sum, item, i) => sum + costOf(item, chosen[i] ?? "excluded"), 0);
-  if (tokens > budgetTokens) throw pinsTooLarge(items, tokens, budgetTokens);
-  const steps = items.flatMap((item, index) => (item.pinned === undefined ? stepsOf(item, index) : []));
+  const pinned = items.reduce((sum, item) => sum + (item.pinned === undefined ? 0 : costOf(item, item.pinned)), 0);
+  if (pinned > budgetTokens) throw pinsTooLarge(items, pinned, budgetTokens);
+  // A file that nothing speaks for still goes in where there is room.
+  const least = 1e-9 * (items.reduce((most, { rank }) => Math.max(most, rank), 0) || 1);
+  const steps = items.flatMap((item, index) => (item.pinned === undefined ? stepsOf(item, index, least) : []));
   steps.sort((a, b) => b.density - a.density || a.item - b.item || a.tokens - b.tokens);
-  const stuck = new Uint8Array(items.length);
-  for (const step of steps) {
-    if (stuck[step.item]) continue;
-    if (tokens + step.tokens > budgetTokens) {
-      stuck[step.item] = 1;
-      continue;
-    }
-    tokens += step.tokens;
-    chosen[step.item] = step.level;
+  let left = budgetTokens - pinned;
+  for (const { item, from, to, tokens } of steps) {
+    if (tokens > left || chosen[item] !== from) continue;
+    left -= tokens;
+    chosen[item] = to;
   }
   const places = placesByRank(items);
+  const all = grouped(items.length);
   const choices = items.map((item, i): FitChoice => {
     const level = chosen[i] ?? "excluded";
-    const place = `rank ${(places[i] ?? 0).toLocaleString("en-US")} of ${items.length.toLocaleString("en-US")}`;
+    const place = `rank ${grouped(places[i] ?? 0)} of ${all}`;
     return { path: item.path, level, tokens: costOf(item, level), reason: reasonFor(item, level, place) };
   });
-  return { choices, tokens };
+  return {
+    choices,
+    tokens: choices.reduce((sum, { tokens }) => sum + tokens, 0),
+    worth: items.reduce((sum, { rank }, i) => sum + rank * LEVEL_WORTH[chosen[i] ?? "excluded"], 0),
+  };
 }
 
 /** Tokens of a file at a level; without an outline, `outline` costs what the whole file costs. */
@@ -89,30 +89,49 @@ export function costOf(item: Pick<FitItem, "fullTokens" | "outlineTokens" | "nam
   }
 }
 
-/** Steps from nothing upwards along the upper hull of (tokens, worth), so that each step pays less per token than the one before. */
-function stepsOf(item: FitItem, index: number): Step[] {
-  const versionOf = (level: Level) => ({ level, tokens: costOf(item, level), worth: WORTH[level] * item.rank });
-  const rising = levels
+/** A step of one file to a higher level. */
+interface Step {
+  item: number;
+  from: Level;
+  to: Level;
+  /** Tokens on top of `from`. */
+  tokens: number;
+  /** Worth per token. */
+  density: number;
+}
+
+/** Steps from nothing upwards along the hull, each paying less per token than the one before, and to the versions below it. */
+function stepsOf(item: FitItem, index: number, leastRank: number): Step[] {
+  const rank = Math.max(item.rank, leastRank);
+  const versionOf = (level: Level): Version => ({ level, tokens: costOf(item, level), worth: LEVEL_WORTH[level] * rank });
+  const versions = levels
     .filter((level) => level !== "excluded" && (level !== "outline" || item.outlineTokens !== undefined))
     .map(versionOf)
     .sort((a, b) => a.tokens - b.tokens || b.worth - a.worth);
   const hull = [versionOf("excluded")];
-  for (const version of rising) {
+  const below: Version[] = [];
+  for (const version of versions) {
     if (version.worth <= (hull.at(-1)?.worth ?? 0)) continue;
     for (;;) {
-      const [below, top] = [hull.at(-2), hull.at(-1)];
-      if (!below || !top || slope(below, top) > slope(top, version)) break;
+      const [lower, top] = [hull.at(-2), hull.at(-1)];
+      if (!lower || !top || slope(lower, top) > slope(top, version)) break;
+      below.push(top);
       hull.pop();
     }
     hull.push(version);
   }
-  return hull.slice(1).map((version, i) => {
-    const below = hull[i] ?? version;
-    return { item: index, level: version.level, tokens: version.tokens - below.tokens, density: slope(below, version) };
-  });
+  const step = (from: Version, to: Version): Step => {
+    return { item: index, from: from.level, to: to.level, tokens: to.tokens - from.tokens, density: slope(from, to) };
+  };
+  const start = hull[0] ?? versionOf("excluded");
+  return [
+    ...hull.slice(1).map((version, i) => step(hull[i] ?? start, version)),
+    ...below.map((version) => step(hull.findLast(({ tokens }) => tokens < version.tokens) ?? start, version)),
+  ];
 }
 
 interface Version {
+  level: Level;
   tokens: number;
   worth: number;
 }
@@ -122,22 +141,27 @@ function slope(from: Version, to: Version): number {
 }
 
 function reasonFor(item: FitItem, level: Level, place: string): string {
-  if (item.pinned !== undefined) return `${level === "excluded" ? "left out" : NAMES[level]}: you chose it`;
-  const because = item.because ?? place;
-  const full = item.fullTokens.toLocaleString("en-US");
+  const why = item.reasons.join(", ");
+  if (item.pinned !== undefined) return `${NAMES[level]}: chosen by you`;
+  const full = grouped(item.fullTokens);
   switch (level) {
     case "full":
-      return `kept whole: ${because}`;
+      return `kept whole: ${why === "" ? place : why}`;
     case "outline":
-      return `outlined: whole it would cost ${full} tokens (${place})`;
+      return `outlined: full would cost ${full} tokens, ${place}${why === "" ? "" : ` (${why})`}`;
     case "name":
-      return `name only: whole it would cost ${full} tokens (${place})`;
+      return `name only: full would cost ${full} tokens, ${place}${why === "" ? "" : ` (${why})`}`;
     case "excluded":
-      return `dropped: no room left (${place}, ${full} tokens)`;
+      return `dropped: ${place}, no room left for ${full} tokens${why === "" ? "" : ` (${why})`}`;
   }
 }
 
-const NAMES: Record<Exclude<Level, "excluded">, string> = { full: "kept whole", outline: "outlined", name: "name only" };
+const NAMES: Readonly<Record<Level, string>> = {
+  full: "kept whole",
+  outline: "outlined",
+  name: "name only",
+  excluded: "left out",
+};
 
 /** 1 for the highest rank; equal ranks in the order of the items. */
 function placesByRank(items: readonly FitItem[]): Int32Array {
@@ -151,20 +175,32 @@ function checkItems(items: readonly FitItem[], budgetTokens: number): void {
   if (!(budgetTokens >= 0)) throw new EngineError("bad-argument", `a budget of ${budgetTokens} tokens`, "give 0 or more");
   for (const { path, fullTokens, outlineTokens = 0, nameTokens, rank } of items) {
     if ([fullTokens, outlineTokens, nameTokens, rank].every((value) => value >= 0 && Number.isFinite(value))) continue;
-    throw new EngineError("bad-argument", `"${path}" has tokens or a rank below 0`, "report it");
+    throw new EngineError("bad-argument", `"${path}" has tokens or a rank that is no number of at least 0`, "report it");
   }
 }
 
+/** Names the largest, which are the ones to release. */
 function pinsTooLarge(items: readonly FitItem[], tokens: number, budgetTokens: number): EngineError {
-  const largest = items
+  const pins = items
     .flatMap((item) => (item.pinned === undefined ? [] : [{ path: item.path, tokens: costOf(item, item.pinned) }]))
-    .sort((a, b) => b.tokens - a.tokens)[0];
-  const count = (value: number): string => value.toLocaleString("en-US");
+    .filter((pin) => pin.tokens > 0)
+    .sort((a, b) => b.tokens - a.tokens);
+  const named = pins.slice(0, MOST_NAMED).map((pin) => `${pin.path} (${grouped(pin.tokens)})`);
+  const others = pins.length - named.length;
+  const list = [...named, ...(others > 0 ? [`${grouped(others)} more`] : [])].join(", ");
   return new EngineError(
     "context-too-long",
-    `what you chose to keep takes ${count(tokens)} of ${count(budgetTokens)} tokens` +
-      (largest ? `, ${count(largest.tokens)} of them ${largest.path}` : ""),
+    `what you chose to keep takes ${grouped(tokens)} of ${grouped(budgetTokens)} tokens: ${list}`,
     "release or outline some of it, or choose a larger window",
-    { tokens, budgetTokens },
+    { tokens, budgetTokens, largest: pins[0]?.path ?? "" },
   );
+}
+
+const MOST_NAMED = 3;
+
+/** One formatter for all: making one for each of thousands of numbers takes longer than solving. */
+const numbers = new Intl.NumberFormat("en-US");
+
+function grouped(value: number): string {
+  return numbers.format(value);
 }

@@ -1,7 +1,7 @@
 import type { PackedFile, PackRow, SnapshotFile } from "../api.ts";
 import { throwIfAborted } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { type BodyCache, encodeBody, type FileBody } from "./body.ts";
+import { type BodyCache, emptyBody, encodeBody, type FileBody, type FileLines, readLines } from "./body.ts";
 import { type Mentions, namesPath, readMentions, usageOf } from "./mentions.ts";
 
 export interface PackOptions {
@@ -30,12 +30,12 @@ export interface Pack {
   readonly files: readonly PackedFile[];
   /** One per file of the snapshot, in path order. */
   readonly rows: readonly PackRow[];
-  /** Lines of a packed file. */
-  lines(path: string): readonly string[];
+  /** Lines of a packed file by their number less 1; undefined for those that its outline leaves out. */
+  lines(path: string): readonly (string | undefined)[];
 }
 
 /**
- * Files as `=== path ===` and their lines, in path order. If they do not all fit, whole files are dropped, each with its
+ * Files as `=== path ===` and what their level leaves of their lines, in path order. If they do not all fit, whole files are dropped, each with its
  * reason: kept first are those the question names, then those that define or contain what it names, then the smallest.
  */
 export async function packFiles(options: PackOptions): Promise<Pack> {
@@ -60,20 +60,47 @@ interface Entry {
 }
 
 async function encodeFiles(options: PackOptions): Promise<Entry[]> {
-  const { tokenizer, cache, signal } = options;
+  const { tokenizer, signal } = options;
   const files = [...options.files].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
-  const seen = new Map<string, FileBody>();
+  const bodies = new Bodies(options);
   const entries: Entry[] = [];
   for (const file of files) {
     throwIfAborted(signal);
-    const body = seen.get(file.hash) ?? cache.get(file.hash) ?? encodeBody(await options.readFile(file, signal), tokenizer);
-    if (!seen.has(file.hash)) cache.set(file.hash, body);
-    seen.set(file.hash, body);
+    const body = await bodies.of(file);
     const header = tokenizer.encode(headerLine(file.path) + "\n");
     entries.push({ file, header, body, tokens: header.length + body.ids.length });
     options.onProgress?.(entries.length, files.length);
   }
   return entries;
+}
+
+/** Bodies of one pack: equal bytes are read once, and tokenised once for each choice of their lines. */
+class Bodies {
+  private readonly encoded = new Map<string, FileBody>();
+  private readonly read = new Map<string, FileLines>();
+
+  constructor(private readonly options: PackOptions) {}
+
+  async of(file: SnapshotFile): Promise<FileBody> {
+    if (file.level === "name") return emptyBody();
+    const { tokenizer, cache } = this.options;
+    const ranges = file.level === "outline" ? file.lines : undefined;
+    const key = ranges ? `${file.hash}:${ranges.map(({ first, last }) => `${first}-${last}`).join(",")}` : file.hash;
+    const known = this.encoded.get(key);
+    if (known) return known;
+    const body = cache.get(key) ?? encodeBody(await this.linesOf(file), tokenizer, ranges);
+    cache.set(key, body);
+    this.encoded.set(key, body);
+    return body;
+  }
+
+  private async linesOf(file: SnapshotFile): Promise<FileLines> {
+    const known = this.read.get(file.hash);
+    if (known) return known;
+    const lines = readLines(await this.options.readFile(file, this.options.signal));
+    this.read.set(file.hash, lines);
+    return lines;
+  }
 }
 
 interface Choice {
@@ -107,7 +134,7 @@ const SMALLEST = "fits beside what the question names";
 
 function rankOf(entry: Entry, mentions: Mentions): { rank: number; because: string } {
   if (namesPath(mentions, entry.file.path)) return { rank: 0, because: "the question names this file" };
-  const text = entry.body.lines.join("\n");
+  const text = entry.body.lines.filter((line) => line !== undefined).join("\n");
   const usages = mentions.identifiers.map((identifier) => ({ identifier, usage: usageOf(identifier, text) }));
   const defined = usages.find(({ usage }) => usage === "defines");
   if (defined) return { rank: 1, because: `seems to define ${defined.identifier}` };
@@ -117,7 +144,16 @@ function rankOf(entry: Entry, mentions: Mentions): { rank: number; because: stri
 
 function row(entry: Entry, included: boolean, because: string): PackRow {
   const repaired = entry.body.repaired ? "; bytes that are not UTF-8 are shown as U+FFFD" : "";
-  return { path: entry.file.path, tokens: entry.tokens, included, reason: because + repaired };
+  const reason = levelWords(entry) + because + repaired;
+  return { path: entry.file.path, tokens: entry.tokens, included, reason };
+}
+
+/** What is given of a file that is not whole. */
+function levelWords({ file, body }: Entry): string {
+  if (file.level === "name") return "name only: ";
+  if (file.level !== "outline" || !file.lines) return "";
+  const kept = body.lines.reduce((sum, line) => sum + (line === undefined ? 0 : 1), 0);
+  return `outline, ${count(kept)} of ${count(body.lines.length)} lines: `;
 }
 
 function layOut(kept: readonly Entry[], before: Int32Array): Omit<Pack, "rows"> {

@@ -14,6 +14,8 @@ export interface RankFile {
 export interface RankWishes {
   /** Files open in an editor. */
   open: ReadonlySet<string>;
+  /** Files that the user chose for the pack: what they use matters more. */
+  pinned: ReadonlySet<string>;
   /** What the question names. */
   mentions: Mentions;
 }
@@ -21,34 +23,39 @@ export interface RankWishes {
 export interface Rank {
   /** At least 0; all ranks add up to 1. */
   rank: number;
-  /** What raised it most, in words; undefined where it is only a file among others. */
-  because: string | undefined;
+  /** What raised or lowered it, in words, the strongest first; empty where it is only a file among others. */
+  reasons: readonly string[];
 }
 
 /**
- * How much each file matters: PageRank over "uses a name that the other file defines", with restarts at what the user looks at. A name
- * counts as the inverse of how many files define it, and the less the more files use it; a name that very many files define links
- * nothing. The restart weight of a file is 1, times 20 when it is open, times 30 when the question names it, times 15 when it defines
- * a name of the question, times 4 when it uses one, up to times 2 for a recent change, and a third for tests, generated
- * files and lock files. One run is O(files + links) per round.
+ * How much each file matters: PageRank over "uses a name that the other file defines", with restarts at what the user looks at.
+ *
+ * A name links its users to its definers with 1 / (definers * sqrt(users)), so that common names say little; one that more than
+ * MOST_DEFINERS files define links nothing.
+ * The restart weight of a file is 1, raised by the factors of BOOSTS (open, named by the question, chosen, defining or using a name of the
+ * question), by up to 2 for a change close to the newest one, and lowered for tests, documents and generated files unless the
+ * question names them. Every factor is one of the reasons. O(names + links) and ROUNDS rounds over the links.
  */
 export function rankFiles(files: readonly RankFile[], wishes: RankWishes): Map<string, Rank> {
-  const latest = newest(files);
-  const restarts = files.map((file) => restartOf(file, wishes, latest));
+  const changes = new Changes(files);
+  const restarts = files.map((file) => restartOf(file, wishes, changes));
   const links = linksOf(files);
   const ranks = pageRank(
     restarts.map(({ weight }) => weight),
     links,
   );
-  const usedBy = new Int32Array(files.length);
-  for (const target of links.targets) usedBy[target] = (usedBy[target] ?? 0) + 1;
   return new Map(
-    files.map(({ path }, i) => {
-      const users = usedBy[i] ?? 0;
-      const because = restarts[i]?.because ?? (users > 0 ? `${users} ${users === 1 ? "file uses" : "files use"} it` : undefined);
-      return [path, { rank: ranks[i] ?? 0, because }];
-    }),
+    files.map(({ path }, i) => [path, { rank: ranks[i] ?? 0, reasons: reasonsOf(restarts[i], links.users[i] ?? 0) }]),
   );
+}
+
+/** The names of a text in any language: words behind a defining keyword, and all other words. Each once, in order. */
+export function namesIn(text: string): { definitions: string[]; references: string[] } {
+  const definitions = new Set<string>();
+  for (const match of text.matchAll(DEFINITION)) if (match[1] !== undefined) definitions.add(match[1]);
+  const references = new Set<string>();
+  for (const [word] of text.matchAll(WORD)) if (word.length > 2 && !definitions.has(word)) references.add(word);
+  return { definitions: [...definitions], references: [...references] };
 }
 
 /** Links between files, all of one file's together: those of file i are [starts[i], starts[i + 1]). */
@@ -57,40 +64,65 @@ interface Links {
   targets: Int32Array;
   /** Of one file's links, adding up to 1. */
   weights: Float64Array;
+  /** Files that link to each file. */
+  users: Int32Array;
 }
 
 function linksOf(files: readonly RankFile[]): Links {
-  const definedIn = new Map<string, number[]>();
-  files.forEach(({ definitions }, i) => {
-    for (const name of definitions) {
-      const places = definedIn.get(name);
-      if (places) places.push(i);
-      else definedIn.set(name, [i]);
-    }
-  });
-  const users = new Map<string, number>();
-  for (const { references } of files)
-    for (const name of references) if (definedIn.has(name)) users.set(name, (users.get(name) ?? 0) + 1);
+  const { definers, used, usedFrom } = namesOf(files);
+  const userCounts = new Int32Array(definers.length);
+  for (const name of used) userCounts[name] = (userCounts[name] ?? 0) + 1;
+  const shares = definers.map(({ length }, name) => 1 / (length * Math.sqrt(userCounts[name] ?? 1)));
   const starts = new Int32Array(files.length + 1);
+  const users = new Int32Array(files.length);
   const targets: number[] = [];
   const weights: number[] = [];
-  files.forEach(({ references }, i) => {
-    const out = new Map<number, number>();
-    for (const name of references) {
-      const places = definedIn.get(name);
-      if (!places || places.length > MOST_DEFINERS) continue;
-      const weight = 1 / (places.length * Math.sqrt(users.get(name) ?? 1));
-      for (const place of places) if (place !== i) out.set(place, (out.get(place) ?? 0) + weight);
+  const sums = new Float64Array(files.length);
+  for (let i = 0; i < files.length; i++) {
+    const from = targets.length;
+    let total = 0;
+    for (let at = usedFrom[i] ?? 0; at < (usedFrom[i + 1] ?? 0); at++) {
+      const name = used[at] ?? 0;
+      const share = shares[name] ?? 0;
+      for (const target of definers[name] ?? []) {
+        if (target === i) continue;
+        if (sums[target] === 0) targets.push(target);
+        sums[target] = (sums[target] ?? 0) + share;
+        total += share;
+      }
     }
-    let sum = 0;
-    for (const weight of out.values()) sum += weight;
-    for (const [target, weight] of out) {
-      targets.push(target);
-      weights.push(weight / sum);
+    for (let link = from; link < targets.length; link++) {
+      const target = targets[link] ?? 0;
+      weights.push((sums[target] ?? 0) / total);
+      users[target] = (users[target] ?? 0) + 1;
+      sums[target] = 0;
     }
     starts[i + 1] = targets.length;
+  }
+  return { starts, targets: Int32Array.from(targets), weights: Float64Array.from(weights), users };
+}
+
+/** Names as numbers, each text looked up once: the files that define each, and the names that file i uses, used[usedFrom[i]..usedFrom[i + 1]). */
+function namesOf(files: readonly RankFile[]): { definers: number[][]; used: number[]; usedFrom: Int32Array } {
+  const numbers = new Map<string, number>();
+  const definers: number[][] = [];
+  files.forEach(({ definitions }, i) => {
+    for (const definition of definitions) {
+      const name = numbers.get(definition);
+      if (name !== undefined) definers[name]?.push(i);
+      else numbers.set(definition, definers.push([i]) - 1);
+    }
   });
-  return { starts, targets: Int32Array.from(targets), weights: Float64Array.from(weights) };
+  const used: number[] = [];
+  const usedFrom = new Int32Array(files.length + 1);
+  files.forEach(({ references }, i) => {
+    for (const reference of references) {
+      const name = numbers.get(reference);
+      if (name !== undefined && (definers[name]?.length ?? 0) <= MOST_DEFINERS) used.push(name);
+    }
+    usedFrom[i + 1] = used.length;
+  });
+  return { definers, used, usedFrom };
 }
 
 /** A file without links gives its rank back to where restarts go. */
@@ -118,42 +150,102 @@ function pageRank(weights: readonly number[], { starts, targets, weights: shares
   return ranks;
 }
 
-function restartOf(file: RankFile, { open, mentions }: RankWishes, newestMs: number): { weight: number; because?: string } {
-  let weight = SECONDARY.test(file.path) ? 1 / 3 : 1;
-  const because: string[] = [];
+interface Restart {
+  weight: number;
+  raised: string[];
+  lowered: string | undefined;
+}
+
+function restartOf(file: RankFile, { open, pinned, mentions }: RankWishes, changes: Changes): Restart {
+  const raised: string[] = [];
+  let weight = 1;
   const boost = (factor: number, why: string): void => {
     weight *= factor;
-    because.push(why);
+    raised.push(why);
   };
-  if (open.has(file.path)) boost(20, "open in an editor");
-  if (namesPath(mentions, file.path)) boost(30, "the question names it");
-  const defined = mentions.identifiers.find((name) => file.definitions.includes(name));
-  const used = mentions.identifiers.find((name) => file.references.includes(name));
-  if (defined !== undefined) boost(15, `it defines ${defined}`);
-  else if (used !== undefined) boost(4, `it uses ${used}`);
-  const ageDays = (newestMs - file.mtimeMs) / 86_400_000;
-  if (file.mtimeMs > 0) weight *= 1 + Math.exp(-ageDays / 7);
-  return because.length > 0 ? { weight, because: because.join(", ") } : { weight };
+  const named = namesPath(mentions, file.path);
+  if (named) boost(BOOSTS.named, "the question names it");
+  if (open.has(file.path)) boost(BOOSTS.open, "open in the editor");
+  if (pinned.has(file.path)) boost(BOOSTS.pinned, "chosen by you");
+  const defined = mentions.identifiers.filter((name) => file.definitions.includes(name));
+  const used = mentions.identifiers.filter((name) => file.references.includes(name));
+  if (defined.length > 0) boost(BOOSTS.defines, `defines ${someOf(defined)}`);
+  if (used.length > 0) boost(BOOSTS.uses, `uses ${someOf(used)}`);
+  const { factor, reason } = changes.of(file);
+  weight *= factor;
+  if (reason !== undefined) raised.push(reason);
+  const secondary = named ? undefined : SECONDARY.find(({ pattern }) => pattern.test(file.path));
+  if (!secondary) return { weight, raised, lowered: undefined };
+  return { weight: weight * secondary.factor, raised, lowered: `less as it is ${secondary.what}` };
 }
 
-function newest(files: readonly RankFile[]): number {
-  return files.reduce((latest, { mtimeMs }) => Math.max(latest, mtimeMs), 0);
+/** How close each file's change is to the newest one. In a fresh clone all are, and it says nothing. */
+class Changes {
+  private readonly newestMs: number;
+  private readonly telling: boolean;
+
+  constructor(files: readonly RankFile[]) {
+    this.newestMs = files.reduce((newest, { mtimeMs }) => Math.max(newest, mtimeMs), 0);
+    const recent = files.filter((file) => this.isRecent(file)).length;
+    this.telling = recent <= Math.max(1, files.length / 5);
+  }
+
+  of(file: RankFile): { factor: number; reason?: string } {
+    if (file.mtimeMs <= 0) return { factor: 1 };
+    const factor = 1 + Math.exp((file.mtimeMs - this.newestMs) / WEEK_MS);
+    return this.telling && this.isRecent(file) ? { factor, reason: "edited recently" } : { factor };
+  }
+
+  private isRecent({ mtimeMs }: RankFile): boolean {
+    return mtimeMs > 0 && this.newestMs - mtimeMs < DAY_MS;
+  }
 }
 
-/** The names of a text in any language: words behind a defining keyword, and all other words. Each once, in order. */
-export function namesIn(text: string): { definitions: string[]; references: string[] } {
-  const definitions = new Set<string>();
-  for (const match of text.matchAll(DEFINITION)) if (match[1] !== undefined) definitions.add(match[1]);
-  const references = new Set<string>();
-  for (const [word] of text.matchAll(WORD)) if (word.length > 2 && !definitions.has(word)) references.add(word);
-  return { definitions: [...definitions], references: [...references] };
+function reasonsOf(restart: Restart | undefined, users: number): string[] {
+  const { raised = [], lowered } = restart ?? {};
+  const linked = users > 0 ? [`${users.toLocaleString("en-US")} ${users === 1 ? "file uses" : "files use"} it`] : [];
+  return [...raised, ...linked, ...(lowered === undefined ? [] : [lowered])];
 }
+
+function someOf(names: readonly string[]): string {
+  const more = names.length - 2;
+  return more > 0 ? `${names.slice(0, 2).join(", ")} and ${more} more` : names.join(" and ");
+}
+
+/** Factors on the restart weight. */
+const BOOSTS = { named: 30, open: 20, pinned: 10, defines: 15, uses: 4 } as const;
+
+/** Files that are seldom what is asked about; the first pattern that matches counts. */
+const SECONDARY: readonly { pattern: RegExp; factor: number; what: string }[] = [
+  {
+    pattern:
+      /(^|\/)(generated|__generated__|gen|vendor|third_party|dist|snapshots|__snapshots__)\/|[._](gen|generated|pb)\.|\.(snap|map)$/i,
+    factor: 0.1,
+    what: "generated or not your own",
+  },
+  {
+    pattern: /(^|\/)(package-lock\.json|npm-shrinkwrap\.json|pnpm-lock\.yaml|go\.sum|[\w.-]+\.lock)$/i,
+    factor: 0.1,
+    what: "a lock file",
+  },
+  {
+    pattern:
+      /(^|\/)(tests?|__tests__|specs?|fixtures|testdata|__mocks__|e2e)\/|[._-](test|spec|unit|e2e)\.\w+$|(^|\/)test_[^/]+\.py$/i,
+    factor: 1 / 3,
+    what: "a test",
+  },
+  {
+    pattern: /(^|\/)(docs?|examples?)\/|\.(md|mdx|rst|adoc|txt)$|(^|\/)(licen[cs]e|changelog|changes|authors)\b/i,
+    factor: 1 / 2,
+    what: "documentation",
+  },
+];
 
 const WORD = /[\p{L}_$][\p{L}\p{N}_$]*/gu;
 const DEFINITION =
   /(?<![\p{L}\p{N}_$])(?:function\*?|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|module|namespace)\s+(?:\([^)\n]*\)\s*)?([\p{L}_$][\p{L}\p{N}_$]*)/gu;
-const SECONDARY =
-  /(^|\/)(tests?|__tests__|spec|fixtures|generated|vendor)\/|\.(test|spec|unit|gen)\.|(^|\/)(package-lock\.json|[\w-]+\.lock)$/i;
+const DAY_MS = 86_400_000;
+const WEEK_MS = 7 * DAY_MS;
 const DAMPING = 0.85;
 const ROUNDS = 20;
 /** A name that more files define than this ("main", "index") says nothing about which one is meant. */

@@ -158,6 +158,7 @@ class Run {
     this.bucketNext = new Int32Array(count);
     this.bucketPrevious = new Int32Array(count);
     this.rankAt[count - 1] = -1;
+    if (stop?.()) throw abortedError();
     for (let i = count - 1; i >= 0; i--) {
       this.next[i] = i + 1;
       this.previous[i] = i - 1;
@@ -216,17 +217,23 @@ class Run {
     return lowest;
   }
 
+  /** Places of a bucket in ascending order. Most are entered in one direction, so that sorting is rare. */
   private placesOf(rank: number): Int32Array {
     let size = 0;
-    let sorted = true;
+    let ascents = 0;
     for (let at = this.buckets.heads[rank] - 1; at >= 0; at = this.bucketNext[at]) {
       size++;
-      sorted &&= this.bucketNext[at] < 0 || this.bucketNext[at] > at;
+      if (this.bucketNext[at] > at) ascents++;
+      this.poll();
     }
     const places = new Int32Array(size);
-    let filled = 0;
-    for (let at = this.buckets.heads[rank] - 1; at >= 0; at = this.bucketNext[at]) places[filled++] = at;
-    return sorted ? places : places.sort();
+    const step = ascents === 0 ? -1 : 1;
+    let fill = ascents === 0 ? size - 1 : 0;
+    for (let at = this.buckets.heads[rank] - 1; at >= 0; at = this.bucketNext[at]) {
+      places[fill] = at;
+      fill += step;
+    }
+    return ascents === 0 || ascents === size - 1 ? places : places.sort();
   }
 
   private enter(at: number, rank: number): number {

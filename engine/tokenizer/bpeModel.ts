@@ -31,7 +31,7 @@ export class BpeModel {
     private readonly byteLevel: boolean,
   ) {
     checkBpe(model);
-    this.pairs = new PairTable(Int32Array.from(readMerges(model, vocabulary.ids).flat()));
+    this.pairs = new PairTable(readMerges(model, vocabulary.ids));
     this.merger = new BpeMerger(this.pairs);
     this.byteFallback = asFlag(model.byte_fallback, false, "model.byte_fallback");
     this.fuseUnknown = asFlag(model.fuse_unk, false, "model.fuse_unk");

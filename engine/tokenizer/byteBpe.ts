@@ -82,6 +82,7 @@ export class ByteBpe {
   /** Tokens of a piece that the cache has just not found; they are left in `symbols`. */
   private merge(bytes: Uint8Array, start: number, end: number, stop: Stop | undefined): number {
     const length = end - start;
+    if (length > POLL_BYTES && stop?.()) throw abortedError();
     if (this.symbols.length < length || (this.symbols.length > KEPT_SYMBOLS && length <= KEPT_SYMBOLS)) {
       this.symbols = new Int32Array(Math.max(256, length));
       this.firsts = new Int32Array(this.symbols.length);

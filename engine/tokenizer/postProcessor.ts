@@ -15,6 +15,11 @@ export function readPrefixIds(json: unknown): number[] {
         asList(fields.single, "post_processor.single"),
         asFields(fields.special_tokens, "post_processor.special_tokens"),
       );
+    case "BertProcessing":
+    case "RobertaProcessing": {
+      const [, id] = asList(fields.cls, "post_processor.cls");
+      return [asCount(id, "post_processor.cls")];
+    }
     default:
       throw unsupportedTokenizer(`the post-processor ${type}`);
   }

@@ -94,27 +94,44 @@ export function readAddedTokens(json: unknown): AddedToken[] {
 /** Reads the `vocab` of a BPE model. */
 export function readVocab(model: Fields): Map<string, number> {
   const ids = new Map<string, number>();
-  for (const [content, id] of Object.entries(asFields(model.vocab, "model.vocab")))
-    ids.set(content, asCount(id, `model.vocab["${content}"]`));
+  for (const [content, id] of Object.entries(asFields(model.vocab, "model.vocab"))) {
+    // What the place is called costs more than the check, so that it is put together only for the message.
+    if (typeof id !== "number" || !Number.isInteger(id) || id < 0) asCount(id, `model.vocab["${content}"]`);
+    else if (id >= MAX_IDS) throw invalidTokenizer(`model.vocab has an id above ${MAX_IDS}`);
+    else ids.set(content, id);
+  }
   if (ids.size === 0) throw invalidTokenizer("model.vocab is empty");
-  if ([...ids.values()].some((id) => id >= MAX_IDS)) throw invalidTokenizer(`model.vocab has an id above ${MAX_IDS}`);
   return ids;
 }
 
-/** [left, right, merged] ids in rank order; merges are "a b" strings (old) or ["a", "b"] pairs (new). */
-export function readMerges(model: Fields, ids: ReadonlyMap<string, number>): (readonly [number, number, number])[] {
-  return asList(model.merges, "model.merges").map((merge, rank) => {
-    const parts: readonly unknown[] = typeof merge === "string" ? merge.split(" ") : asList(merge, `model.merges[${rank}]`);
-    if (parts.length !== 2) throw invalidTokenizer(`model.merges[${rank}] is not a pair`);
-    const left = asText(parts[0], `model.merges[${rank}]`);
-    const right = asText(parts[1], `model.merges[${rank}]`);
-    const found = [ids.get(left), ids.get(right), ids.get(left + right)] as const;
-    const [leftId, rightId, mergedId] = found;
+/** Left, right and merged id of every merge, in rank order; merges are "a b" strings (old) or ["a", "b"] pairs (new). */
+export function readMerges(model: Fields, ids: ReadonlyMap<string, number>): Int32Array {
+  const merges = asList(model.merges, "model.merges");
+  const triples = new Int32Array(3 * merges.length);
+  merges.forEach((merge, rank) => {
+    const [left, right] = mergeParts(merge, rank);
+    const leftId = ids.get(left);
+    const rightId = ids.get(right);
+    const mergedId = ids.get(left + right);
     if (leftId === undefined || rightId === undefined || mergedId === undefined) {
       throw invalidTokenizer(`model.merges[${rank}] ("${left}" + "${right}") names a token that is not in the vocabulary`);
     }
-    return [leftId, rightId, mergedId];
+    triples[3 * rank] = leftId;
+    triples[3 * rank + 1] = rightId;
+    triples[3 * rank + 2] = mergedId;
   });
+  return triples;
+}
+
+function mergeParts(merge: unknown, rank: number): readonly [string, string] {
+  if (typeof merge === "string") {
+    const blank = merge.indexOf(" ");
+    if (blank >= 0 && !merge.includes(" ", blank + 1)) return [merge.slice(0, blank), merge.slice(blank + 1)];
+  } else if (Array.isArray(merge) && merge.length === 2) {
+    const [left, right]: readonly unknown[] = merge;
+    if (typeof left === "string" && typeof right === "string") return [left, right];
+  }
+  throw invalidTokenizer(`model.merges[${rank}] is not a pair`);
 }
 
 /** Refuses what would change the tokens and is not implemented. */

@@ -31,6 +31,8 @@ export type Command =
       json: boolean;
       folder: string;
       tokenizer: string | undefined;
+      /** Globs; only files that one of them names. Empty: all. */
+      include: string[];
       perFile: boolean;
       /** More tokens than this are an error, for builds. */
       budget: number | undefined;
@@ -47,10 +49,14 @@ export type Command =
       set: string | undefined;
       format: PackFormat;
       question: string;
-      /** Adds diffs and messages of git. */
-      git: boolean;
-      /** Files with secrets go in too. */
-      allowSecrets: boolean;
+      /** Globs; only files that one of them names. Empty: all. */
+      include: string[];
+      /** Paths of files that go into the pack although they look as if they held a secret. */
+      allowSecrets: string[];
+      /** File of a price table. */
+      prices: string | undefined;
+      /** More tokens than this are an error, for builds. */
+      budget: number | undefined;
       /** File that the pack is written to instead of standard output. */
       out: string | undefined;
     }
@@ -83,8 +89,10 @@ const modelUsage = `[--model <folder>] [--backend ${backends.join("|")}] [--rope
 
 /** One line per command, shown by `lcp help` and with every usage error. */
 export const usages = {
-  count: "lcp count <folder> [--tokenizer <name or path>] [--files] [--budget N] [--json]",
-  pack: `lcp pack <folder> [--window N] [--reserve N] [--set <file>] [--format ${packFormats.join("|")}] [--question "..."] [--tokenizer <name or path>] [--git] [--allow-secrets] [--out <file>] [--json]`,
+  count: "lcp count <folder> [--tokenizer <name or path>] [--include <glob>]... [--files] [--budget N] [--json]",
+  pack:
+    `lcp pack <folder> [--window N] [--reserve N] [--set <file>] [--format ${packFormats.join("|")}] [--question "..."] ` +
+    "[--tokenizer <name or path>] [--include <glob>]... [--allow-secrets <path>]... [--prices <file>] [--budget N] [--out <file>] [--json]",
   ask: `lcp ask <folder> "<question>" ${modelUsage} [--max-tokens N] [--temperature T] [--top-p P] [--seed N] [--quote ${quotes.join("|")}] [--json]`,
   logits: `lcp logits --ids 1,2,3 ${modelUsage} [--all] [--json]`,
   doctor: "lcp doctor [--model <folder>] [--json]",
@@ -118,6 +126,7 @@ export function parseCommand(args: readonly string[]): Command {
 function count(args: string[]): Command {
   const { values, positionals } = parse("count", args, {
     tokenizer: { type: "string" },
+    include: { type: "string", multiple: true },
     files: { type: "boolean" },
     budget: { type: "string" },
     ...json,
@@ -128,6 +137,7 @@ function count(args: string[]): Command {
     json: values.json ?? false,
     folder,
     tokenizer: values.tokenizer,
+    include: globsOf("count", values.include),
     perFile: values.files ?? false,
     budget: tokensOf("count", "--budget", values.budget),
   };
@@ -141,9 +151,11 @@ function pack(args: string[]): Command {
     set: { type: "string" },
     format: { type: "string" },
     question: { type: "string" },
+    include: { type: "string", multiple: true },
+    "allow-secrets": { type: "string", multiple: true },
+    prices: { type: "string" },
+    budget: { type: "string" },
     out: { type: "string" },
-    git: { type: "boolean" },
-    "allow-secrets": { type: "boolean" },
     ...json,
   });
   const [folder] = expect("pack", positionals, ["folder"]);
@@ -157,10 +169,17 @@ function pack(args: string[]): Command {
     set: values.set,
     format: oneOf("pack", "--format", values.format ?? "xml", packFormats),
     question: values.question ?? "",
-    git: values.git ?? false,
-    allowSecrets: values["allow-secrets"] ?? false,
+    include: globsOf("pack", values.include),
+    allowSecrets: values["allow-secrets"] ?? [],
+    prices: values.prices,
+    budget: tokensOf("pack", "--budget", values.budget),
     out: values.out,
   };
+}
+
+function globsOf(name: Named, given: string[] = []): string[] {
+  if (given.some((glob) => glob.trim() === "")) throw new UsageError("--include has an empty glob", usages[name]);
+  return given;
 }
 
 function tokensOf(name: Named, option: string, given: string | undefined): number | undefined {

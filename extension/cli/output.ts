@@ -16,6 +16,15 @@ export interface Failure {
   err: string;
 }
 
+/** What was asked for is written, and it is over the budget that was given with it; exit status 3. */
+export class OverBudget extends EngineError {
+  constructor(what: string, tokens: number, budget: number, remedy: string) {
+    const over = `${grouped(tokens - budget)} over the budget of ${grouped(budget)}`;
+    super("limit-exceeded", `${what} takes ${grouped(tokens)} tokens, ${over}`, remedy, { tokens, budget });
+    this.name = "OverBudget";
+  }
+}
+
 /** An error as the command line shows it: one line for people, and with `--json` an object for programs. */
 export function failureOf(error: unknown, json: boolean): Failure {
   if (error instanceof UsageError) {
@@ -25,6 +34,8 @@ export function failureOf(error: unknown, json: boolean): Failure {
   // 128 + SIGINT, as shells expect of a program that was interrupted. Nothing outlives the process, so nothing was kept.
   if (EngineError.is(error, "aborted"))
     return failure(130, { code: error.code, message: error.message, remedy: "run it again" }, json);
+  // The result is on standard output already, and a second document behind it would be no JSON any more.
+  if (error instanceof OverBudget) return failure(3, error, false);
   const { code, message, remedy } = plainError(error);
   return failure(1, { code, message, remedy }, json);
 }

@@ -1,14 +1,10 @@
 import { readFile, writeFile } from "node:fs/promises";
-import { resolve } from "node:path";
 import { EngineError, throwIfAborted } from "../../engine/errors.ts";
 import { type ContextSet, levelOf, parseContextSet } from "../../engine/pack/contextSet.ts";
 import { readMentions } from "../../engine/pack/mentions.ts";
 import { packToWindow, type PackSource, type WindowPack } from "../../engine/pack/packToWindow.ts";
 import { namesIn, rankFiles } from "../../engine/pack/rank.ts";
-import { gitRows } from "../server/gitRows.ts";
 import type { ExcludedRow } from "../server/requests.ts";
-import { scanSecrets, secretName } from "../server/secrets.ts";
-import { byPath } from "../server/walk.ts";
 import type { Command } from "./args.ts";
 import { freeze } from "./corpus.ts";
 import { grouped, jsonLine, type Output, ProgressLine } from "./output.ts";
@@ -35,15 +31,14 @@ export async function pack(
     throw new EngineError("bad-argument", message, "choose a larger window or a smaller reserve", { window, reserve });
   }
   const tokenizer = await commandTokenizer(command.tokenizer ?? set?.tokenizer, packageRoot);
-  const { files, excluded } = await readFolder(command, output, signal);
-  const sources = [...sourcesOf(files, set, command.question), ...(command.git ? await gitSources(command.folder, signal) : [])];
-  const packed = packToWindow(sources, { tokenizer, format: command.format, budgetTokens: window - reserve, signal });
+  const { files, excluded } = await readFolder(command.folder, output, signal);
+  const sources = sourcesOf(files, set, command.question);
+  const packed = await packToWindow(sources, { tokenizer, format: command.format, budgetTokens: window - reserve, signal });
   await show(command, packed, { window, reserve, excluded }, output);
 }
 
-/** Text files; one that holds a secret, or is named like one that does, becomes a row instead, unless secrets are allowed. */
 async function readFolder(
-  { folder, allowSecrets }: Command & { name: "pack" },
+  folder: string,
   output: Output,
   signal: AbortSignal,
 ): Promise<{ files: ReadFile[]; excluded: ExcludedRow[] }> {
@@ -53,47 +48,29 @@ async function readFolder(
   const read: ReadFile[] = [];
   for (const file of files) {
     throwIfAborted(signal);
-    const { path } = file;
-    const text = decoder.decode(await readFrozen(file));
-    const secret = allowSecrets ? undefined : await secretIn(path, text, signal);
-    if (secret === undefined) read.push({ path, text, mtimeMs: 0 });
-    else excluded.push({ path, reason: `${secret}; --allow-secrets includes it`, kind: "secret" });
+    read.push({ path: file.path, text: decoder.decode(await readFrozen(file)), mtimeMs: 0 });
     if (output.terminal) progress.show(`reading ${read.length} / ${files.length} files`, read.length / files.length);
   }
   progress.clear();
-  excluded.sort(byPath);
   return { files: read, excluded };
-}
-
-async function secretIn(path: string, text: string, signal: AbortSignal): Promise<string | undefined> {
-  const named = secretName(path);
-  if (named !== undefined) return named;
-  const [first] = await scanSecrets(path, text, signal);
-  return first && `line ${first.line}: ${first.message}`;
-}
-
-/** What git says of the folder, each pinned whole: who asks for it wants it. A diff that holds a secret is left out. */
-async function gitSources(folder: string, signal: AbortSignal): Promise<PackSource[]> {
-  const sources: PackSource[] = [];
-  for (const { path, text } of await gitRows(resolve(folder), { commits: COMMITS, trusted: true, signal })) {
-    if (text === "" || (await scanSecrets(path, text, signal)).length > 0) continue;
-    sources.push({ path, text, rank: 1, pinned: "full" });
-  }
-  return sources;
 }
 
 /** Every file with its rank, in path order, so that a prefix stays the same while ranks move. A context set pins levels. */
 function sourcesOf(files: readonly ReadFile[], set: ContextSet | undefined, question: string): PackSource[] {
   const named = files.map(({ path, text, mtimeMs }) => ({ path, mtimeMs, ...namesIn(text) }));
-  const ranks = rankFiles(named, { open: new Set(), mentions: readMentions(question === "" ? [] : [question]) });
+  const ranks = rankFiles(named, {
+    open: new Set(),
+    pinned: new Set(),
+    mentions: readMentions(question === "" ? [] : [question]),
+  });
   return files.map(({ path, text }) => {
-    const { rank = 0, because } = ranks.get(path) ?? {};
+    const { rank, reasons } = ranks.get(path) ?? { rank: 0, reasons: [] };
     const { level, key } = levelOf(set?.levels ?? {}, path);
     return {
       path,
       text,
       rank,
-      ...(because === undefined ? {} : { because }),
+      reasons,
       ...(key === undefined ? {} : { pinned: level }),
     };
   });
@@ -132,7 +109,5 @@ async function readSet(file: string): Promise<ContextSet> {
   return parseContextSet(text);
 }
 
-/** Messages of commits that --git adds. */
-const COMMITS = 20;
 /** Tokens of a window when neither the command nor a context set names one. */
 const DEFAULT_WINDOW = 8000;

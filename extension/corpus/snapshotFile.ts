@@ -1,7 +1,7 @@
 import { readFile, realpath } from "node:fs/promises";
 import { EngineError } from "../../engine/errors.ts";
-import { contentHash } from "../server/contentHash.ts";
 import { absolutePath, insideOf, type Root } from "../server/roots.ts";
+import { decodeTextFile } from "../server/textFile.ts";
 
 /** Absolute path of an existing file of the workspace; links that lead out of it are refused with `not-found`. */
 export async function workspaceFile(roots: readonly Root[], path: string): Promise<string> {
@@ -16,9 +16,9 @@ export async function workspaceFile(roots: readonly Root[], path: string): Promi
   throw new EngineError("not-found", `${path} leads out of the workspace`, "open the folder that contains it", { path });
 }
 
-/** The bytes of a snapshot file; throws `not-found` where they are not the ones that were hashed. */
+/** The text of a snapshot file as UTF-8, as it is counted; throws `not-found` where the bytes are not the ones that were hashed. */
 export async function readSnapshotFile(roots: readonly Root[], path: string, hash: string): Promise<ArrayBuffer> {
-  const bytes = new Uint8Array(await readFile(await workspaceFile(roots, path)));
-  if (contentHash(bytes) === hash) return bytes.buffer;
+  const text = decodeTextFile(await readFile(await workspaceFile(roots, path)), path);
+  if ("utf8" in text && text.hash === hash) return new Uint8Array(text.utf8).buffer;
   throw new EngineError("not-found", `${path} changed since it was counted`, "ask again", { path });
 }

@@ -5,6 +5,7 @@ import type { HostCalls } from "../../webview/protocol/panel.ts";
 import type { CitationRevealer } from "../citations/reveal.ts";
 import type { TokenClient } from "../client.ts";
 import { currentRoots } from "../corpus/currentRoots.ts";
+import { readOpenEditor } from "../corpus/openEditor.ts";
 import { readSnapshotFile } from "../corpus/snapshotFile.ts";
 import type { CurrentModel } from "../models/currentModel.ts";
 import type { PanelSettingsStore } from "./panelSettings.ts";
@@ -26,11 +27,14 @@ export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServic
     "workspace/files": async (_, { signal }) => {
       if (currentRoots().length === 0)
         throw new EngineError("empty-workspace", "no folder is open", "open the folder you want to ask about");
-      const { root, revision, files } = await orAborted(client.listing(), signal);
+      const { root, revision, files } = await orAborted(client.call("longContext/listing", {}), signal);
       if (files.length > 0) return { root, revision, files };
       throw new EngineError("empty-workspace", `${root} has no text file that is not ignored`, "open a folder with source files");
     },
-    "file/read": async ({ path, hash }) => ({ bytes: await readSnapshotFile(currentRoots(), path, hash) }),
+    "file/read": async ({ path, hash }) => {
+      const roots = currentRoots();
+      return { bytes: readOpenEditor(roots, path, hash) ?? (await readSnapshotFile(roots, path, hash)) };
+    },
     "citation/reveal": async ({ path, startLine, endLine }) => ({
       line: await revealer.reveal(path, startLine, endLine, panel.viewColumn),
     }),

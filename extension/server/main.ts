@@ -1,77 +1,115 @@
 /** The token server: a language server process that walks the workspace and counts its tokens. Nothing here knows "vscode". */
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   createConnection,
   type InitializeParams,
   ProposedFeatures,
   ResponseError,
+  TextDocuments,
   TextDocumentSyncKind,
 } from "vscode-languageserver/node";
+import { TextDocument } from "vscode-languageserver-textdocument";
 import { plainError } from "../../engine/errors.ts";
-import { type BudgetNotification, budgetNotification, requests, type ServerOptions, type WorkspaceListing } from "./requests.ts";
+import { type Answers, answersOf } from "./answers.ts";
+import { openThreadPool } from "./countPool.ts";
+import type { CountProgress } from "./progressBar.ts";
+import { type BudgetNotification, budgetNotification, type ServerCalls, type ServerOptions } from "./requests.ts";
 import { type Root, workspaceRoots } from "./roots.ts";
-import { type CountProgress, WorkspaceCounts } from "./state.ts";
-import { readTokenizer } from "./tokenizerFile.ts";
+import { readServerOptions } from "./serverOptions.ts";
+import { WorkspaceCounts } from "./state.ts";
+import { tokenizerLabel } from "./tokenizerFile.ts";
+
+/** The build puts the bundle of the counting threads beside this one. */
+const threadBundle = join(__dirname, "countWorker.js");
 
 const connection = createConnection(ProposedFeatures.all);
+const documents = new TextDocuments(TextDocument);
 let counts: WorkspaceCounts | undefined;
-let options: ServerOptions = { modelFolder: "" };
+let options: ServerOptions | undefined;
 let folders: readonly { name: string; uri: string }[] = [];
 
 connection.onInitialize((params: InitializeParams) => {
-  options = serverOptions(params.initializationOptions);
+  try {
+    options = readServerOptions(params.initializationOptions);
+  } catch (error) {
+    throw responseError(error);
+  }
   folders = params.workspaceFolders ?? [];
   return {
     capabilities: {
-      textDocumentSync: { openClose: false, change: TextDocumentSyncKind.None, save: { includeText: false } },
+      textDocumentSync: { openClose: true, change: TextDocumentSyncKind.Incremental, save: { includeText: false } },
       workspace: { workspaceFolders: { supported: true, changeNotifications: true } },
     },
   };
 });
 
 connection.onInitialized(() => {
+  if (!options) return;
   const started = new WorkspaceCounts({
     roots: rootsOf(folders),
-    readTokenizer,
+    settings: options,
+    openPool: (tokenizer) => openThreadPool(threadBundle, tokenizer),
+    tokenizerLabel,
     publish: (snapshot: BudgetNotification) => void connection.sendNotification(budgetNotification, snapshot),
     startProgress,
     log: (message) => connection.console.error(message),
   });
   counts = started;
-  void started.recount(options.modelFolder);
+  void started.recount();
+  for (const document of documents.all()) void started.editors.open(document.uri, document.getText());
   connection.workspace.onDidChangeWorkspaceFolders(({ added, removed }) => {
     const gone = new Set(removed.map(({ uri }) => uri));
     folders = [...folders.filter(({ uri }) => !gone.has(uri)), ...added];
-    void started.recount(options.modelFolder, rootsOf(folders));
+    void started.recount({ roots: rootsOf(folders) });
   });
 });
 
-connection.onDidSaveTextDocument(({ textDocument }) => {
-  void counts?.update(filePaths([textDocument.uri]));
+documents.onDidOpen(({ document }) => void counts?.editors.open(document.uri, document.getText()));
+documents.onDidChangeContent(({ document }) => void counts?.editors.change(document.uri, document.getText()));
+documents.onDidClose(({ document }) => counts?.editors.close(document.uri));
+documents.onDidSave(({ document }) => {
+  counts?.editors.save(document.uri);
+  void counts?.update(filePaths([document.uri]));
 });
 
 connection.onDidChangeWatchedFiles(({ changes }) => {
   void counts?.update(filePaths(changes.map(({ uri }) => uri)));
 });
 
-connection.onRequest(requests.listing, async (): Promise<WorkspaceListing> => {
-  try {
-    return await started().listing();
-  } catch (error) {
-    throw responseError(error);
-  }
-});
+/** Registers the answer to one call; its error crosses as the PlainError in `data`. */
+function answer<Name extends keyof ServerCalls>(name: Name, reply: Answers[Name]): void {
+  connection.onRequest(name, async (params: ServerCalls[Name]["params"], token): Promise<ServerCalls[Name]["result"]> => {
+    const controller = new AbortController();
+    token.onCancellationRequested(() => controller.abort());
+    try {
+      return await reply(params, controller.signal);
+    } catch (error) {
+      throw responseError(error);
+    }
+  });
+}
 
-connection.onRequest(requests.configure, (params: unknown): Record<string, never> => {
-  options = serverOptions(params);
-  void started().recount(options.modelFolder);
-  return {};
-});
+const answers = answersOf(started);
+answer("longContext/listing", answers["longContext/listing"]);
+answer("longContext/children", answers["longContext/children"]);
+answer("longContext/row", answers["longContext/row"]);
+answer("longContext/why", answers["longContext/why"]);
+answer("longContext/setLevels", answers["longContext/setLevels"]);
+answer("longContext/replaceLevels", answers["longContext/replaceLevels"]);
+answer("longContext/levels", answers["longContext/levels"]);
+answer("longContext/undo", answers["longContext/undo"]);
+answer("longContext/fit", answers["longContext/fit"]);
+answer("longContext/applyFit", answers["longContext/applyFit"]);
+answer("longContext/findings", answers["longContext/findings"]);
+answer("longContext/countText", answers["longContext/countText"]);
+answer("longContext/symbols", answers["longContext/symbols"]);
+answer("longContext/export", answers["longContext/export"]);
+answer("longContext/configure", answers["longContext/configure"]);
 
-connection.onShutdown(() => {
-  counts?.dispose();
-});
+connection.onShutdown(() => counts?.dispose());
 
+documents.listen(connection);
 connection.listen();
 
 function started(): WorkspaceCounts {
@@ -81,15 +119,9 @@ function started(): WorkspaceCounts {
 
 /** The error as the client rebuilds it: `data` is the PlainError. */
 function responseError(error: unknown): ResponseError<unknown> {
+  if (error instanceof ResponseError) return error;
   const plain = plainError(error);
   return new ResponseError(-32000, plain.message, plain);
-}
-
-function serverOptions(value: unknown): ServerOptions {
-  if (typeof value === "object" && value !== null && "modelFolder" in value && typeof value.modelFolder === "string") {
-    return { modelFolder: value.modelFolder };
-  }
-  throw new ResponseError(-32602, "the token server needs { modelFolder: string }");
 }
 
 /** Only folders on this machine's disk; the others are not readable here. */

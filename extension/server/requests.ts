@@ -1,10 +1,23 @@
 /** Extension host <-> token server: the custom requests beside the language server protocol. One entry is a request and its reply. */
+import type { Level, LevelMap, LineRange } from "../../engine/pack/levels.ts";
+import type { PackFormat } from "../../engine/pack/exportPack.ts";
 import type { CountedFile, BudgetSnapshot } from "../../webview/protocol/panel.ts";
 
-/** Sent at start (initializationOptions) and when the model changes. */
+/** Sent at start (initializationOptions) and when a setting changes. */
 export interface ServerOptions {
-  /** Folder whose tokenizer.json counts; absolute path. */
-  modelFolder: string;
+  /** What counts: "o200k", "cl100k", or the absolute path of a model folder or tokenizer file. */
+  tokenizer: string;
+  /** Folder of the persistent index; absolute path. Empty: nothing is kept. */
+  storageFolder: string;
+  /** Only files that one of these globs matches; empty: all. */
+  include: readonly string[];
+  /** Larger files are rows with a reason. */
+  maxFileBytes: number;
+  /** Tokens of the target model's window, and of it what is kept free for the answer. */
+  window: number;
+  reserve: number;
+  /** Git is only run where the user trusts the workspace: its configuration can name programs. */
+  git: boolean;
 }
 
 /** Why something is not counted. */
@@ -37,20 +50,140 @@ export interface FileMark {
   message: string;
 }
 
+/** A file that goes into a pack. */
+export interface ListedFile extends CountedFile {
+  level: Exclude<Level, "excluded">;
+  /** For `outline`: the lines that are kept. */
+  lines?: LineRange[];
+  mtimeMs: number;
+}
+
 export interface WorkspaceListing {
   root: string;
   revision: number;
-  files: CountedFile[];
+  files: ListedFile[];
   excluded: ExcludedRow[];
 }
 
-/** Method names; parameter and result types are beside them. */
-export const requests = {
-  /** params: Record<string, never>, result: WorkspaceListing; waits for a running count. */
-  listing: "longContext/listing",
-  /** params: ServerOptions, result: Record<string, never>; recounts with another tokenizer. */
-  configure: "longContext/configure",
-} as const;
+/** One row of the Budget tree. */
+export interface BudgetRow {
+  /** Path in the workspace; a folder's ends in "/"; a git row's begins with "git:". */
+  path: string;
+  name: string;
+  kind: "folder" | "file" | "excluded" | "git";
+  /** Tokens at the row's level: what it costs in the pack. */
+  tokens: number;
+  /** Tokens when everything below is full. */
+  fullTokens: number;
+  /** An estimate, not yet the count. */
+  approximate: boolean;
+  /** Files below that go into the pack, of all. */
+  includedFiles: number;
+  files: number;
+  /** "mixed" for a folder whose files differ. */
+  level: Level | "mixed";
+  /** One line: why it is at this level, or why it is left out. */
+  reason: string;
+  marks: FileMark[];
+  /** Newest change below, in milliseconds since 1970; 0 where unknown. */
+  mtimeMs: number;
+}
+
+export type BudgetSort = "tokens" | "path" | "changed";
+
+/** What applying a fit would do to one file. */
+export interface FitRow {
+  path: string;
+  from: Level;
+  to: Level;
+  tokens: number;
+  fullTokens: number;
+  reason: string;
+}
+
+export interface FitPreview {
+  /** Of the state it was made from; applying it to another revision is refused. */
+  revision: number;
+  budgetTokens: number;
+  tokens: number;
+  kept: number;
+  outlined: number;
+  named: number;
+  dropped: number;
+  rows: FitRow[];
+  elapsedMs: number;
+}
+
+/** A remark on a file that has a quick fix: shown in the Problems view. */
+export interface Finding {
+  path: string;
+  /** 1-based; 0 where the whole file is meant. */
+  line: number;
+  kind:
+    | "minified"
+    | "generated"
+    | "over-budget-folder"
+    | "secret"
+    | "duplicate"
+    | "long-line"
+    | "binary"
+    | "too-large"
+    | "invalid-utf8";
+  severity: "warning" | "information" | "hint";
+  message: string;
+  /** Levels that the quick fixes offer, by path. */
+  fixes: { title: string; levels: LevelMap }[];
+}
+
+/** Tokens of one symbol, for code lens and hover. */
+export interface SymbolTokens {
+  name: string;
+  kind: string;
+  startLine: number;
+  endLine: number;
+  tokens: number;
+}
+
+export interface PackExport {
+  text: string;
+  tokens: number;
+  files: number;
+  /** Files a secret was found in: left out unless they were allowed. */
+  withheld: { path: string; reason: string }[];
+}
+
+/** Parameters and results, by method name. */
+export interface ServerCalls {
+  "longContext/listing": { params: Record<string, never>; result: WorkspaceListing };
+  /** Rows directly below a folder ("" is the workspace); with a filter, all files below whose path it matches. */
+  "longContext/children": { params: { path: string; filter?: string; sort: BudgetSort }; result: BudgetRow[] };
+  /** One row, or undefined when there is none of this path (any more). */
+  "longContext/row": { params: { path: string }; result: { row?: BudgetRow } };
+  /** Everything that decided the level of a path, one sentence each. */
+  "longContext/why": { params: { path: string }; result: { sentences: string[] } };
+  "longContext/setLevels": { params: { levels: LevelMap }; result: { revision: number } };
+  /** Replaces all levels, as a context set does. */
+  "longContext/replaceLevels": { params: { levels: LevelMap }; result: { revision: number } };
+  /** The levels as they are, for saving as a context set. */
+  "longContext/levels": { params: Record<string, never>; result: { levels: LevelMap } };
+  /** Takes the last change of levels back; `undone` is false when there is none. */
+  "longContext/undo": { params: Record<string, never>; result: { undone: boolean; revision: number } };
+  "longContext/fit": {
+    params: { window: number; reserve: number; question: string; openPaths: string[] };
+    result: FitPreview;
+  };
+  "longContext/applyFit": { params: { revision: number }; result: { revision: number } };
+  "longContext/findings": { params: Record<string, never>; result: { findings: Finding[] } };
+  /** Tokens of any text, for a selection in an editor. */
+  "longContext/countText": { params: { text: string }; result: { tokens: number } };
+  "longContext/symbols": { params: { path: string }; result: { symbols: SymbolTokens[] } };
+  "longContext/export": {
+    params: { format: PackFormat; allowSecretsIn: string[] };
+    result: PackExport;
+  };
+  /** Recounts with other options. */
+  "longContext/configure": { params: ServerOptions; result: Record<string, never> };
+}
 
 /** Server -> client notification with the whole state of the counts. */
 export const budgetNotification = "longContext/budget";

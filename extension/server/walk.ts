@@ -1,18 +1,33 @@
-import { type Dirent, lstatSync, readdirSync } from "node:fs";
-import { readFile, readlink, stat } from "node:fs/promises";
-import { join } from "node:path";
-import ignore, { type Ignore } from "ignore";
+import { type Dirent, lstatSync, opendirSync, readdirSync, readlinkSync, type Stats } from "node:fs";
+import { stat } from "node:fs/promises";
+import { dirname, join, resolve, sep } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { EngineError, throwIfAborted } from "../../engine/errors.ts";
-import { findRepository, type Repository } from "./gitConfig.ts";
-import { nothingTracked, readTracked, type TrackedPaths } from "./gitIndex.ts";
-import { type IgnoreLayer, ignoredBy, ignoreFileNames, ignoreLayer, layersInside } from "./ignoreRules.ts";
-import type { ExcludedRow, ExclusionKind } from "./requests.ts";
-import { below, insideOf, type Root } from "./roots.ts";
+import type { Environment } from "./gitConfig.ts";
+import { repositoryAt } from "./gitRepository.ts";
+import { byteString, foldCase } from "./globs.ts";
+import type { RuleList } from "./ignoreRules.ts";
+import type { ExcludedRow } from "./requests.ts";
+import { insideOf, type Root } from "./roots.ts";
+import {
+  type Exclusion,
+  fileVerdict,
+  folderVerdict,
+  includeRules,
+  isIncluded,
+  notIncluded,
+  ownRepository,
+  repositoryScope,
+  rootScope,
+  type Scope,
+  withIgnoreFiles,
+} from "./walkScope.ts";
 
 /** Larger files are lock files, data and generated code far more often than something to ask about. */
-export const defaultMaxFileBytes = 1024 * 1024;
-/** Files of one root that are looked at; the rest is one row. */
-export const defaultMaxFiles = 500_000;
+export const maxFileBytes = 1024 * 1024;
+
+/** More files than this are not looked at unless the caller says so. */
+export const maxFiles = 500_000;
 
 /** A file worth reading: nothing about its name, kind or size speaks against it. */
 export interface FoundFile {
@@ -20,8 +35,9 @@ export interface FoundFile {
   path: string;
   absolute: string;
   sizeBytes: number;
-  /** Last change in milliseconds since 1970, with fractions where the file system has them. */
+  /** Last change of the content and of the file's own data, in milliseconds since 1970 with fractions. */
   mtimeMs: number;
+  ctimeMs: number;
 }
 
 export interface Walk {
@@ -34,37 +50,34 @@ export interface WalkOptions {
   under?: string;
   /** Other workspace folders, which are walked on their own. */
   otherRoots?: readonly Root[];
-  /** Only files that one of these patterns matches, in the syntax of .gitignore; empty: all. */
+  /**
+   * Only files that these globs name, in the syntax of .gitignore with "{a,b}" besides: without a "/" at any depth, a folder with all
+   * below it, the last that matches wins and "!" takes back. Empty: all.
+   */
   include?: readonly string[];
+  /** Larger files are rows; by default `maxFileBytes`. */
   maxFileBytes?: number;
+  /** Files found beyond that many are counted, and are one row; by default `maxFiles`. */
   maxFiles?: number;
+  /** Gets the number of files and folders looked at, about twenty times a second and at the end. */
+  onProgress?: (entries: number) => void;
+  /** Where the user's git configuration is looked for; by default that of the process. */
+  environment?: Environment;
   signal?: AbortSignal;
-  /** Entries looked at so far, a few times a second. */
-  onProgress?(entries: number): void;
 }
 
-/** Folders left out whatever the ignore files say, and why. */
-const skippedFolders = new Map<string, { reason: string; kind: ExclusionKind }>([
-  [".git", { reason: "git's own data", kind: "git-data" }],
-  ["node_modules", { reason: "installed packages", kind: "installed-packages" }],
-]);
-
-/** Time that other work of the process waits for a walk. */
-const SLICE_MS = 10;
-
 /**
- * Lists the files under a root as git would see them: nested .gitignore files with negation, the ones above the root inside
- * the same repository, info/exclude, the user's global excludes, tracked files whatever is ignored, submodules and nested repositories as rows;
- * and .longcontextignore, which also rules over tracked files. Symbolic links are not followed and nothing is run. Everything left out
- * is a row with its reason (a folder is one row, its path ending in "/"). Sorted by path. Throws `no-such-folder` and `aborted`.
+ * Lists the files under a root as `git ls-files --cached --others --exclude-standard` would, of those that exist: every .gitignore from
+ * the top of the repository on, .git/info/exclude, the user's core.excludesFile, and what git tracks although it is ignored.
+ * A .longcontextignore is stronger than all of them. A submodule or a repository inside the repository is one row; outside any repository
+ * each one is walked by its own rules. Symbolic links are not followed. Everything left out is a row with its reason (a folder is one
+ * row, its path ending in "/"). Both lists are sorted by path. Nothing of git is run. Throws `no-such-folder`, `aborted`.
  */
 export async function walkRoot(root: Root, options: WalkOptions = {}): Promise<Walk> {
   await requireFolder(root.folder);
-  throwIfAborted(options.signal);
-  const walker = await Walker.open(root, options);
-  if (options.under === undefined || options.under === "") await walker.folder("", walker.top, undefined);
-  else await walker.under(options.under);
-  return walker.finish();
+  const walk = new FolderWalk(root, options);
+  await walk.run((options.under ?? "").split("/").filter((part) => part !== ""));
+  return { files: walk.files, excluded: walk.rows };
 }
 
 /** Throws `no-such-folder` where there is none, or where it is a file. */
@@ -80,267 +93,335 @@ export function byPath(a: { path: string }, b: { path: string }): number {
   return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
 }
 
-type Kind = Pick<Dirent, "name" | "isDirectory" | "isFile" | "isSymbolicLink">;
-
-class Walker {
-  private readonly walk: Walk = { files: [], excluded: [] };
-  private readonly included: Ignore | undefined;
-  private readonly maxFileBytes: number;
-  private readonly maxFiles: number;
-  private entries = 0;
-  private unseen = 0;
-  private sliceEndMs = performance.now() + SLICE_MS;
-
-  private constructor(
-    private readonly root: Root,
-    private readonly options: WalkOptions,
-    /** Rules from outside the root, weakest first. */
-    readonly top: readonly IgnoreLayer[],
-    private readonly tracked: TrackedPaths,
-    /** The root's path in its repository, ending in "/", or "". */
-    private readonly inRepository: string,
-    private readonly ignoreCase: boolean,
-  ) {
-    const { include = [] } = options;
-    this.included = include.length === 0 ? undefined : ignore().add([...include]);
-    this.maxFileBytes = options.maxFileBytes ?? defaultMaxFileBytes;
-    this.maxFiles = options.maxFiles ?? defaultMaxFiles;
-  }
-
-  static async open(root: Root, options: WalkOptions): Promise<Walker> {
-    const repository = await findRepository(root.folder);
-    // Without a repository nothing says whether case counts; the file system's habit is git's own default.
-    const ignoreCase = repository?.ignoreCase ?? (process.platform === "win32" || process.platform === "darwin");
-    if (!repository) return new Walker(root, options, [], nothingTracked, "", ignoreCase);
-    const inner = insideOf(repository.top, root.folder) ?? "";
-    const tracked = await readTracked(repository.gitFolder, repository.hashBytes).catch(() => undefined);
-    const walker = new Walker(
-      root,
-      options,
-      await layersAbove(repository, inner),
-      tracked ?? nothingTracked,
-      inner === "" ? "" : `${inner}/`,
-      ignoreCase,
-    );
-    if (!tracked) {
-      walker.exclude(".git/", {
-        reason: "its index cannot be read: tracked files that are ignored are missing",
-        kind: "unreadable",
-      });
-    }
-    return walker;
-  }
-
-  finish(): Walk {
-    if (this.unseen > 0) {
-      const reason = `${this.unseen.toLocaleString("en-US")} more files were not looked at (at most ${this.maxFiles.toLocaleString("en-US")}); open a smaller folder`;
-      this.exclude("*", { reason, kind: "too-many-files" });
-    }
-    return { files: this.walk.files.sort(byPath), excluded: this.walk.excluded.sort(byPath) };
-  }
-
-  /** `ignored`: why everything in here is ignored that git does not track. */
-  async folder(folder: string, above: readonly IgnoreLayer[], ignored: string | undefined): Promise<void> {
-    let entries: Dirent[];
-    try {
-      entries = readdirSync(below(this.root, folder), { withFileTypes: true });
-    } catch (error) {
-      this.exclude(`${folder}/`, { reason: unreadable(error), kind: "unreadable" });
-      return;
-    }
-    const layers = [...above, ...(await this.ownLayers(folder, entries))];
-    for (const entry of entries) {
-      await this.breathe();
-      const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
-      if (entry.isDirectory()) await this.subfolder(path, entry.name, layers, ignored);
-      else await this.file(path, entry, layers, ignored);
-    }
-  }
-
-  /** Only this path, with every rule of the folders on the way; the row of the folder where one of them is left out. */
-  async under(under: string): Promise<void> {
-    const parts = under.split("/");
-    let layers = [...this.top];
-    let ignored: string | undefined;
-    for (let depth = 0; depth < parts.length; depth++) {
-      await this.breathe();
-      const name = parts[depth] ?? "";
-      const folder = parts.slice(0, depth).join("/");
-      const path = parts.slice(0, depth + 1).join("/");
-      const found = lstatOf(below(this.root, path));
-      if (!found) return;
-      layers.push(...(await this.ownLayers(folder, readdirSync(below(this.root, folder), { withFileTypes: true }))));
-      if (depth === parts.length - 1) {
-        if (found.isDirectory()) await this.subfolder(path, name, layers, ignored);
-        else await this.file(path, named(name, found), layers, ignored);
-        return;
-      }
-      if (!found.isDirectory()) return;
-      const left = this.folderLeftOut(path, name);
-      ignored ??= ignoredBy(layers, path, true);
-      if (left || (ignored !== undefined && !this.tracked.hasBelow(this.inRepository + path))) {
-        this.exclude(`${path}/`, left ?? { reason: ignored ?? "", kind: "ignored" });
-        return;
-      }
-      layers = layersInside(layers, path);
-    }
-  }
-
-  private async subfolder(
-    path: string,
-    name: string,
-    layers: readonly IgnoreLayer[],
-    ignored: string | undefined,
-  ): Promise<void> {
-    const left = this.folderLeftOut(path, name);
-    if (left) {
-      this.exclude(`${path}/`, left);
-      return;
-    }
-    const because = ignored ?? ignoredBy(layers, path, true);
-    // Our own file may leave out what git tracks, and then as a whole.
-    const ours = ignoredBy(ownOnly(layers), path, true);
-    if (ours !== undefined || (because !== undefined && !this.tracked.hasBelow(this.inRepository + path))) {
-      this.exclude(`${path}/`, { reason: ours ?? because ?? "", kind: "ignored" });
-      return;
-    }
-    await this.folder(path, layersInside(layers, path), because);
-  }
-
-  private async file(path: string, entry: Kind, layers: readonly IgnoreLayer[], ignored: string | undefined): Promise<void> {
-    const skipped = entry.name === ".git" ? skippedFolders.get(entry.name) : undefined;
-    if (skipped) {
-      this.exclude(path, skipped);
-      return;
-    }
-    const rules = this.tracked.has(this.inRepository + path) ? ownOnly(layers) : layers;
-    const because = ignoredBy(rules, path, false) ?? (rules === layers ? ignored : undefined);
-    if (because !== undefined) {
-      this.exclude(path, { reason: because, kind: "ignored" });
-      return;
-    }
-    if (entry.isSymbolicLink()) {
-      const target = await readlink(below(this.root, path)).catch(() => "?");
-      this.exclude(path, { reason: `symbolic link to ${target}; not followed`, kind: "symlink" });
-    } else if (!entry.isFile()) {
-      this.exclude(path, { reason: "not a regular file", kind: "unreadable" });
-    } else if (this.included && !this.included.ignores(path)) {
-      this.exclude(path, { reason: "no pattern of the setting include matches it", kind: "not-included" });
-    } else this.regularFile(path);
-  }
-
-  private regularFile(path: string): void {
-    if (this.walk.files.length >= this.maxFiles) {
-      this.unseen++;
-      return;
-    }
-    const absolute = below(this.root, path);
-    try {
-      const { size, mtimeMs } = lstatSync(absolute);
-      if (size > this.maxFileBytes) {
-        const reason = `larger than ${mebibytes(this.maxFileBytes)} MiB (${mebibytes(size)} MiB)`;
-        this.exclude(path, { reason, kind: "too-large" });
-      } else this.walk.files.push({ path: this.root.prefix + path, absolute, sizeBytes: size, mtimeMs });
-    } catch (error) {
-      this.exclude(path, { reason: unreadable(error), kind: "unreadable" });
-    }
-  }
-
-  private folderLeftOut(path: string, name: string): { reason: string; kind: ExclusionKind } | undefined {
-    const absolute = below(this.root, path);
-    if (this.options.otherRoots?.some(({ folder }) => folder === absolute))
-      return { reason: "another folder of the workspace", kind: "other-root" };
-    if (this.tracked.isSubmodule(this.inRepository + path))
-      return { reason: "a submodule; open it as a folder of the workspace to count it", kind: "submodule" };
-    const skipped = skippedFolders.get(name);
-    if (skipped && (name === ".git" || !this.tracked.hasBelow(this.inRepository + path))) return skipped;
-    if (name !== ".git" && lstatOf(join(absolute, ".git"))) {
-      return { reason: "a repository of its own; open it as a folder of the workspace to count it", kind: "submodule" };
-    }
-    return undefined;
-  }
-
-  /** Rules that a folder's own ignore files add; links are not followed, as git does not either. */
-  private async ownLayers(folder: string, entries: readonly Dirent[]): Promise<IgnoreLayer[]> {
-    const layers: IgnoreLayer[] = [];
-    for (const name of ignoreFileNames) {
-      if (!entries.some((entry) => entry.name === name && entry.isFile())) continue;
-      const path = folder === "" ? name : `${folder}/${name}`;
-      const text = await readFile(below(this.root, path), "utf8").catch(() => undefined);
-      if (text !== undefined) layers.push(ignoreLayer({ folder, ignoreCase: this.ignoreCase }, this.root.prefix + path, text));
-    }
-    return layers;
-  }
-
-  private exclude(path: string, row: { reason: string; kind: ExclusionKind }): void {
-    this.walk.excluded.push({ path: this.root.prefix + path, ...row });
-  }
-
-  /** File system calls here are synchronous, which is several times faster; now and then everything else gets its turn. */
-  private async breathe(): Promise<void> {
-    this.entries++;
-    if (performance.now() < this.sliceEndMs) return;
-    this.options.onProgress?.(this.entries);
-    await new Promise<void>((resume) => setImmediate(resume));
-    throwIfAborted(this.options.signal);
-    this.sliceEndMs = performance.now() + SLICE_MS;
-  }
-}
-
-function ownOnly(layers: readonly IgnoreLayer[]): IgnoreLayer[] {
-  return layers.filter(({ ofGit }) => !ofGit);
-}
-
-function lstatOf(absolute: string): ReturnType<typeof lstatSync> {
-  return lstatSync(absolute, { throwIfNoEntry: false });
-}
-
-function named(name: string, stats: NonNullable<ReturnType<typeof lstatSync>>): Kind {
-  return {
-    name,
-    isDirectory: () => stats.isDirectory(),
-    isFile: () => stats.isFile(),
-    isSymbolicLink: () => stats.isSymbolicLink(),
-  };
-}
-
-/**
- * Rules from outside the root: global excludes, info/exclude and the .gitignore files between the top of the repository and the root.
- * Their patterns are tried with the root's path in front. None, where they ignore the root itself: who opens an ignored folder means it.
- */
-async function layersAbove(repository: Repository, inner: string): Promise<IgnoreLayer[]> {
-  const { top, commonFolder, globalExcludes, ignoreCase } = repository;
-  const outer: { layer: IgnoreLayer; rootIgnored: boolean }[] = [];
-  const exclude = await readFile(join(commonFolder, "info", "exclude"), "utf8").catch(() => undefined);
-  const parts = inner === "" ? [] : inner.split("/");
-  if (globalExcludes) outer.push(outerLayer(parts, globalExcludes.source, globalExcludes.text, ignoreCase));
-  if (exclude !== undefined) outer.push(outerLayer(parts, ".git/info/exclude", exclude, ignoreCase));
-  for (let depth = 0; depth < parts.length; depth++) {
-    const text = await readFile(join(top, ...parts.slice(0, depth), ".gitignore"), "utf8").catch(() => undefined);
-    const source = `${"../".repeat(parts.length - depth)}.gitignore`;
-    if (text !== undefined) outer.push(outerLayer(parts.slice(depth), source, text, ignoreCase));
-  }
-  return outer.some(({ rootIgnored }) => rootIgnored) ? [] : outer.map(({ layer }) => layer);
-}
-
-/** A layer whose file lies the folders `down` above the root, and whether it ignores the root itself. */
-function outerLayer(
-  down: readonly string[],
-  source: string,
-  text: string,
-  ignoreCase: boolean,
-): { layer: IgnoreLayer; rootIgnored: boolean } {
-  const front = down.map((name) => `${name}/`).join("");
-  const layer = ignoreLayer({ folder: "", front, ignoreCase }, source, text);
-  return { layer, rootIgnored: front !== "" && layer.matcher.test(front).ignored };
-}
-
 /** Reason for a file or folder that the system refuses to read. */
 export function unreadable(error: unknown): string {
   const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
   return `cannot be read (${code})`;
 }
 
-function mebibytes(bytes: number): string {
-  return (bytes / 1024 / 1024).toFixed(1).replace(/\.0$/, "");
+/** Between two turns of the event loop the walk works this long; it calls the file system without promises, which cost more than the calls. */
+const sliceMs = 8;
+const progressEveryMs = 50;
+/** Entries between two looks at the clock. */
+const entriesPerLook = 16;
+/** A folder whose own entry is larger holds thousands of names, and is read in slices. */
+const largeFolderBytes = 128 * 1024;
+const sortedAtOnce = 8192;
+/** More rows than this are counted, not listed. */
+const maxRows = 500_000;
+/** Rows that a row for the whole folder says as well. */
+const absorbed: ReadonlySet<ExcludedRow["kind"]> = new Set(["ignored", "not-included", "installed-packages", "git-data"]);
+
+/** An open folder. */
+interface Frame {
+  readonly scope: Scope;
+  /** Its path in the workspace and on disk, each with a separator at its end; "" is the only root. */
+  readonly path: string;
+  readonly absolute: string;
+  readonly listing: Listing;
+  next: number;
+  /** Lengths of the two lists when it was opened. */
+  readonly firstFile: number;
+  readonly firstRow: number;
+  /** Only the way to the one path that is looked at. */
+  readonly isWay: boolean;
+}
+
+/** Names of a folder in the order of their paths, a folder's with "/" at its end, and what those are that are neither file nor folder. */
+interface Listing {
+  names: string[];
+  others: Map<string, string>;
+}
+
+class FolderWalk {
+  readonly files: FoundFile[] = [];
+  readonly rows: ExcludedRow[] = [];
+  /** Rows that come out of order. */
+  private readonly late: ExcludedRow[] = [];
+  private readonly root: Root;
+  private readonly options: WalkOptions;
+  private readonly otherRoots: ReadonlySet<string>;
+  private readonly frames: Frame[] = [];
+  private include: RuleList | undefined;
+  /** The names that lead to the one path that is looked at. */
+  private way: readonly string[] = [];
+  private entries = 0;
+  private filesNotLookedAt = 0;
+  private rowsNotListed = 0;
+  private sliceEnd = 0;
+  private nextProgress = 0;
+
+  constructor(root: Root, options: WalkOptions) {
+    this.root = root;
+    this.options = options;
+    const inner = (options.otherRoots ?? []).map(({ folder }) => insideOf(root.folder, folder) ?? "");
+    this.otherRoots = new Set(inner.filter((path) => path !== "").map(placeKey));
+  }
+
+  async run(way: readonly string[]): Promise<void> {
+    const { environment = process.env, include = [], signal } = this.options;
+    throwIfAborted(signal);
+    this.way = way;
+    this.include = includeRules(include, foldsCase);
+    this.sliceEnd = performance.now() + sliceMs;
+    const scope = await rootScope(this.root.folder, this.include, environment, signal);
+    const { folder, prefix } = this.root;
+    this.reportIndex(scope, prefix);
+    const unopened = await this.open(scope, prefix, folder.endsWith(sep) ? folder : folder + sep, true);
+    if (unopened) this.leaveOut(`${prefix}./`, unopened);
+    for (let frame = this.frames.at(-1); frame; frame = this.frames.at(-1)) {
+      const name = frame.listing.names[frame.next++];
+      if (name === undefined) {
+        this.frames.pop();
+        this.close(frame);
+      } else {
+        const exclusion = name.endsWith("/") ? await this.visitFolder(frame, name.slice(0, -1)) : this.visitFile(frame, name);
+        if (exclusion) this.leaveOut(frame.path + name, exclusion);
+      }
+      if (++this.entries % entriesPerLook === 0 && performance.now() >= this.sliceEnd) await this.breathe();
+    }
+    this.addCounts();
+    if (this.late.length > 0) {
+      this.rows.push(...this.late);
+      this.rows.sort(byPath);
+    }
+    this.options.onProgress?.(this.entries);
+  }
+
+  /** Opens a folder, or says why it is left out. */
+  private async visitFolder({ scope, path, absolute }: Frame, name: string): Promise<Exclusion | undefined> {
+    if (isGitData(scope, name)) return gitData;
+    if (this.otherRoots.size > 0 && this.otherRoots.has(placeKey(path.slice(this.root.prefix.length) + name))) {
+      return { reason: "another folder of the workspace", kind: "other-root" };
+    }
+    const verdict = folderVerdict(scope, bytesOf(scope, name), this.include);
+    if ("leaveOut" in verdict) return verdict.leaveOut;
+    return await this.open(verdict.enter, `${path}${name}/`, absolute + name + sep, verdict.asRepository);
+  }
+
+  /** Lists a folder that is not left out. `asRepository`: if it is a repository inside another one, it is entered all the same. */
+  private async open(given: Scope, path: string, absolute: string, asRepository: boolean): Promise<Exclusion | undefined> {
+    const { environment = process.env, signal } = this.options;
+    const wanted = this.way[this.frames.length];
+    let listing: Listing;
+    try {
+      listing = wanted === undefined ? await this.list(absolute) : listOne(absolute, wanted);
+    } catch (error) {
+      throwIfAborted(signal);
+      return { reason: whyUnreadable(path, error), kind: "unreadable" };
+    }
+    const has = (name: string): boolean => wanted !== undefined || holds(listing, name);
+    let scope = given;
+    if (
+      this.frames.length > 0 &&
+      (has(".git/") || has(".git")) &&
+      !scope.repository.index.tracksBelow(scope.gitFolder.slice(0, -1))
+    ) {
+      const place = repositoryAt(absolute.slice(0, -1));
+      if (place && !asRepository && scope.repository.place) {
+        return ownRepository("a repository of its own", scope.ownFolder.slice(0, -1));
+      }
+      if (place) {
+        scope = await repositoryScope(scope, place, environment, signal);
+        this.reportIndex(scope, path);
+      }
+    }
+    scope = withIgnoreFiles(scope, absolute, path, has);
+    const { length: firstFile } = this.files;
+    const { length: firstRow } = this.rows;
+    this.frames.push({ scope, path, absolute, listing, next: 0, firstFile, firstRow, isWay: wanted !== undefined });
+    if (performance.now() >= this.sliceEnd) await this.breathe();
+    return undefined;
+  }
+
+  private reportIndex({ repository }: Scope, path: string): void {
+    const { problem } = repository.index;
+    if (problem !== undefined) this.late.push({ path: `${path}.git/index`, reason: problem, kind: "unreadable" });
+  }
+
+  /** One row for a folder in which nothing is in, where its rows say no more than that. */
+  private close({ scope, path, listing, firstFile, firstRow, isWay }: Frame): void {
+    if (isWay || path === this.root.prefix || this.files.length > firstFile || this.filesNotLookedAt > 0) return;
+    const count = this.rows.length - firstRow;
+    if (count === 0 || (!scope.ignored && scope.included)) return;
+    for (let at = firstRow; at < this.rows.length; at++) if (!absorbed.has(this.rows[at]?.kind ?? "ignored")) return;
+    this.rows.length = firstRow;
+    this.leaveOut(path, scope.ignored ?? notIncluded(listing.names.length));
+  }
+
+  /** Adds a file, or says why it is left out. */
+  private visitFile({ scope, path, absolute, listing }: Frame, name: string): Exclusion | undefined {
+    if (isGitData(scope, name)) return gitData;
+    const bytes = bytesOf(scope, name);
+    const ignored = fileVerdict(scope, bytes);
+    if (ignored) return ignored;
+    const other = listing.others.size > 0 ? listing.others.get(name) : undefined;
+    if (other === symbolicLink) return { reason: linkReason(this.root, absolute + name), kind: "symlink" };
+    if (other !== undefined) return { reason: `${other}; only files are read`, kind: "unreadable" };
+    if (this.include && !isIncluded(scope, bytes, this.include))
+      return { reason: "no include glob names it", kind: "not-included" };
+    if (this.files.length >= (this.options.maxFiles ?? maxFiles)) {
+      this.filesNotLookedAt++;
+      return undefined;
+    }
+    return this.addFile(path + name, absolute + name);
+  }
+
+  private addFile(path: string, absolute: string): Exclusion | undefined {
+    let stats: Stats | undefined;
+    try {
+      stats = lstatSync(absolute, { throwIfNoEntry: false });
+    } catch (error) {
+      return { reason: unreadable(error), kind: "unreadable" };
+    }
+    // Gone since the folder was listed, unless its name could not even be read.
+    if (!stats) return path.includes("\uFFFD") ? { reason: badName, kind: "unreadable" } : undefined;
+    if (!stats.isFile()) return { reason: "changed while it was looked at", kind: "unreadable" };
+    const { size: sizeBytes, mtimeMs, ctimeMs } = stats;
+    const limit = this.options.maxFileBytes ?? maxFileBytes;
+    if (sizeBytes > limit) return { reason: `larger than ${sizeText(limit, 0)} (${sizeText(sizeBytes, 1)})`, kind: "too-large" };
+    this.files.push({ path, absolute, sizeBytes, mtimeMs, ctimeMs });
+    return undefined;
+  }
+
+  private leaveOut(path: string, { reason, kind }: Exclusion): void {
+    if (this.rows.length < maxRows) this.rows.push({ path, reason, kind });
+    else this.rowsNotListed++;
+  }
+
+  /** The row for what the caps left out; "./" stands for the root itself and sorts before its files. */
+  private addCounts(): void {
+    if (this.filesNotLookedAt === 0 && this.rowsNotListed === 0) return;
+    const files = `too many files: ${this.filesNotLookedAt.toLocaleString("en")} not looked at`;
+    const rows = `${this.rowsNotListed.toLocaleString("en")} left out without a row of their own`;
+    const reason = [this.filesNotLookedAt > 0 ? files : "", this.rowsNotListed > 0 ? rows : ""]
+      .filter((text) => text !== "")
+      .join("; ");
+    this.late.push({ path: `${this.root.prefix}./`, reason, kind: "too-many-files" });
+  }
+
+  /** Lets other work of the process happen; throws `aborted`. */
+  private async breathe(): Promise<void> {
+    if (performance.now() >= this.nextProgress) {
+      this.options.onProgress?.(this.entries);
+      this.nextProgress = performance.now() + progressEveryMs;
+    }
+    await nextTurn();
+    throwIfAborted(this.options.signal);
+    this.sliceEnd = performance.now() + sliceMs;
+  }
+
+  private async list(absolute: string): Promise<Listing> {
+    const listing: Listing = { names: [], others: new Map() };
+    if (lstatSync(absolute).size <= largeFolderBytes) {
+      for (const entry of readdirSync(absolute, { withFileTypes: true })) addEntry(listing, entry);
+      listing.names.sort();
+      return listing;
+    }
+    const folder = opendirSync(absolute, { bufferSize: 256 });
+    try {
+      for (let entry = folder.readSync(); entry; entry = folder.readSync()) {
+        addEntry(listing, entry);
+        if (listing.names.length % 256 === 0 && performance.now() >= this.sliceEnd) await this.breathe();
+      }
+    } finally {
+      folder.closeSync();
+    }
+    listing.names = await this.sorted(listing.names);
+    return listing;
+  }
+
+  /** Sorts pieces and merges them, so that a folder of any size leaves turns to other work. */
+  private async sorted(names: readonly string[]): Promise<string[]> {
+    let pieces: string[][] = [];
+    for (let at = 0; at < names.length; at += sortedAtOnce) {
+      pieces.push(names.slice(at, at + sortedAtOnce).sort());
+      await this.breathe();
+    }
+    while (pieces.length > 1) {
+      const merged: string[][] = [];
+      for (let at = 0; at < pieces.length; at += 2) {
+        merged.push(mergeSorted(pieces[at] ?? [], pieces[at + 1] ?? []));
+        await this.breathe();
+      }
+      pieces = merged;
+    }
+    return pieces[0] ?? [];
+  }
+}
+
+const gitData: Exclusion = { reason: "git's own data", kind: "git-data" };
+const symbolicLink = "symbolic link";
+const badName = "cannot be read (its name is not valid UTF-8)";
+
+/** Whether the file system of this platform takes names that differ in case for one. */
+const foldsCase = process.platform === "win32" || process.platform === "darwin";
+
+function placeKey(inner: string): string {
+  return foldsCase ? inner.toLowerCase() : inner;
+}
+
+function isGitData({ repository }: Scope, name: string): boolean {
+  return name === ".git" || (repository.ignoreCase && name.length === 4 && foldCase(name) === ".git");
+}
+
+/** A name as git compares it. */
+function bytesOf({ repository }: Scope, name: string): string {
+  return byteString(repository.precomposeUnicode ? name.normalize("NFC") : name);
+}
+
+function holds({ names }: Listing, name: string): boolean {
+  return (
+    names.includes(name) || (foldsCase && names.some((other) => other.length === name.length && other.toLowerCase() === name))
+  );
+}
+
+function addEntry(listing: Listing, entry: Dirent | (Stats & { name: string })): void {
+  if (entry.isDirectory()) {
+    listing.names.push(`${entry.name}/`);
+    return;
+  }
+  listing.names.push(entry.name);
+  if (entry.isFile()) return;
+  const what = entry.isSymbolicLink() ? symbolicLink : entry.isFIFO() ? "named pipe" : entry.isSocket() ? "socket" : "device";
+  listing.others.set(entry.name, what);
+}
+
+/** The listing of a folder as if it held only that name; empty where it does not. */
+function listOne(absolute: string, name: string): Listing {
+  const listing: Listing = { names: [], others: new Map() };
+  const stats = lstatSync(join(absolute, name), { throwIfNoEntry: false });
+  if (stats) addEntry(listing, Object.assign(stats, { name }));
+  return listing;
+}
+
+function mergeSorted(a: readonly string[], b: readonly string[]): string[] {
+  const merged: string[] = [];
+  let inB = 0;
+  for (const name of a) {
+    for (let other = b[inB]; other !== undefined && other < name; other = b[++inB]) merged.push(other);
+    merged.push(name);
+  }
+  for (; inB < b.length; inB++) merged.push(b[inB] ?? "");
+  return merged;
+}
+
+function linkReason(root: Root, absolute: string): string {
+  try {
+    const target = readlinkSync(absolute);
+    const inside = insideOf(root.folder, resolve(dirname(absolute), target)) !== undefined;
+    return `symbolic link to ${target}${inside ? "" : ", outside the folder"}; not followed`;
+  } catch (error) {
+    return `symbolic link; ${unreadable(error)}`;
+  }
+}
+
+function whyUnreadable(path: string, error: unknown): string {
+  return path.includes("\uFFFD") ? badName : unreadable(error);
+}
+
+function sizeText(bytes: number, digits: number): string {
+  const [divisor, unit] = bytes >= 1024 * 1024 ? [1024 * 1024, "MiB"] : [1024, "KiB"];
+  const value = bytes / divisor;
+  return `${value.toFixed(Number.isInteger(value) ? digits : 1)} ${unit}`;
 }

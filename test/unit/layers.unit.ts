@@ -44,9 +44,9 @@ const rules: Rule[] = [
   },
   {
     files: /^extension\/server\//,
-    run: [/^extension\/(server|models)\//, /^extension\/settings\.ts$/, contracts, /^engine\/tokenizer\//, wires],
+    run: [/^extension\/(server|models)\//, /^extension\/settings\.ts$/, contracts, /^engine\/(tokenizer|pack)\//, wires],
     types: [engine],
-    packages: [node, /^vscode-languageserver/, /^ignore$/, /^isbinaryfile$/, /^@secretlint\//],
+    packages: [node, /^vscode-languageserver/, /^ignore$/, /^@secretlint\//, /^web-tree-sitter$/],
   },
   { files: /^extension\/adapter\//, run: [/^extension\/adapter\//, engine], types: [], packages: [node, /^webgpu$/] },
   {
@@ -65,7 +65,7 @@ const rules: Rule[] = [
     files: /^extension\//,
     run: [
       /^extension\/(?!server\/|cli\/|cli\.ts$|adapter\/|dev\/)/,
-      /^extension\/server\/(roots|contentHash)\.ts$/,
+      /^extension\/server\/(roots|contentHash|textFile)\.ts$/,
       engine,
       wires,
     ],

@@ -14,7 +14,15 @@ export interface BudgetSnapshot {
   tokenizer: string;
   doneFiles: number;
   totalFiles: number;
+  /** Tokens of every counted file, at full level. */
   tokens: number;
+  /** Tokens that the chosen levels put into a pack. */
+  packTokens: number;
+  /** Some of it is an estimate still. */
+  approximate: boolean;
+  /** Tokens of the target window, and of it what is kept free for the answer. */
+  window: number;
+  reserve: number;
   bytes: number;
   excluded: number;
   /** Why counting failed, with its remedy. */

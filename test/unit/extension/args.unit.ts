@@ -23,9 +23,7 @@ test("every option reaches the command", () => {
   });
   assert.deepEqual(
     parseCommand([
-      ..."pack src --window 8000 --reserve 100 --set s.json --format plain --tokenizer o200k --out p.txt --git --allow-secrets --json".split(
-        " ",
-      ),
+      ..."pack src --window 8000 --reserve 100 --set s.json --format plain --tokenizer o200k --out p.txt --json".split(" "),
       ...["--question", "Where is x?"],
     ]),
     {
@@ -38,8 +36,6 @@ test("every option reaches the command", () => {
       set: "s.json",
       format: "plain",
       question: "Where is x?",
-      git: true,
-      allowSecrets: true,
       out: "p.txt",
     },
   );

@@ -1,17 +1,33 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
+import { levels } from "../../../engine/pack/levels.ts";
 import { commandIds } from "../../../extension/commandIds.ts";
 import { bundledModel } from "../../../extension/models/location.ts";
 import { playgroundViewType } from "../../../extension/panel/viewType.ts";
-import { backendSettings, settingIds } from "../../../extension/settings.ts";
+import { budgetViewId, checkTaskType, contextSetFolder } from "../../../extension/budget/names.ts";
+import { backendSettings, settingDefaults, settingIds, tokenizerSettings } from "../../../extension/settings.ts";
+
+interface Menu {
+  command?: string;
+  submenu?: string;
+  when?: string;
+}
 
 interface Manifest {
   main: string;
   activationEvents: string[];
-  capabilities: { untrustedWorkspaces: { supported: string; restrictedConfigurations: string[] } };
+  capabilities: { untrustedWorkspaces: { supported: string; description: string; restrictedConfigurations: string[] } };
   contributes: {
-    commands: { command: string; title: string; category: string; icon?: Record<string, string> }[];
+    viewsContainers: { activitybar: { id: string; title: string; icon: string }[] };
+    views: Record<string, { id: string; name: string; icon: string }[]>;
+    viewsWelcome: { view: string; when: string; contents: string }[];
+    commands: { command: string; title: string; category: string; icon?: string | Record<string, string> }[];
+    submenus: { id: string; label: string }[];
+    menus: Record<string, Menu[]>;
+    keybindings: { command: string; key: string; when: string }[];
+    taskDefinitions: { type: string; required: string[]; properties: Record<string, unknown> }[];
+    jsonValidation: { fileMatch: string; url: string }[];
     configuration: {
       properties: Record<string, { default: unknown; scope: string; enum?: string[]; enumDescriptions?: string[] }>;
     };
@@ -19,7 +35,8 @@ interface Manifest {
 }
 
 const manifest = JSON.parse(readFileSync("package.json", "utf8")) as Manifest;
-const { commands, configuration } = manifest.contributes;
+const { contributes, capabilities } = manifest;
+const { commands, configuration } = contributes;
 
 test("the commands of the manifest are the commands of the table", () => {
   assert.deepEqual(commands.map(({ command }) => command).sort(), Object.values(commandIds).sort());
@@ -28,18 +45,90 @@ test("the commands of the manifest are the commands of the table", () => {
   }
 });
 
-test("the settings of the manifest are the settings that are read", () => {
-  assert.deepEqual(Object.keys(configuration.properties).sort(), Object.values(settingIds).sort());
-  const backend = configuration.properties[settingIds.backend];
-  assert.deepEqual(backend?.enum, [...backendSettings]);
-  assert.equal(backend?.enumDescriptions?.length, backendSettings.length);
-  assert.equal(backend?.default, "auto");
+test("menus, keys and welcome texts run commands that exist, in views that exist", () => {
+  const known = new Set<string>([...Object.values(commandIds), "vscode.openFolder", "workbench.action.openSettings"]);
+  const submenus = new Set(contributes.submenus.map(({ id }) => id));
+  for (const [menu, entries] of Object.entries(contributes.menus)) {
+    for (const { command, submenu } of entries)
+      assert.ok(known.has(command ?? "") || submenus.has(submenu ?? ""), `${menu}: ${command}`);
+  }
+  for (const { command } of contributes.keybindings) assert.ok(known.has(command), command);
+  const links = contributes.viewsWelcome.flatMap(({ contents }) => [...contents.matchAll(/\(command:([\w.]+)/g)]);
+  assert.ok(links.length >= 4);
+  for (const [, command = ""] of links) assert.ok(known.has(command), command);
+  const whens = Object.values(contributes.menus)
+    .flat()
+    .flatMap(({ when = "" }) => [...when.matchAll(/view == ([\w.]+)/g)])
+    .map(([, view]) => view);
+  assert.deepEqual([...new Set(whens)], [budgetViewId]);
 });
 
-test("a workspace cannot say which model is loaded", () => {
-  assert.equal(configuration.properties[settingIds.modelPath]?.scope, "machine");
-  assert.deepEqual(manifest.capabilities.untrustedWorkspaces.restrictedConfigurations, [settingIds.modelPath]);
-  assert.equal(manifest.capabilities.untrustedWorkspaces.supported, "limited");
+test("the Budget view lies in the Long Context container and explains why it is empty", () => {
+  assert.deepEqual(
+    contributes.viewsContainers.activitybar.map(({ title }) => title),
+    ["Long Context"],
+  );
+  const [container] = contributes.viewsContainers.activitybar;
+  assert.deepEqual(
+    contributes.views[container?.id ?? ""]?.map(({ id, name }) => ({ id, name })),
+    [{ id: budgetViewId, name: "Budget" }],
+  );
+  const welcome = contributes.viewsWelcome.filter(({ view }) => view === budgetViewId).map(({ when }) => when);
+  for (const reason of ["workspaceFolderCount == 0", "== counting", "== failed", "== empty"])
+    assert.equal(welcome.filter((when) => when.includes(reason)).length, 1, reason);
+});
+
+test("every command on rows is in the menu of rows and can be reached from the palette", () => {
+  const onRows = contributes.menus["view/item/context"]?.map(({ command }) => command) ?? [];
+  for (const name of ["include", "outlineOnly", "nameOnly", "exclude", "resetLevel", "why"] as const)
+    assert.ok(onRows.includes(commandIds[name]), name);
+  assert.equal(contributes.menus.commandPalette, undefined, "the palette hides nothing");
+});
+
+test("the settings of the manifest are the settings that are read", () => {
+  assert.deepEqual(Object.keys(configuration.properties).sort(), Object.values(settingIds).sort());
+  const choices = { backend: backendSettings, tokenizer: tokenizerSettings };
+  for (const [name, values] of Object.entries(choices)) {
+    const property = configuration.properties[settingIds[name as keyof typeof choices]];
+    assert.deepEqual(property?.enum, [...values]);
+    assert.equal(property?.enumDescriptions?.length, values.length);
+    assert.equal(property?.default, values[0]);
+  }
+  for (const [name, value] of Object.entries(settingDefaults))
+    assert.equal(configuration.properties[settingIds[name as keyof typeof settingDefaults]]?.default, value, name);
+});
+
+test("an untrusted workspace gets a limited extension: it cannot say which model or tokenizer is read from where", () => {
+  const paths = [settingIds.modelPath, settingIds.tokenizerPath];
+  for (const id of paths) assert.equal(configuration.properties[id]?.scope, "machine", id);
+  const { supported, description, restrictedConfigurations } = capabilities.untrustedWorkspaces;
+  assert.equal(supported, "limited");
+  assert.deepEqual(restrictedConfigurations, paths);
+  assert.match(description, /git/i, "what is off is said");
+});
+
+test("what a folder may want for itself is set per folder", () => {
+  const machine = new Set<string>([settingIds.modelPath, settingIds.tokenizerPath, settingIds.backend]);
+  for (const [id, { scope }] of Object.entries(configuration.properties))
+    if (!machine.has(id)) assert.equal(scope, "resource", id);
+});
+
+test("context sets are checked against a schema that ships", () => {
+  const [validation] = contributes.jsonValidation;
+  assert.equal(validation?.fileMatch, `${contextSetFolder}/*.json`);
+  const schema = JSON.parse(readFileSync(validation.url, "utf8")) as {
+    additionalProperties: unknown;
+    properties: { levels: { additionalProperties: { enum: string[] } } };
+  };
+  assert.equal(schema.additionalProperties, false, "nothing unknown in it, so no URL and no command");
+  for (const key of ["version", "name", "window", "reserve", "levels"]) assert.ok(key in schema.properties, key);
+  assert.deepEqual(schema.properties.levels.additionalProperties.enum, [...levels]);
+});
+
+test("the budget check is a task with a number", () => {
+  const [task] = contributes.taskDefinitions;
+  assert.equal(task?.type, checkTaskType);
+  assert.deepEqual(task.required, ["budget"]);
 });
 
 test("a reloaded window gets its playground back", () => {
@@ -48,6 +137,10 @@ test("a reloaded window gets its playground back", () => {
 });
 
 test("icons and the bundled model lie where the code looks", () => {
-  const icons = commands.flatMap(({ icon }) => Object.values(icon ?? {}));
+  const icons = [
+    ...commands.flatMap(({ icon }) => (typeof icon === "string" ? [] : Object.values(icon ?? {}))),
+    ...contributes.viewsContainers.activitybar.map(({ icon }) => icon),
+    ...Object.values(contributes.views).flatMap((views) => views.map(({ icon }) => icon)),
+  ];
   for (const path of [...icons, bundledModel.join("/")]) assert.ok(existsSync(path), path);
 });

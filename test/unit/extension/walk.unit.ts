@@ -4,7 +4,6 @@ import { lstat, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { EngineError } from "../../../engine/errors.ts";
-import { readTextFile } from "../../../extension/server/counts.ts";
 import { absolutePath, rootOf, workspaceRoots } from "../../../extension/server/roots.ts";
 import { walkRoot } from "../../../extension/server/walk.ts";
 import { withTempTree } from "../../support/tempTree.ts";
@@ -113,7 +112,9 @@ test("a tree with many rules gives the same files as git", async () => {
 
 test("a root inside a repository obeys the ignore files above it, unless they ignore the root itself", async () => {
   const tree = {
-    ".git/HEAD": "x",
+    ".git/HEAD": "ref: refs/heads/main\n",
+    ".git/objects/x": "",
+    ".git/refs/x": "",
     ".gitignore": "*.log\n/pkg/gen/\n/dist/\n",
     "pkg/a.ts": "1",
     "pkg/b.log": "1",
@@ -189,26 +190,6 @@ test("a walk stops when it is aborted", async () => {
     controller.abort();
     await assert.rejects(walkRoot(rootAt(folder), { signal: controller.signal }), (error) => EngineError.is(error, "aborted"));
   });
-});
-
-test("content decides what is text: bad UTF-8 is, a late NUL and UTF-16 are not", async () => {
-  const lateNul = new Uint8Array(5000).fill(65);
-  lateNul[4000] = 0;
-  const latin = new TextEncoder().encode("let name = 'caf\u00e9';\n".repeat(9)).filter((byte) => byte !== 0xc3);
-  await withTempTree(
-    { "nul.txt": lateNul, "latin.txt": latin, "wide.txt": new Uint8Array([0xff, 0xfe, 65, 0]), empty: "" },
-    async (folder) => {
-      const kind = async (name: string): Promise<string> => {
-        const text = await readTextFile(join(folder, name));
-        return "reason" in text ? text.reason : `${text.bytes.length} bytes`;
-      };
-      assert.equal(await kind("nul.txt"), "binary content");
-      assert.equal(await kind("latin.txt"), `${latin.length} bytes`);
-      assert.equal(await kind("wide.txt"), "UTF-16 text; only UTF-8 is read");
-      assert.equal(await kind("empty"), "0 bytes");
-      assert.equal(await kind("gone"), "cannot be read (ENOENT)");
-    },
-  );
 });
 
 test("several roots have names, and paths do not leave them", () => {

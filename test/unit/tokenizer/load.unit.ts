@@ -129,6 +129,35 @@ describe("tokenizer.json", () => {
     assert.ok([...tokenizer.encode(text, { special: "recognize" })].includes(end ?? -1));
   });
 
+  it("reads what the post-processor puts in front of a text, whichever way it is written", () => {
+    const prefix = (postProcessor: unknown) =>
+      loadTokenizer({ ...(byteLevelJson({}) as object), post_processor: postProcessor }).prefixIds;
+    const roberta = { type: "RobertaProcessing", sep: ["</s>", 2], cls: ["<s>", 7], trim_offsets: true, add_prefix_space: false };
+    assert.deepEqual(prefix(roberta), [7]);
+    assert.deepEqual(prefix({ type: "Sequence", processors: [{ type: "ByteLevel" }, roberta] }), [7]);
+    assert.deepEqual(prefix({ type: "ByteLevel" }), []);
+  });
+
+  it("applies the normalizers of SentencePiece models", () => {
+    const load = (normalizer: unknown) => loadTokenizer({ ...(byteLevelJson({}) as object), normalizer });
+    const shown = (normalizer: unknown, text: string) => {
+      const tokenizer = load(normalizer);
+      return tokenizer.decode(tokenizer.encode(text));
+    };
+    assert.equal(shown({ type: "Strip", strip_left: true, strip_right: true }, " \u3000a b\n "), "a b");
+    assert.equal(shown({ type: "Strip", strip_left: false, strip_right: true }, " a b\n "), " a b");
+    assert.equal(shown({ type: "StripAccents" }, "e\u0301a\u0308"), "ea");
+    const both = { type: "Sequence", normalizers: [{ type: "NFD" }, { type: "StripAccents" }] };
+    assert.equal(shown(both, "\u00e9\u00fc"), "eu");
+    assert.deepEqual([...load(both).encodeWithOffsets("x\u00e9y").starts], [0, 1, 2]);
+    for (const precompiled_charsmap of ["!", "AAAA"]) {
+      assert.throws(
+        () => load({ type: "Precompiled", precompiled_charsmap }),
+        (error) => EngineError.is(error, "tokenizer-invalid") && /precompiled_charsmap/.test(error.message),
+      );
+    }
+  });
+
   it("refuses other kinds by name and malformed files", () => {
     const fails = (json: unknown, code: "unsupported-tokenizer" | "tokenizer-invalid", message: RegExp) => {
       assert.throws(

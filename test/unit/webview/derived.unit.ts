@@ -28,6 +28,10 @@ function ready(rope: RopeChoice, tokens: number): State {
     doneFiles: 1,
     totalFiles: 1,
     tokens,
+    packTokens: tokens,
+    approximate: false,
+    window: 4096,
+    reserve: 128,
     bytes: 1,
     excluded: 0,
   } as const;

@@ -35,7 +35,20 @@ function savedRun(id: string, askedAt = "2026-01-01T00:00:00.000Z"): SavedRun {
 }
 
 function budget(revision: number, tokens: number): BudgetSnapshot {
-  return { revision, state: "ready", tokenizer: "t", doneFiles: 1, totalFiles: 1, tokens, bytes: 1, excluded: 0 };
+  return {
+    revision,
+    state: "ready",
+    tokenizer: "t",
+    doneFiles: 1,
+    totalFiles: 1,
+    tokens,
+    packTokens: tokens,
+    approximate: false,
+    window: 1000,
+    reserve: 100,
+    bytes: 1,
+    excluded: 0,
+  };
 }
 
 const settings: PanelSettings = {

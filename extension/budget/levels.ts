@@ -1,0 +1,41 @@
+import * as vscode from "vscode";
+import type { Level } from "../../engine/pack/levels.ts";
+import { withoutPaths } from "./levelMaps.ts";
+import { filesText } from "./numbers.ts";
+import { levelNames } from "./rows.ts";
+import type { BudgetSource } from "./source.ts";
+
+/** Puts all paths at one level, as one step that Undo takes back. */
+export async function setLevel(source: BudgetSource, paths: readonly string[], level: Level): Promise<void> {
+  await source.call("longContext/setLevels", { levels: Object.fromEntries(paths.map((path) => [path, level])) });
+  const what = paths.length === 1 ? (paths[0] ?? "") : `${paths.length} rows`;
+  vscode.window.setStatusBarMessage(`Long Context: ${what || "the workspace"} is ${levelNames[level]}`, 4000);
+}
+
+/** Forgets what was chosen for these paths and everything below them; returns how many choices that were. */
+export async function resetLevels(source: BudgetSource, paths: readonly string[]): Promise<number> {
+  const { levels } = await source.call("longContext/levels", {});
+  const kept = withoutPaths(levels, paths);
+  const forgotten = Object.keys(levels).length - Object.keys(kept).length;
+  if (forgotten > 0) await source.call("longContext/replaceLevels", { levels: kept });
+  return forgotten;
+}
+
+/** Everything that decided the level of a row, sentence by sentence, in a list that a screen reader reads. */
+export async function showWhy(source: BudgetSource, path: string): Promise<readonly string[]> {
+  const { sentences } = await source.call("longContext/why", { path });
+  const items = sentences.map((sentence) => ({ label: sentence }));
+  // The list stays open as long as it is read; the command does not wait for it.
+  void vscode.window.showQuickPick(items.length > 0 ? items : [{ label: "Nothing was decided about it." }], {
+    title: `Why is ${path || "the workspace"} at this level?`,
+    placeHolder: "Escape closes",
+  });
+  return sentences;
+}
+
+/** "3 files withheld: …" */
+export function withheldText(withheld: readonly { path: string; reason: string }[]): string {
+  const named = withheld.slice(0, 3).map(({ path, reason }) => `${path} (${reason})`);
+  const rest = withheld.length > 3 ? `, and ${withheld.length - 3} more` : "";
+  return `${filesText(withheld.length)} withheld: ${named.join(", ")}${rest}`;
+}

@@ -1,0 +1,33 @@
+import * as vscode from "vscode";
+import { currentRoots } from "../corpus/currentRoots.ts";
+import { absolutePath, rootOf } from "../server/roots.ts";
+
+/** Where a path of the workspace lies on disk; undefined for rows from git and for paths of another workspace. */
+export function uriOfPath(path: string): vscode.Uri | undefined {
+  if (path.startsWith("git:") || path === "") return undefined;
+  try {
+    return vscode.Uri.file(absolutePath(currentRoots(), path));
+  } catch {
+    // The folder was closed since the row was made.
+    return undefined;
+  }
+}
+
+/** The name by which the server knows a file or folder; undefined outside the workspace. A folder's ends in "/". */
+export function pathOfUri(uri: vscode.Uri, isFolder = false): string | undefined {
+  if (uri.scheme !== "file") return undefined;
+  const found = rootOf(currentRoots(), uri.fsPath);
+  if (!found) return undefined;
+  if (found.inner === "") return found.root.prefix;
+  return `${found.root.prefix}${found.inner}${isFolder ? "/" : ""}`;
+}
+
+/** Files of the workspace that are open in an editor, the active one first; they matter most to a fit. */
+export function openPaths(): string[] {
+  const active = vscode.window.activeTextEditor?.document.uri;
+  const tabs = vscode.window.tabGroups.all
+    .flatMap((group) => group.tabs)
+    .flatMap(({ input }) => (input instanceof vscode.TabInputText ? [input.uri] : []));
+  const paths = [...(active ? [active] : []), ...tabs].map((uri) => pathOfUri(uri)).filter((path) => path !== undefined);
+  return [...new Set(paths)];
+}

@@ -1,0 +1,294 @@
+import type { Level } from "../../engine/pack/levels.ts";
+import { Duplicates } from "./duplicates.ts";
+import type { ExcludedRow, FileMark } from "./requests.ts";
+
+/** A counted file, an open editor without a file, or a piece of git's knowledge. */
+export interface CountedEntry {
+  /** Path in the workspace; of git's rows "git:…", of editors without a file "untitled:…". */
+  path: string;
+  kind: "file" | "git";
+  /** On this machine's disk; "" where it is not there. */
+  absolute: string;
+  sizeBytes: number;
+  mtimeMs: number;
+  /** sha256 of the bytes; "" while the tokens are an estimate. */
+  hash: string;
+  tokens: number;
+  /** Tokens of the line that names it in a pack. */
+  nameTokens: number;
+  marks: readonly FileMark[];
+  /** The tokens are an estimate. */
+  approximate: boolean;
+  /** See IndexEntry. */
+  racy: boolean;
+  /** What is left of it at the level `outline`; undefined until somebody asks. */
+  outline?: OutlineCost;
+}
+
+export type OutlineCost = { tokens: number } | { reason: string };
+
+/** An entry with the level it has by the selection, and what it costs there. */
+export interface LeveledEntry {
+  readonly entry: CountedEntry;
+  readonly level: Level;
+  /** Tokens of its text at its level; of `name`, of the line that names it. */
+  readonly tokens: number;
+  /** `tokens`, and the line above the text that names it. */
+  readonly packTokens: number;
+  /** Entry or level is not settled yet. */
+  readonly approximate: boolean;
+}
+
+/** Sums over the files below a folder. */
+export interface Sums {
+  files: number;
+  includedFiles: number;
+  approximateFiles: number;
+  bytes: number;
+  fullTokens: number;
+  tokens: number;
+  packTokens: number;
+  /** Files by level. */
+  levels: Record<Level, number>;
+}
+
+export interface FolderNode {
+  /** Ends in "/"; "" is the workspace. */
+  readonly path: string;
+  readonly parent: FolderNode | undefined;
+  readonly folders: Map<string, FolderNode>;
+  readonly files: Map<string, LeveledEntry>;
+  /** Rows that are not counted, by their own path. */
+  readonly excluded: Map<string, ExcludedRow>;
+  readonly sums: Sums;
+}
+
+/** All rows of a workspace as a tree; the sums of every folder are current after each change, at the cost of its depth. */
+export class BudgetTable {
+  readonly root: FolderNode = newFolder("", undefined);
+  /** Git's rows: they cost tokens where they are chosen, but are no files of the workspace. */
+  readonly git: FolderNode = newFolder("", undefined);
+  excludedRows = 0;
+  private readonly copies = new Duplicates();
+
+  /** `levelOf` says the level of an entry by the selection of now. */
+  constructor(private readonly levelOf: (entry: CountedEntry) => Level) {}
+
+  put(entry: CountedEntry): void {
+    const folder = this.home(entry);
+    const before = folder.files.get(entry.path);
+    if (before) this.takeOut(folder, before);
+    const leveled = this.leveled(entry);
+    folder.files.set(entry.path, leveled);
+    addUp(folder, leveled, 1);
+    this.copies.add(entry.hash, entry.path);
+  }
+
+  putExcluded(row: ExcludedRow): void {
+    const { excluded } = this.folderFor(parentPath(row.path));
+    if (!excluded.has(row.path)) this.excludedRows++;
+    excluded.set(row.path, row);
+  }
+
+  file(path: string): LeveledEntry | undefined {
+    if (isGitPath(path)) return this.git.files.get(path);
+    return this.folder(homePath(path))?.files.get(path);
+  }
+
+  excludedRow(path: string): ExcludedRow | undefined {
+    return this.folder(parentPath(path))?.excluded.get(path);
+  }
+
+  /** Rows of a path (without "/" at its end) and of all below it. */
+  excludedBelow(path: string): ExcludedRow[] {
+    const own = [path, `${path}/`].flatMap((key) => this.excludedRow(key) ?? []);
+    const folder = this.folder(`${path}/`);
+    return folder ? [...own, ...excludedOf(folder)] : own;
+  }
+
+  /** The first of several files with the text of this one, where that is another one. */
+  originalOf({ hash, path }: CountedEntry): string | undefined {
+    const first = this.copies.firstOf(hash);
+    return first === path ? undefined : first;
+  }
+
+  /** The folder of a path that ends in "/", or of "". */
+  folder(path: string): FolderNode | undefined {
+    let node: FolderNode | undefined = this.root;
+    for (const name of namesOf(path)) {
+      node = node.folders.get(name);
+      if (!node) return undefined;
+    }
+    return node;
+  }
+
+  /** Removes the file, the folder and the rows of a path (without "/" at its end) and all below it. */
+  removeBelow(path: string): void {
+    this.remove(path);
+    this.removeExcluded(path);
+    this.removeExcluded(`${path}/`);
+    const folder = this.folder(`${path}/`);
+    if (!folder?.parent) return;
+    for (const { entry } of filesOf(folder)) this.remove(entry.path);
+    for (const row of excludedOf(folder)) this.removeExcluded(row.path);
+  }
+
+  remove(path: string): void {
+    const folder = isGitPath(path) ? this.git : this.folder(homePath(path));
+    const before = folder?.files.get(path);
+    if (!folder || !before) return;
+    this.takeOut(folder, before);
+    folder.files.delete(path);
+    prune(folder);
+  }
+
+  removeExcluded(path: string): void {
+    const folder = this.folder(parentPath(path));
+    if (!folder?.excluded.delete(path)) return;
+    this.excludedRows--;
+    prune(folder);
+  }
+
+  /** Decides the levels below a folder anew, or of one file. */
+  relevel(key: string): void {
+    const folder = key === "" || key.endsWith("/") ? this.folder(key) : undefined;
+    const file = folder ? undefined : this.file(key);
+    if (file) this.put(file.entry);
+    if (key === "") for (const { entry } of [...this.git.files.values()]) this.put(entry);
+    if (folder) for (const { entry } of filesOf(folder)) this.put(entry);
+  }
+
+  clear(): void {
+    for (const folder of [this.root, this.git]) {
+      folder.folders.clear();
+      folder.files.clear();
+      folder.excluded.clear();
+      Object.assign(folder.sums, newSums());
+    }
+    this.excludedRows = 0;
+    this.copies.clear();
+  }
+
+  private takeOut(folder: FolderNode, file: LeveledEntry): void {
+    addUp(folder, file, -1);
+    this.copies.remove(file.entry.hash, file.entry.path);
+  }
+
+  private leveled(entry: CountedEntry): LeveledEntry {
+    const level = this.levelOf(entry);
+    const tokens = tokensAt(entry, level);
+    const named = level === "full" || level === "outline";
+    const approximate = entry.approximate || (level === "outline" && entry.outline === undefined);
+    return { entry, level, tokens, packTokens: tokens + (named ? entry.nameTokens : 0), approximate };
+  }
+
+  private home({ kind, path }: CountedEntry): FolderNode {
+    return kind === "git" ? this.git : this.folderFor(homePath(path));
+  }
+
+  private folderFor(path: string): FolderNode {
+    let node = this.root;
+    for (const name of namesOf(path)) {
+      let below = node.folders.get(name);
+      if (!below) {
+        below = newFolder(`${node.path}${name}/`, node);
+        node.folders.set(name, below);
+      }
+      node = below;
+    }
+    return node;
+  }
+}
+
+/** Files below a folder, in no order. */
+export function filesOf(folder: FolderNode): LeveledEntry[] {
+  const files: LeveledEntry[] = [];
+  const visit = (node: FolderNode): void => {
+    for (const file of node.files.values()) files.push(file);
+    for (const below of node.folders.values()) visit(below);
+  };
+  visit(folder);
+  return files;
+}
+
+/** Rows below a folder that are not counted, in no order. */
+export function excludedOf(folder: FolderNode): ExcludedRow[] {
+  const rows: ExcludedRow[] = [];
+  const visit = (node: FolderNode): void => {
+    for (const row of node.excluded.values()) rows.push(row);
+    for (const below of node.folders.values()) visit(below);
+  };
+  visit(folder);
+  return rows;
+}
+
+/** Tokens of an entry's text at a level, without the line that names it; an outline that was never made is guessed. */
+export function tokensAt(entry: CountedEntry, level: Level): number {
+  switch (level) {
+    case "full":
+      return entry.tokens;
+    case "outline":
+      if (entry.outline === undefined) return Math.round(entry.tokens * usualOutlineShare);
+      return "tokens" in entry.outline ? entry.outline.tokens : entry.tokens;
+    case "name":
+      return entry.nameTokens;
+    case "excluded":
+      return 0;
+  }
+}
+
+/** Part of its tokens that an outline of code usually keeps. */
+const usualOutlineShare = 0.2;
+
+export function isGitPath(path: string): boolean {
+  return path.startsWith("git:");
+}
+
+/** An editor without a file has no folder, whatever its name looks like. */
+export function isUntitledPath(path: string): boolean {
+  return path.startsWith("untitled:");
+}
+
+function homePath(path: string): string {
+  return isUntitledPath(path) ? "" : parentPath(path);
+}
+
+/** The folder a path lies in, ending in "/"; "" at the top. */
+function parentPath(path: string): string {
+  return path.slice(0, path.lastIndexOf("/", path.length - 2) + 1);
+}
+
+function namesOf(path: string): string[] {
+  return path === "" ? [] : path.slice(0, -1).split("/");
+}
+
+function addUp(folder: FolderNode, { entry, level, tokens, packTokens, approximate }: LeveledEntry, sign: 1 | -1): void {
+  for (let node: FolderNode | undefined = folder; node; node = node.parent) {
+    const { sums } = node;
+    sums.files += sign;
+    if (level !== "excluded") sums.includedFiles += sign;
+    if (approximate) sums.approximateFiles += sign;
+    sums.bytes += sign * entry.sizeBytes;
+    sums.fullTokens += sign * entry.tokens;
+    sums.tokens += sign * tokens;
+    sums.packTokens += sign * packTokens;
+    sums.levels[level] += sign;
+  }
+}
+
+/** Folders without anything in them are no rows. */
+function prune(folder: FolderNode): void {
+  for (let node = folder; node.parent; node = node.parent) {
+    if (node.files.size + node.folders.size + node.excluded.size > 0) return;
+    node.parent.folders.delete(node.path.slice(node.parent.path.length, -1));
+  }
+}
+
+function newFolder(path: string, parent: FolderNode | undefined): FolderNode {
+  return { path, parent, folders: new Map(), files: new Map(), excluded: new Map(), sums: newSums() };
+}
+
+function newSums(): Sums {
+  const levels = { full: 0, outline: 0, name: 0, excluded: 0 };
+  return { files: 0, includedFiles: 0, approximateFiles: 0, bytes: 0, fullTokens: 0, tokens: 0, packTokens: 0, levels };
+}

@@ -1,0 +1,78 @@
+import type { CountedEntry } from "./budgetTable.ts";
+import type { CountAnswer, CountedText } from "./countJobs.ts";
+import { type IndexEntry, isRacy } from "./persistentIndex.ts";
+import type { ExcludedRow } from "./requests.ts";
+import type { FoundFile } from "./walk.ts";
+
+/** A file as its reading left it: an entry of the table, or a row of what is not counted; and what the index keeps of it. */
+export type ReadFile = { entry: CountedEntry } | { row: ExcludedRow; kept: IndexEntry | undefined };
+
+/** What a counting thread found out about a file. */
+export function fromAnswer(found: FoundFile, answer: CountAnswer): ReadFile {
+  if ("hash" in answer) return { entry: fromText(found, answer) };
+  const { reason, kind, sizeBytes, mtimeMs, readAtMs } = answer;
+  const known = sizeBytes !== undefined && mtimeMs !== undefined && kind !== "unreadable";
+  return {
+    row: { path: found.path, reason, kind },
+    kept: known
+      ? { absolute: found.absolute, sizeBytes, mtimeMs, racy: isRacy(mtimeMs, readAtMs), known: { reason, kind } }
+      : undefined,
+  };
+}
+
+/** What the index says of a file that has not changed since; `undefined` where it has, or may have. */
+export function fromIndex(found: FoundFile, index: IndexEntry): ReadFile | undefined {
+  const { known } = index;
+  if (index.racy || index.sizeBytes !== found.sizeBytes || index.mtimeMs !== found.mtimeMs) return undefined;
+  if (!("hash" in known)) return { row: { path: found.path, ...known }, kept: index };
+  // The line that names it is another one in another workspace.
+  if (known.path !== found.path) return undefined;
+  const { hash, tokens, nameTokens, marks, outlineTokens } = known;
+  return {
+    entry: {
+      ...base(found, found.sizeBytes, found.mtimeMs),
+      hash,
+      tokens,
+      nameTokens,
+      marks,
+      racy: false,
+      ...(outlineTokens >= 0 ? { outline: { tokens: outlineTokens } } : {}),
+    },
+  };
+}
+
+/** What the index keeps of an entry; undefined for an estimate and for what is not on disk. */
+export function toIndex(entry: CountedEntry): IndexEntry | undefined {
+  const { absolute, sizeBytes, mtimeMs, racy, hash, tokens, nameTokens, path, marks, outline } = entry;
+  if (entry.approximate || absolute === "") return undefined;
+  const outlineTokens = outline && "tokens" in outline ? outline.tokens : -1;
+  return { absolute, sizeBytes, mtimeMs, racy, known: { hash, tokens, nameTokens, path, marks: [...marks], outlineTokens } };
+}
+
+/** A file that is not read yet, with the tokens it is expected to have. */
+export function expected(found: FoundFile, tokens: number): CountedEntry {
+  const nameTokens = Math.ceil(found.path.length / 4) + 4;
+  return {
+    ...base(found, found.sizeBytes, found.mtimeMs),
+    hash: "",
+    tokens,
+    nameTokens,
+    marks: [],
+    approximate: true,
+    racy: true,
+  };
+}
+
+/** Whether two entries show the same to everyone. */
+export function sameEntry(a: CountedEntry | undefined, b: CountedEntry | undefined): boolean {
+  return a?.hash === b?.hash && a?.tokens === b?.tokens && a?.mtimeMs === b?.mtimeMs && a?.approximate === b?.approximate;
+}
+
+function fromText(found: FoundFile, text: CountedText): CountedEntry {
+  const { hash, sizeBytes, mtimeMs, readAtMs, tokens, nameTokens, marks } = text;
+  return { ...base(found, sizeBytes, mtimeMs), hash, tokens, nameTokens, marks, racy: isRacy(mtimeMs, readAtMs) };
+}
+
+function base({ path, absolute }: FoundFile, sizeBytes: number, mtimeMs: number) {
+  return { path, kind: "file" as const, absolute, sizeBytes, mtimeMs, approximate: false };
+}
