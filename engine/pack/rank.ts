@@ -1,12 +1,12 @@
-import type { Mentions } from "./mentions.ts";
-import { namesPath } from "./mentions.ts";
+import { type Mentions, namesPath } from "./mentions.ts";
+import { nameId } from "./names.ts";
 
 /** What ranking knows about a file. */
 export interface RankFile {
   path: string;
-  /** Names that the file defines, and names that it uses; each once. */
-  definitions: readonly string[];
-  references: readonly string[];
+  /** Names that the file defines, and names that it uses: ascending numbers, see `nameId`. */
+  definitions: Int32Array;
+  references: Int32Array;
   /** Last change in milliseconds since 1970; 0 where unknown. */
   mtimeMs: number;
 }
@@ -47,15 +47,6 @@ export function rankFiles(files: readonly RankFile[], wishes: RankWishes): Map<s
   return new Map(
     files.map(({ path }, i) => [path, { rank: ranks[i] ?? 0, reasons: reasonsOf(restarts[i], links.users[i] ?? 0) }]),
   );
-}
-
-/** The names of a text in any language: words behind a defining keyword, and all other words. Each once, in order. */
-export function namesIn(text: string): { definitions: string[]; references: string[] } {
-  const definitions = new Set<string>();
-  for (const match of text.matchAll(DEFINITION)) if (match[1] !== undefined) definitions.add(match[1]);
-  const references = new Set<string>();
-  for (const [word] of text.matchAll(WORD)) if (word.length > 2 && !definitions.has(word)) references.add(word);
-  return { definitions: [...definitions], references: [...references] };
 }
 
 /** Links between files, all of one file's together: those of file i are [starts[i], starts[i + 1]). */
@@ -102,9 +93,9 @@ function linksOf(files: readonly RankFile[]): Links {
   return { starts, targets: Int32Array.from(targets), weights: Float64Array.from(weights), users };
 }
 
-/** Names as numbers, each text looked up once: the files that define each, and the names that file i uses, used[usedFrom[i]..usedFrom[i + 1]). */
+/** The names that some file defines, counted from 0: the files that define each, and those that file i uses, used[usedFrom[i]..usedFrom[i + 1]). */
 function namesOf(files: readonly RankFile[]): { definers: number[][]; used: number[]; usedFrom: Int32Array } {
-  const numbers = new Map<string, number>();
+  const numbers = new Map<number, number>();
   const definers: number[][] = [];
   files.forEach(({ definitions }, i) => {
     for (const definition of definitions) {
@@ -167,8 +158,8 @@ function restartOf(file: RankFile, { open, pinned, mentions }: RankWishes, chang
   if (named) boost(BOOSTS.named, "the question names it");
   if (open.has(file.path)) boost(BOOSTS.open, "open in the editor");
   if (pinned.has(file.path)) boost(BOOSTS.pinned, "chosen by you");
-  const defined = mentions.identifiers.filter((name) => file.definitions.includes(name));
-  const used = mentions.identifiers.filter((name) => file.references.includes(name));
+  const defined = mentions.identifiers.filter((name) => file.definitions.includes(nameId(name)));
+  const used = mentions.identifiers.filter((name) => file.references.includes(nameId(name)));
   if (defined.length > 0) boost(BOOSTS.defines, `defines ${someOf(defined)}`);
   if (used.length > 0) boost(BOOSTS.uses, `uses ${someOf(used)}`);
   const { factor, reason } = changes.of(file);
@@ -241,9 +232,6 @@ const SECONDARY: readonly { pattern: RegExp; factor: number; what: string }[] = 
   },
 ];
 
-const WORD = /[\p{L}_$][\p{L}\p{N}_$]*/gu;
-const DEFINITION =
-  /(?<![\p{L}\p{N}_$])(?:function\*?|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|module|namespace)\s+(?:\([^)\n]*\)\s*)?([\p{L}_$][\p{L}\p{N}_$]*)/gu;
 const DAY_MS = 86_400_000;
 const WEEK_MS = 7 * DAY_MS;
 const DAMPING = 0.85;

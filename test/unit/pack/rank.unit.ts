@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { readMentions } from "../../../engine/pack/mentions.ts";
-import { namesIn, type RankFile, rankFiles, type RankWishes } from "../../../engine/pack/rank.ts";
+import { nameId, nameIds, namesIn } from "../../../engine/pack/names.ts";
+import { type RankFile, rankFiles, type RankWishes } from "../../../engine/pack/rank.ts";
 
 const texts: Record<string, string> = {
   "src/core.ts": "export function openStore() {}\nexport class Ledger {}\n",
@@ -57,7 +58,7 @@ describe("ranking files", () => {
   });
 
   it("tests, documents, lock files and generated files sink, unless the question names them", () => {
-    const plain = { definitions: [], references: [], mtimeMs: 0 };
+    const plain = { ...namesIn(""), mtimeMs: 0 };
     const files = [
       ...["src/a.ts", "src/testing.ts", "src/a.test.ts", "tests/a.py", "docs/a.ts", "README.md", "yarn.lock", "src/gen/a.ts"],
       ...["vendor/x/a.go", "proto/a.pb.go"],
@@ -76,8 +77,8 @@ describe("ranking files", () => {
   it("a name that many use says less than a rare one", () => {
     const file = (path: string, definitions: string[], references: string[]): RankFile => ({
       path,
-      definitions,
-      references,
+      definitions: nameIds(definitions),
+      references: nameIds(references),
       mtimeMs: 0,
     });
     const users = Array.from({ length: 30 }, (_, i) => file(`user${i}`, [], i === 0 ? ["log", "rare"] : ["log", "helper"]));
@@ -94,20 +95,19 @@ describe("ranking files", () => {
 
   it("ranks nothing where there is nothing, and files without any link", () => {
     assert.equal(rankFiles([], nothing).size, 0);
-    const lonely = rankFiles([{ path: "a", definitions: ["x"], references: ["x"], mtimeMs: 0 }], nothing);
+    const lonely = rankFiles([{ path: "a", definitions: nameIds(["x"]), references: nameIds(["x"]), mtimeMs: 0 }], nothing);
     assert.deepEqual(lonely.get("a"), { rank: 1, reasons: [] });
   });
 
   it("a name that everybody defines links nobody", () => {
-    const many = Array.from({ length: 20 }, (_, i) => ({ path: `m${i}`, definitions: ["main"], references: [], mtimeMs: 0 }));
-    const user = { path: "user", definitions: [], references: ["main"], mtimeMs: 0 };
+    const many = Array.from({ length: 20 }, (_, i) => ({
+      path: `m${i}`,
+      definitions: nameIds(["main"]),
+      references: nameIds([]),
+      mtimeMs: 0,
+    }));
+    const user = { path: "user", definitions: nameIds([]), references: nameIds(["main"]), mtimeMs: 0 };
     const ranks = rankFiles([...many, user], nothing);
     assert.deepEqual(ranks.get("m0")?.reasons, []);
-  });
-
-  it("reads names of several languages", () => {
-    const names = namesIn("def tide_level(hour):\nfunc (s *Server) Listen() {}\npub fn crunch<T>() {}\nstruct Größe;\n");
-    assert.deepEqual(names.definitions, ["tide_level", "Listen", "crunch", "Größe"]);
-    assert.ok(names.references.includes("hour"));
   });
 });
