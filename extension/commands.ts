@@ -9,7 +9,8 @@ import { targetPaths } from "./budget/targets.ts";
 import type { Level, LevelMap } from "../engine/pack/levels.ts";
 import type { PanelState } from "../webview/protocol/panel.ts";
 import { commandIds } from "./commandIds.ts";
-import type { BudgetRow, BudgetSort, Finding, SymbolTokens } from "./server/requests.ts";
+import { pageSize } from "./budget/tree.ts";
+import type { BudgetChildren, BudgetRow, BudgetSort, Finding, SymbolTokens } from "./server/requests.ts";
 import type { Services } from "./services.ts";
 
 type Run = (argument: unknown, selected: unknown) => unknown;
@@ -17,7 +18,7 @@ type Run = (argument: unknown, selected: unknown) => unknown;
 /** What `showRow` returns. */
 export interface ServedRow {
   row: BudgetRow | undefined;
-  children: BudgetRow[];
+  children: BudgetChildren;
   why: string[];
   levels: LevelMap;
   findings: Finding[];
@@ -118,12 +119,13 @@ async function rowAsServed({ client, log }: Services, argument: unknown, ask: un
   const path = typeof argument === "string" ? argument : "";
   const isFile = path !== "" && !path.endsWith("/") && !path.startsWith("git:");
   const { filter, sort } = isChildrenAsk(ask) ? ask : { filter: undefined, sort: "path" as const };
+  const limits = { limit: pageSize, leftOutLimit: pageSize };
   const [{ row }, { sentences }, { levels }, { findings }, children, symbols] = await Promise.all([
     client.call("longContext/row", { path }),
     client.call("longContext/why", { path }),
     client.call("longContext/levels", {}),
     client.call("longContext/findings", {}),
-    isFile ? [] : client.call("longContext/children", { path, sort, ...(filter ? { filter } : {}) }),
+    client.call("longContext/children", { path, sort, ...limits, ...(filter ? { filter } : {}) }),
     isFile ? client.call("longContext/symbols", { path }) : { symbols: [] },
   ]);
   const served = { row, children, why: sentences, levels, findings, symbols: symbols.symbols };

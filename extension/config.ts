@@ -77,6 +77,11 @@ export function maxFileBytesSetting(): number {
   return 1024 * wholeNumber("maxFileKiB", settingDefaults.maxFileKiB, 1);
 }
 
+/** Commits whose messages are a row of the budget; 0: no such row. */
+export function gitCommitsSetting(): number {
+  return wholeNumber("gitCommits", settingDefaults.gitCommits, 0);
+}
+
 /** Whether the explorer shows tokens on this file. */
 export function badgesSetting(uri: vscode.Uri): boolean {
   return onOff("badges", true, uri);

@@ -52,8 +52,8 @@ function startOptions(current: () => ServerOptions, model: CurrentModel, log: vs
     const { code, message, remedy } = plainError(error);
     log.error(`settings: ${code}: ${message}`);
     void vscode.window.showErrorMessage(`Long Context: ${message}. To do: ${remedy}.`);
-    const { window, reserve, maxFileKiB } = settingDefaults;
+    const { window, reserve, maxFileKiB, gitCommits: commits } = settingDefaults;
     const plain = { storageFolder: "", include: [], maxFileBytes: maxFileKiB * 1024, window, reserve };
-    return { ...plain, tokenizer: model.folder, git: vscode.workspace.isTrusted };
+    return { ...plain, tokenizer: model.folder, git: vscode.workspace.isTrusted, commits };
   }
 }

@@ -10,6 +10,7 @@ export const settingIds = {
   reserve: "longContext.reserve",
   include: "longContext.include",
   maxFileKiB: "longContext.maxFileKiB",
+  gitCommits: "longContext.gitCommits",
   badges: "longContext.badges",
   codeLens: "longContext.codeLens",
   findings: "longContext.findings",
@@ -24,7 +25,7 @@ export const tokenizerSettings = ["model", "o200k", "cl100k"] as const;
 export type TokenizerSetting = (typeof tokenizerSettings)[number];
 
 /** What the manifest declares as defaults, for who counts without an editor; a test compares them. */
-export const settingDefaults = { window: 128_000, reserve: 8_000, maxFileKiB: 1024 } as const;
+export const settingDefaults = { window: 128_000, reserve: 8_000, maxFileKiB: 1024, gitCommits: 20 } as const;
 
 export function isBackendSetting(value: string): value is (typeof backendSettings)[number] {
   return backendSettings.some((known) => known === value);

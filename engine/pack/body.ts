@@ -35,6 +35,23 @@ export function splitLines(text: string): string[] {
   return lines;
 }
 
+/**
+ * A text's bytes as its body is written: CR LF and CR become LF, and the last line ends in one. The same array where that changes nothing. What a
+ * tokenizer counts of them is what `encodeBody` makes of the text.
+ */
+export function packedUtf8(utf8: Uint8Array): Uint8Array {
+  if (utf8.length === 0 || (utf8[utf8.length - 1] === LF && utf8.indexOf(CR) < 0)) return utf8;
+  const packed = new Uint8Array(utf8.length + 1);
+  let to = 0;
+  for (let at = 0; at < utf8.length; at++) {
+    const byte = utf8[at] ?? 0;
+    if (byte !== CR) packed[to++] = byte;
+    else if (utf8[at + 1] !== LF) packed[to++] = LF;
+  }
+  if (packed[to - 1] !== LF) packed[to++] = LF;
+  return packed.subarray(0, to);
+}
+
 /** Lines in ranges, with their numbers; ranges may overlap or reach beyond the file. */
 export function keptLines(lines: readonly string[], ranges: readonly LineRange[]): (string | undefined)[] {
   const kept = new Array<string | undefined>(lines.length).fill(undefined);
@@ -50,11 +67,15 @@ export function encodeBody({ lines, repaired }: FileLines, tokenizer: Tokenizer,
   return { lines: given, ids, lineTokens: firstTokens(given, starts), repaired };
 }
 
+const LF = 10;
+const CR = 13;
+
+/** A byte order mark that is still there was left for a reason, and is text. */
 function decodeUtf8(bytes: Uint8Array): { text: string; repaired: boolean } {
   try {
-    return { text: new TextDecoder("utf-8", { fatal: true }).decode(bytes), repaired: false };
+    return { text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes), repaired: false };
   } catch {
-    return { text: new TextDecoder("utf-8").decode(bytes), repaired: true };
+    return { text: new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes), repaired: true };
   }
 }
 

@@ -124,11 +124,12 @@ function printable(name: string): string {
 
 /** A JSON string without any character that XML cannot hold or a terminal obeys. */
 function jsonString(text: string): string {
-  return JSON.stringify(text).replace(
-    /[\p{C}\p{Zl}\p{Zp}]/gu,
-    (character) =>
-      `${[...Array(character.length).keys()].map((i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, "0")}`).join("")}`,
-  );
+  return JSON.stringify(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => character.split("").map(escaped).join(""));
+}
+
+/** A UTF-16 unit as JSON writes it. */
+function escaped(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 function xmlFile(part: PackPart & { level: "full" | "outline" }): string {

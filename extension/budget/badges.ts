@@ -1,6 +1,6 @@
 import * as vscode from "vscode";
 import { badgesSetting, onSettingChange } from "../config.ts";
-import { Later } from "./later.ts";
+import { Later } from "../server/later.ts";
 import { badgeText, exactTokens } from "./numbers.ts";
 import { pathOfUri } from "./places.ts";
 import { levelNames } from "./rows.ts";

@@ -4,8 +4,8 @@ import { checkTaskType } from "./names.ts";
 import { exactTokens } from "./numbers.ts";
 import type { BudgetSource } from "./source.ts";
 
-/** Exit codes, as those of `lcp count --budget`: within, over, not counted. */
-const exitCodes = { within: 0, over: 1, failed: 2 } as const;
+/** Exit codes, as those of `lcp pack --budget`. */
+const exitCodes = { within: 0, over: 3, failed: 1 } as const;
 
 /**
  * A task that fails when the pack is over a number of tokens. It asks the counts that are there anyway and starts no process, so it is

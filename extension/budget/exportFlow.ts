@@ -2,7 +2,7 @@ import { basename, extname } from "node:path";
 import * as vscode from "vscode";
 import { packFormats, type PackFormat } from "../../engine/pack/exportPack.ts";
 import { EngineError } from "../../engine/errors.ts";
-import type { PackExport } from "../server/requests.ts";
+import type { PackExport, ServerCalls } from "../server/requests.ts";
 import { exactTokens, filesText } from "./numbers.ts";
 import { withheldText } from "./levels.ts";
 import type { BudgetSource } from "./source.ts";
@@ -22,8 +22,10 @@ const formats: Readonly<Record<PackFormat, { label: string; detail: string; exte
 
 /** The pack into the clipboard; the format as argument asks for nothing. */
 export async function copyPack(services: ExportServices, argument: unknown): Promise<PackExport | undefined> {
-  return deliver(services, argument, "Copy Pack", async ({ text }) => {
-    await vscode.env.clipboard.writeText(text);
+  const format = await chooseFormat(services.memento, argument, "Copy Pack");
+  if (!format) return undefined;
+  return deliver(services, format, undefined, async ({ text }) => {
+    await vscode.env.clipboard.writeText(text ?? "");
     return "copied";
   });
 }
@@ -31,42 +33,41 @@ export async function copyPack(services: ExportServices, argument: unknown): Pro
 /** The pack into a file that the user names; a uri as argument decides format (by its extension) and place. */
 export async function exportPack(services: ExportServices, argument: unknown): Promise<PackExport | undefined> {
   const given = argument instanceof vscode.Uri ? argument : undefined;
-  const format = given ? formatOf(given) : argument;
-  return deliver(services, format, "Export Pack", async ({ text }, chosen) => {
-    const uri = given ?? (await askPlace(chosen));
-    if (!uri) return undefined;
-    await vscode.workspace.fs.writeFile(uri, new TextEncoder().encode(text));
-    return `written to ${basename(uri.fsPath)}`;
+  const format = given ? formatOf(given) : await chooseFormat(services.memento, argument, "Export Pack");
+  const uri = format && (given ?? (await askPlace(format)));
+  if (!uri) return undefined;
+  // The server writes to this machine's disk, so that a large pack never crosses to the editor.
+  return deliver(services, format, uri.scheme === "file" ? uri.fsPath : undefined, async ({ text }) => {
+    if (text !== undefined) await vscode.workspace.fs.writeFile(uri, new TextEncoder().encode(text));
+    return `written to ${basename(uri.path)}`;
   });
 }
 
 /**
  * Makes the pack without the files a secret was found in, says which, and hands it over; then offers to put some of them in after all.
- * `hand` returns what it did, or undefined where the user turned back.
+ * `hand` returns what it did.
  */
 async function deliver(
-  services: ExportServices,
-  argument: unknown,
-  title: string,
-  hand: (pack: PackExport, format: PackFormat) => Promise<string | undefined>,
-): Promise<PackExport | undefined> {
-  const format = await chooseFormat(services.memento, argument, title);
-  if (!format) return undefined;
-  const pack = await render(services.source, format, []);
-  const did = await hand(pack, format);
-  if (did === undefined) return undefined;
+  { source }: ExportServices,
+  format: PackFormat,
+  file: string | undefined,
+  hand: (pack: PackExport) => Promise<string>,
+): Promise<PackExport> {
+  const pack = await render(source, { format, allowSecretsIn: [], file });
+  const did = await hand(pack);
+  // Waiting for the message would hold the command until it is closed.
   void tell(pack, did, async (allowSecretsIn) => {
-    const whole = await render(services.source, format, allowSecretsIn);
-    const again = await hand(whole, format);
-    if (again !== undefined) await tell(whole, again, undefined);
+    const whole = await render(source, { format, allowSecretsIn, file });
+    await tell(whole, await hand(whole), undefined);
   });
   return pack;
 }
 
-function render(source: BudgetSource, format: PackFormat, allowSecretsIn: string[]): Promise<PackExport> {
+function render(source: BudgetSource, ask: ServerCalls["longContext/export"]["params"]): Promise<PackExport> {
   return Promise.resolve(
-    vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title: "Long Context: making the pack" }, () =>
-      source.call("longContext/export", { format, allowSecretsIn }),
+    vscode.window.withProgress(
+      { location: vscode.ProgressLocation.Notification, title: "Long Context: making the pack", cancellable: true },
+      (_, token) => source.call("longContext/export", ask, token),
     ),
   );
 }

@@ -3,10 +3,10 @@ import type { LevelMap } from "../../engine/pack/levels.ts";
 import { findingsSetting, onSettingChange } from "../config.ts";
 import { commandIds, internalCommandIds } from "../commandIds.ts";
 import type { Finding } from "../server/requests.ts";
-import { Later } from "./later.ts";
+import { Later } from "../server/later.ts";
 import { offerUndo } from "./fit.ts";
-import { uriOfPath } from "./places.ts";
-import { budgetScheme, type VirtualDocuments } from "./virtualDocuments.ts";
+import { budgetScheme, uriOfPath } from "./places.ts";
+import type { VirtualDocuments } from "./virtualDocuments.ts";
 import type { BudgetSource } from "./source.ts";
 
 export const findingSource = "Long Context";

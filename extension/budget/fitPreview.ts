@@ -41,5 +41,7 @@ export function fitDocument(preview: FitPreview, window: number, reserve: number
     for (const row of rows)
       lines.push(`- ${row.path}: ${fitCost(row)}${row.from === row.to ? "" : `, was ${row.from}`}. ${row.reason}`);
   }
+  if (preview.hiddenRows > 0)
+    lines.push("", `Of each level the largest files are listed; ${filesText(preview.hiddenRows)} more are in the tree once it is applied.`);
   return `${lines.join("\n")}\n`;
 }

@@ -1,6 +1,5 @@
 import * as vscode from "vscode";
 import type { Level } from "../../engine/pack/levels.ts";
-import { withoutPaths } from "./levelMaps.ts";
 import { filesText } from "./numbers.ts";
 import { levelNames } from "./rows.ts";
 import type { BudgetSource } from "./source.ts";
@@ -14,11 +13,7 @@ export async function setLevel(source: BudgetSource, paths: readonly string[], l
 
 /** Forgets what was chosen for these paths and everything below them; returns how many choices that were. */
 export async function resetLevels(source: BudgetSource, paths: readonly string[]): Promise<number> {
-  const { levels } = await source.call("longContext/levels", {});
-  const kept = withoutPaths(levels, paths);
-  const forgotten = Object.keys(levels).length - Object.keys(kept).length;
-  if (forgotten > 0) await source.call("longContext/replaceLevels", { levels: kept });
-  return forgotten;
+  return (await source.call("longContext/resetLevels", { paths: [...paths] })).forgotten;
 }
 
 /** Everything that decided the level of a row, sentence by sentence, in a list that a screen reader reads. */

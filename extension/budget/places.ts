@@ -2,9 +2,18 @@ import * as vscode from "vscode";
 import { currentRoots } from "../corpus/currentRoots.ts";
 import { absolutePath, rootOf } from "../server/roots.ts";
 
-/** Where a path of the workspace lies on disk; undefined for rows from git and for paths of another workspace. */
+/** Scheme of the read-only documents that the extension writes itself. */
+export const budgetScheme = "longcontext";
+
+/** What opens a row: a file, an editor without one, or the document with what git says; undefined for paths of another workspace. */
 export function uriOfPath(path: string): vscode.Uri | undefined {
-  if (path.startsWith("git:") || path === "") return undefined;
+  if (path === "") return undefined;
+  if (path.startsWith("untitled:")) return vscode.Uri.parse(path);
+  if (path.startsWith("git:")) {
+    // The ending makes the editor colour it.
+    const ending = path.endsWith("log") ? "log" : "diff";
+    return vscode.Uri.from({ scheme: budgetScheme, path: `/${path}.${ending}`, query: "git" });
+  }
   try {
     return vscode.Uri.file(absolutePath(currentRoots(), path));
   } catch {
@@ -15,6 +24,7 @@ export function uriOfPath(path: string): vscode.Uri | undefined {
 
 /** The name by which the server knows a file or folder; undefined outside the workspace. A folder's ends in "/". */
 export function pathOfUri(uri: vscode.Uri, isFolder = false): string | undefined {
+  if (uri.scheme === "untitled") return uri.toString();
   if (uri.scheme !== "file") return undefined;
   const found = rootOf(currentRoots(), uri.fsPath);
   if (!found) return undefined;

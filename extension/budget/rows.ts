@@ -82,15 +82,6 @@ export function leftOutLabel(count: number): string {
   return `${exactTokens(count)} left out`;
 }
 
-/** The commonest reasons first: "5 ignored by a git rule, 2 binary". */
-export function leftOutSummary(rows: readonly BudgetRow[]): string {
-  const counts = new Map<string, number>();
-  for (const { reason } of rows) counts.set(reason, (counts.get(reason) ?? 0) + 1);
-  const sorted = [...counts].sort((a, b) => b[1] - a[1]);
-  const named = sorted.slice(0, 2).map(([reason, count]) => (count === 1 ? reason : `${reason} (${count})`));
-  return sorted.length > 2 ? `${named.join(", ")}, …` : named.join(", ");
-}
-
 function kindName(row: BudgetRow): string {
   switch (row.kind) {
     case "folder":

@@ -5,6 +5,7 @@ import { EngineError } from "../../engine/errors.ts";
 import { parseJson } from "../../engine/formats/json.ts";
 import { parseSpec } from "../../engine/models/spec.ts";
 import {
+  gitCommitsSetting,
   includeSetting,
   maxFileBytesSetting,
   onSettingChange,
@@ -39,13 +40,14 @@ export function serverOptions(modelFolder: string, storageFolder: string): Serve
     window,
     reserve,
     git: vscode.workspace.isTrusted,
+    commits: gitCommitsSetting(),
   };
 }
 
 /** Runs the listener when one of the settings behind `serverOptions` changes, or the workspace becomes trusted. */
 export function onServerOptionsChange(listener: () => void): vscode.Disposable {
   return vscode.Disposable.from(
-    onSettingChange(["tokenizer", "tokenizerPath", "include", "maxFileKiB", "window", "reserve"], listener),
+    onSettingChange(["tokenizer", "tokenizerPath", "include", "maxFileKiB", "window", "reserve", "gitCommits"], listener),
     vscode.workspace.onDidGrantWorkspaceTrust(listener),
   );
 }

@@ -1,7 +1,7 @@
 import * as vscode from "vscode";
 import { codeLensSetting, onSettingChange } from "../config.ts";
 import type { SymbolTokens } from "../server/requests.ts";
-import { Later } from "./later.ts";
+import { Later } from "../server/later.ts";
 import { exactTokens, shortShare, shortTokens } from "./numbers.ts";
 import { pathOfUri } from "./places.ts";
 import type { BudgetSource } from "./source.ts";

@@ -1,16 +1,22 @@
 import * as vscode from "vscode";
 import { plainError } from "../../engine/errors.ts";
-import type { BudgetRow, BudgetSort } from "../server/requests.ts";
+import type { BudgetChildren, BudgetRow, BudgetSort } from "../server/requests.ts";
 import { commandIds, internalCommandIds } from "../commandIds.ts";
 import { exactTokens } from "./numbers.ts";
-import { isIncluded, leftOutLabel, leftOutSummary, rowDescription, rowIcon, rowSentence, rowTooltip } from "./rows.ts";
+import { isIncluded, leftOutLabel, rowDescription, rowIcon, rowSentence, rowTooltip } from "./rows.ts";
 import type { BudgetSource } from "./source.ts";
 
 /** One line of the Budget view. */
 export type BudgetNode =
   | { readonly kind: "row"; readonly row: BudgetRow }
   /** What a folder has that is not counted, collapsed. */
-  | { readonly kind: "leftOut"; readonly folder: string; readonly rows: readonly BudgetRow[] }
+  | {
+      readonly kind: "leftOut";
+      readonly folder: string;
+      readonly rows: readonly BudgetRow[];
+      readonly hidden: number;
+      readonly reasons: string;
+    }
   /** The rest of a long list. */
   | { readonly kind: "more"; readonly list: string; readonly hidden: number }
   /** Tells that the tree is filtered; activating it clears the filter. */
@@ -69,7 +75,7 @@ export class BudgetTree implements vscode.TreeDataProvider<BudgetNode>, vscode.D
 
   async getChildren(node?: BudgetNode): Promise<BudgetNode[]> {
     if (node === undefined) return this.currentFilter === "" ? this.folder("") : this.matches(this.currentFilter);
-    if (node.kind === "leftOut") return this.paged(`left out: ${node.folder}`, node.rows);
+    if (node.kind === "leftOut") return listed(leftOutList(node.folder), node.rows, node.hidden);
     if (node.kind === "row" && node.row.kind === "folder") return this.folder(node.row.path);
     return [];
   }
@@ -79,7 +85,7 @@ export class BudgetTree implements vscode.TreeDataProvider<BudgetNode>, vscode.D
       case "row":
         return this.rowItem(node.row);
       case "leftOut":
-        return leftOutItem(node.folder, node.rows);
+        return leftOutItem(node);
       case "more":
         return moreItem(node.list, node.hidden);
       case "filter":
@@ -94,36 +100,38 @@ export class BudgetTree implements vscode.TreeDataProvider<BudgetNode>, vscode.D
   }
 
   private async folder(path: string): Promise<BudgetNode[]> {
-    const rows = await this.ask(path);
-    if (!Array.isArray(rows)) return rows.problem;
-    const counted = rows.filter(({ kind }) => kind !== "excluded");
-    const leftOut = rows.filter(({ kind }) => kind === "excluded");
-    const nodes = this.paged(path, counted);
-    return leftOut.length === 0 ? nodes : [...nodes, { kind: "leftOut", folder: path, rows: leftOut }];
+    const answer = await this.ask(path);
+    if ("problem" in answer) return answer.problem;
+    const { rows, hidden, leftOut, leftOutHidden, leftOutReasons } = answer;
+    const nodes = listed(path, rows, hidden);
+    if (leftOut.length === 0) return nodes;
+    return [...nodes, { kind: "leftOut", folder: path, rows: leftOut, hidden: leftOutHidden, reasons: leftOutReasons }];
   }
 
   private async matches(filter: string): Promise<BudgetNode[]> {
-    const rows = await this.ask("", filter);
-    if (!Array.isArray(rows)) return rows.problem;
-    return [{ kind: "filter", filter, matches: rows.length }, ...this.paged("", rows)];
+    const answer = await this.ask("", filter);
+    if ("problem" in answer) return answer.problem;
+    const { rows, hidden } = answer;
+    return [{ kind: "filter", filter, matches: rows.length + hidden }, ...listed("", rows, hidden)];
   }
 
-  private async ask(path: string, filter?: string): Promise<BudgetRow[] | { problem: BudgetNode[] }> {
+  private async ask(path: string, filter?: string): Promise<BudgetChildren | { problem: BudgetNode[] }> {
     // Nothing to show without a count; the view's welcome text says what is going on.
     const { budget } = this.source;
-    if (budget === undefined || budget.state === "failed") return [];
+    if (budget === undefined || budget.state === "failed") return { problem: [] };
+    const limits = { limit: this.limitOf(path), leftOutLimit: this.limitOf(leftOutList(path)) };
     try {
-      return await this.source.call("longContext/children", { path, sort: this.currentSort, ...(filter ? { filter } : {}) });
+      return await this.source.call("longContext/children", {
+        ...{ path, sort: this.currentSort, ...limits },
+        ...(filter ? { filter } : {}),
+      });
     } catch (error) {
       return { problem: [{ kind: "problem", message: plainError(error).message }] };
     }
   }
 
-  private paged(list: string, rows: readonly BudgetRow[]): BudgetNode[] {
-    const limit = this.limits.get(list) ?? pageSize;
-    const nodes = rows.slice(0, limit).map((row): BudgetNode => ({ kind: "row", row }));
-    if (rows.length > limit) nodes.push({ kind: "more", list, hidden: rows.length - limit });
-    return nodes;
+  private limitOf(list: string): number {
+    return this.limits.get(list) ?? pageSize;
   }
 
   private rowItem(row: BudgetRow): vscode.TreeItem {
@@ -149,21 +157,30 @@ export class BudgetTree implements vscode.TreeDataProvider<BudgetNode>, vscode.D
         accessibilityInformation: { label: sentence, role: "checkbox" },
       };
     }
-    const uri = row.kind === "file" || row.kind === "excluded" ? this.fileUri(row.path) : undefined;
+    const uri = row.kind === "folder" ? undefined : this.fileUri(row.path);
     if (uri && !row.path.endsWith("/")) item.command = { command: "vscode.open", title: "Open", arguments: [uri] };
     return item;
   }
 }
 
-function leftOutItem(folder: string, rows: readonly BudgetRow[]): vscode.TreeItem {
-  const item = new vscode.TreeItem(leftOutLabel(rows.length), vscode.TreeItemCollapsibleState.Collapsed);
-  const summary = leftOutSummary(rows);
-  item.id = `left out: ${folder}`;
-  item.description = summary;
-  item.tooltip = `Not counted here: ${summary}`;
+function leftOutList(folder: string): string {
+  return `left out: ${folder}`;
+}
+
+function listed(list: string, rows: readonly BudgetRow[], hidden: number): BudgetNode[] {
+  const nodes = rows.map((row): BudgetNode => ({ kind: "row", row }));
+  return hidden > 0 ? [...nodes, { kind: "more", list, hidden }] : nodes;
+}
+
+function leftOutItem({ folder, rows, hidden, reasons }: Extract<BudgetNode, { kind: "leftOut" }>): vscode.TreeItem {
+  const label = leftOutLabel(rows.length + hidden);
+  const item = new vscode.TreeItem(label, vscode.TreeItemCollapsibleState.Collapsed);
+  item.id = leftOutList(folder);
+  item.description = reasons;
+  item.tooltip = `Not counted here: ${reasons}`;
   item.iconPath = new vscode.ThemeIcon("circle-slash", new vscode.ThemeColor("disabledForeground"));
   item.contextValue = "leftOut";
-  item.accessibilityInformation = { label: `${leftOutLabel(rows.length)} of ${folder || "the workspace"}: ${summary}` };
+  item.accessibilityInformation = { label: `${label} of ${folder || "the workspace"}: ${reasons}` };
   return item;
 }
 

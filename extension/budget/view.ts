@@ -3,7 +3,7 @@ import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
 import type { Level } from "../../engine/pack/levels.ts";
 import type { BudgetSort } from "../server/requests.ts";
 import { internalCommandIds } from "../commandIds.ts";
-import { Later } from "./later.ts";
+import { Later } from "../server/later.ts";
 import { meterText } from "./meter.ts";
 import { budgetViewId } from "./names.ts";
 import { uriOfPath } from "./places.ts";

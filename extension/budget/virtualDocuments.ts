@@ -1,15 +1,13 @@
 import * as vscode from "vscode";
 import { exactTokens } from "./numbers.ts";
+import { budgetScheme } from "./places.ts";
 import { rowDescription } from "./rows.ts";
 import type { BudgetSource } from "./source.ts";
-
-/** Scheme of the read-only documents that the extension writes itself. */
-export const budgetScheme = "longcontext";
 
 /** Rows of a folder that its document lists. */
 const listed = 200;
 
-/** Read-only documents: the preview of a fit, and what a folder holds (a folder has no text of its own that a finding could point at). */
+/** Read-only documents: the preview of a fit, what git says, and what a folder holds (it has no text of its own that a finding could point at). */
 export class VirtualDocuments implements vscode.TextDocumentContentProvider, vscode.Disposable {
   private readonly source: BudgetSource;
   private readonly texts = new Map<string, string>();
@@ -41,17 +39,20 @@ export class VirtualDocuments implements vscode.TextDocumentContentProvider, vsc
   }
 
   async provideTextDocumentContent(uri: vscode.Uri): Promise<string> {
+    if (uri.query === "git") {
+      const { text } = await this.source.call("longContext/gitText", { path: uri.path.slice(1).replace(/\.\w+$/, "") });
+      return text ?? "Git has nothing to show here any more.\n";
+    }
     if (uri.query !== "folder") return this.texts.get(uri.path) ?? "This preview is out of date.\n";
     const path = uri.path.slice(1);
-    const [rows, { sentences }] = await Promise.all([
-      this.source.call("longContext/children", { path, sort: "tokens" }),
+    const [{ rows, hidden }, { sentences }] = await Promise.all([
+      this.source.call("longContext/children", { path, sort: "tokens", limit: listed, leftOutLimit: 0 }),
       this.source.call("longContext/why", { path }),
     ]);
     const window = this.source.budget?.window ?? 0;
     const lines = [path || "The workspace", ...sentences, ""];
-    for (const row of rows.slice(0, listed))
-      lines.push(`${exactTokens(row.tokens).padStart(12)}  ${row.name}  ${rowDescription(row, window)}`);
-    if (rows.length > listed) lines.push(`${"".padStart(12)}  and ${exactTokens(rows.length - listed)} more`);
+    for (const row of rows) lines.push(`${exactTokens(row.tokens).padStart(12)}  ${row.name}  ${rowDescription(row, window)}`);
+    if (hidden > 0) lines.push(`${"".padStart(12)}  and ${exactTokens(hidden)} more`);
     return `${lines.join("\n")}\n`;
   }
 

@@ -51,6 +51,8 @@ export type Command =
       question: string;
       /** Globs; only files that one of them names. Empty: all. */
       include: string[];
+      /** Adds diffs and messages of git. */
+      git: boolean;
       /** Paths of files that go into the pack although they look as if they held a secret. */
       allowSecrets: string[];
       /** File of a price table. */
@@ -92,7 +94,7 @@ export const usages = {
   count: "lcp count <folder> [--tokenizer <name or path>] [--include <glob>]... [--files] [--budget N] [--json]",
   pack:
     `lcp pack <folder> [--window N] [--reserve N] [--set <file>] [--format ${packFormats.join("|")}] [--question "..."] ` +
-    "[--tokenizer <name or path>] [--include <glob>]... [--allow-secrets <path>]... [--prices <file>] [--budget N] [--out <file>] [--json]",
+    "[--tokenizer <name or path>] [--include <glob>]... [--git] [--allow-secrets <path>]... [--prices <file>] [--budget N] [--out <file>] [--json]",
   ask: `lcp ask <folder> "<question>" ${modelUsage} [--max-tokens N] [--temperature T] [--top-p P] [--seed N] [--quote ${quotes.join("|")}] [--json]`,
   logits: `lcp logits --ids 1,2,3 ${modelUsage} [--all] [--json]`,
   doctor: "lcp doctor [--model <folder>] [--json]",
@@ -152,6 +154,7 @@ function pack(args: string[]): Command {
     format: { type: "string" },
     question: { type: "string" },
     include: { type: "string", multiple: true },
+    git: { type: "boolean" },
     "allow-secrets": { type: "string", multiple: true },
     prices: { type: "string" },
     budget: { type: "string" },
@@ -170,6 +173,7 @@ function pack(args: string[]): Command {
     format: oneOf("pack", "--format", values.format ?? "xml", packFormats),
     question: values.question ?? "",
     include: globsOf("pack", values.include),
+    git: values.git ?? false,
     allowSecrets: values["allow-secrets"] ?? [],
     prices: values.prices,
     budget: tokensOf("pack", "--budget", values.budget),

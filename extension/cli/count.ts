@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { EngineError } from "../../engine/errors.ts";
 import { bundledModelFolder } from "../models/location.ts";
 import { countFiles } from "../server/countFiles.ts";
 import { openThreadPool } from "../server/countPool.ts";
@@ -7,9 +6,9 @@ import { fromAnswer } from "../server/fileEntries.ts";
 import { byPath, maxFileBytes } from "../server/walk.ts";
 import type { Command } from "./args.ts";
 import { findFiles } from "./corpus.ts";
-import { grouped, jsonLine, type Output, ProgressLine } from "./output.ts";
+import { grouped, jsonLine, type Output, OverBudget, ProgressLine } from "./output.ts";
 
-/** `lcp count`: what the token server counts, without the server. Throws `limit-exceeded` where it is more than `--budget`. */
+/** `lcp count`: what the token server counts, without the server. Throws `OverBudget` where it is more than `--budget`. */
 export async function count(
   command: Command & { name: "count" },
   packageRoot: string,
@@ -22,6 +21,7 @@ export async function count(
   const perFile: { path: string; tokens: number }[] = [];
   let tokens = 0;
   let bytes = 0;
+  let done = 0;
   try {
     // The threads read the tokenizer while the folder is walked; a wrong one is told before anything else.
     const opened = pool.opened();
@@ -34,6 +34,7 @@ export async function count(
         maxFileBytes,
         signal,
         onCounted: (found, answer) => {
+          done++;
           const read = fromAnswer(found, answer);
           if ("row" in read) excluded.push(read.row);
           else {
@@ -42,7 +43,6 @@ export async function count(
             bytes += read.entry.sizeBytes;
           }
           if (!output.terminal) return;
-          const done = perFile.length;
           progress.show(`${grouped(tokens)} tokens, ${done} / ${files.length} files`, done / files.length);
         },
       },
@@ -70,9 +70,5 @@ export async function count(
 /** Fails a build that is over its budget, after the counts are out. */
 function checkBudget({ budget, folder }: Command & { name: "count" }, tokens: number): void {
   if (budget === undefined || tokens <= budget) return;
-  const message = `${folder} has ${grouped(tokens)} tokens, ${grouped(tokens - budget)} over the budget of ${grouped(budget)}`;
-  throw new EngineError("limit-exceeded", message, "leave files out with .longcontextignore, or raise --budget", {
-    tokens,
-    budget,
-  });
+  throw new OverBudget(folder, tokens, budget, "leave files out with .longcontextignore, or raise --budget");
 }

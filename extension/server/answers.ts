@@ -1,7 +1,9 @@
-import { EngineError } from "../../engine/errors.ts";
-import { filesOf, excludedOf } from "./budgetTable.ts";
 import { childrenOf, rowOf, type RowSource } from "./budgetRows.ts";
-import type { ListedFile, ServerCalls, WorkspaceListing } from "./requests.ts";
+import { excludedOf, filesOf } from "./budgetTable.ts";
+import { exportPack } from "./exporting.ts";
+import { FindingsKeeper } from "./findingsKeeper.ts";
+import { Fitting } from "./fitting.ts";
+import type { ListedFile, ServerCalls, SymbolTokens, WorkspaceListing } from "./requests.ts";
 import { rootsLabel } from "./roots.ts";
 import { countsDiffer, readServerOptions } from "./serverOptions.ts";
 import type { WorkspaceCounts } from "./state.ts";
@@ -17,14 +19,19 @@ export type Answers = {
 };
 
 /** What the server answers; `current` throws before it was initialized. */
-export function answersOf(current: () => WorkspaceCounts): Answers {
+export function answersOf(current: () => WorkspaceCounts, log: (message: string) => void): Answers {
+  const fitting = new Fitting(current);
+  const findings = new FindingsKeeper(current, log);
   const source = (): RowSource => {
     const { table, selection, roots } = current();
     return { table, selection, label: rootsLabel(roots) };
   };
   return {
     "longContext/listing": () => listing(current()),
-    "longContext/children": ({ path, filter = "", sort }) => childrenOf(source(), path, filter, sort),
+    "longContext/children": ({ path, filter = "", sort, limit, leftOutLimit }) => {
+      if (path === "") current().git.want();
+      return childrenOf(source(), { path, filter, sort, limit, leftOutLimit });
+    },
     "longContext/row": ({ path }) => ({ row: rowOf(source(), path) }),
     "longContext/why": ({ path }) => ({ sentences: whyOf(source(), path) }),
     "longContext/setLevels": ({ levels }) => {
@@ -45,6 +52,15 @@ export function answersOf(current: () => WorkspaceCounts): Answers {
         }),
       };
     },
+    "longContext/resetLevels": ({ paths }) => {
+      const counts = current();
+      let forgotten = 0;
+      const revision = counts.changeLevels(() => {
+        forgotten = counts.selection.reset(paths);
+        return forgotten > 0 ? paths : [];
+      });
+      return { forgotten, revision };
+    },
     "longContext/levels": () => ({ levels: current().selection.levels() }),
     "longContext/undo": () => {
       const counts = current();
@@ -55,20 +71,34 @@ export function answersOf(current: () => WorkspaceCounts): Answers {
       });
       return { undone, revision };
     },
-    "longContext/fit": () => Promise.reject(new EngineError("internal", "not yet", "")),
-    "longContext/applyFit": () => Promise.reject(new EngineError("internal", "not yet", "")),
-    "longContext/findings": () => ({ findings: [] }),
+    "longContext/fit": (params, signal) => fitting.preview(params, signal),
+    "longContext/applyFit": ({ revision }) => ({ revision: fitting.apply(revision) }),
+    "longContext/findings": () => ({ findings: findings.findings() }),
     "longContext/countText": async ({ text }, signal) => {
       const [tokens = 0] = await current().pool.call("texts", { texts: [text] }, { signal, urgent: true });
       return { tokens };
     },
-    "longContext/symbols": () => ({ symbols: [] }),
-    "longContext/export": () => Promise.reject(new EngineError("internal", "not yet", "")),
+    "longContext/symbols": async ({ path }, signal) => ({ symbols: await symbolsOf(current(), path, signal) }),
+    "longContext/gitText": ({ path, hash }) => {
+      const { git } = current();
+      return hash === undefined || git.hashOf(path) === hash ? { text: git.textOf(path) } : {};
+    },
+    "longContext/export": (params, signal) => exportPack(current(), params, signal),
     "longContext/configure": (params) => {
       configure(current(), params);
       return {};
     },
   };
+}
+
+/** Symbols of a counted file as it stands in the editor; none where it cannot be outlined. */
+async function symbolsOf(counts: WorkspaceCounts, path: string, signal: AbortSignal): Promise<SymbolTokens[]> {
+  const file = counts.table.file(path);
+  if (!file) return [];
+  const text = counts.editors.textAt(path);
+  const request = { path, absolute: file.entry.absolute, ...(text === undefined ? {} : { text }) };
+  const symbols = await counts.pool.call("symbols", { file: request }, { signal, urgent: true });
+  return Array.isArray(symbols) ? symbols : [];
 }
 
 /** Options that are the same ask for everything to be read again. */
@@ -80,13 +110,15 @@ function configure(counts: WorkspaceCounts, params: unknown): void {
   else counts.retarget(settings);
 }
 
-/** The files that go into a pack, once no count is under way; throws why counting failed. */
+/** The files and git's rows that go into a pack, once no count is under way; throws why counting failed. */
 async function listing(counts: WorkspaceCounts): Promise<WorkspaceListing> {
   await counts.settled();
-  const files = filesOf(counts.table.root).flatMap(({ entry, level }): ListedFile[] => {
+  const all = [...filesOf(counts.table.root), ...counts.table.git.files.values()];
+  const files = all.flatMap(({ entry, level }): ListedFile[] => {
     if (level === "excluded") return [];
-    const { path, hash, sizeBytes, tokens, mtimeMs } = entry;
-    return [{ path, hash, sizeBytes, tokens, mtimeMs, level }];
+    const { path, hash, sizeBytes, tokens, mtimeMs, outline } = entry;
+    const lines = level === "outline" && outline && "lines" in outline ? { lines: [...outline.lines] } : {};
+    return [{ path, hash, sizeBytes, tokens, mtimeMs, level, ...lines }];
   });
   const { revision } = counts.snapshot();
   const excluded = excludedOf(counts.table.root);

@@ -11,8 +11,9 @@ import {
   type LeveledEntry,
 } from "./budgetTable.ts";
 import { decideLevel, levelWords } from "./levelDecision.ts";
-import type { BudgetRow, BudgetSort, ExcludedRow, FileMark } from "./requests.ts";
+import type { BudgetChildren, BudgetRow, BudgetSort, ExcludedRow, FileMark } from "./requests.ts";
 import type { Selection } from "./selection.ts";
+import { byPath } from "./walk.ts";
 
 /** What rows are made of. */
 export interface RowSource {
@@ -22,8 +23,6 @@ export interface RowSource {
   label: string;
 }
 
-/** Rows that one question answers; more are named by a last row. */
-const mostRows = 10_000;
 /** Equal files below this are license headers and empty modules, and not worth a mark. */
 const duplicateTokens = 32;
 
@@ -37,16 +36,33 @@ export function rowOf(source: RowSource, path: string): BudgetRow | undefined {
   return row && excludedRow(row);
 }
 
-/** Rows directly below a folder, or, with a filter, all files below it whose path it matches; git's rows come behind those of the workspace. */
-export function childrenOf(source: RowSource, path: string, filter: string, sort: BudgetSort): BudgetRow[] {
+export interface ChildrenAsk {
+  /** Ends in "/"; "" is the workspace. */
+  path: string;
+  /** Empty: what lies directly below the folder; else everything below it whose path this matches. */
+  filter: string;
+  sort: BudgetSort;
+  limit: number;
+  leftOutLimit: number;
+}
+
+/** What lies below a folder; git's rows come behind those of the workspace. */
+export function childrenOf(source: RowSource, { path, filter, sort, limit, leftOutLimit }: ChildrenAsk): BudgetChildren {
   const folder = source.table.folder(path);
-  if (!folder) return [];
-  const rows = filter.trim() === "" ? below(source, folder) : matching(source, folder, filter.trim());
-  rows.sort(orders[sort]);
-  const git = path === "" ? [...source.table.git.files.values()].map((file) => fileRow(source, file)) : [];
-  const wanted = filter.trim() === "" ? git : [];
-  if (rows.length <= mostRows) return [...rows, ...wanted];
-  return [...rows.slice(0, mostRows), restRow(path, rows.slice(mostRows)), ...wanted];
+  if (!folder) return { rows: [], hidden: 0, leftOut: [], leftOutHidden: 0, leftOutReasons: "" };
+  const wanted = filter.trim();
+  const git = path === "" && wanted === "" ? [...source.table.git.files.values()].map((file) => fileRow(source, file)) : [];
+  const inside = wanted === "" ? directlyBelow(folder) : matching(folder, wanted);
+  inside.sort(orders[sort]);
+  const counted = wanted === "" ? inside.filter(({ excluded }) => !excluded) : inside;
+  const leftOut = wanted === "" ? [...folder.excluded.values()].sort(byPath) : [];
+  return {
+    rows: [...counted.slice(0, limit).map((item) => itemRow(source, item)), ...git],
+    hidden: Math.max(0, counted.length - limit),
+    leftOut: leftOut.slice(0, leftOutLimit).map(excludedRow),
+    leftOutHidden: Math.max(0, leftOut.length - leftOutLimit),
+    leftOutReasons: commonReasons(leftOut),
+  };
 }
 
 /** Marks of a file, and whether another one has the same text. */
@@ -57,24 +73,52 @@ export function marksOf(table: BudgetTable, entry: CountedEntry): FileMark[] {
     : [...entry.marks, { kind: "duplicate", message: `the same text as ${original}` }];
 }
 
-function below(source: RowSource, folder: FolderNode): BudgetRow[] {
-  return [
-    ...[...folder.folders.values()].map((node) => folderRow(source, node)),
-    ...[...folder.files.values()].map((file) => fileRow(source, file)),
-    ...[...folder.excluded.values()].map(excludedRow),
-  ];
+/** What a row is made of, as far as its place in a list is concerned: making thousands of rows to show some takes too long. */
+interface Item {
+  path: string;
+  tokens: number;
+  mtimeMs: number;
+  folder?: FolderNode;
+  file?: LeveledEntry;
+  excluded?: ExcludedRow;
 }
 
-function matching(source: RowSource, folder: FolderNode, filter: string): BudgetRow[] {
+function directlyBelow(folder: FolderNode): Item[] {
+  return [...[...folder.folders.values()].map(folderItem), ...[...folder.files.values()].map(fileItem)];
+}
+
+function matching(folder: FolderNode, filter: string): Item[] {
   const matches = matcherOf(filter);
   return [
     ...filesOf(folder)
       .filter(({ entry }) => matches(entry.path))
-      .map((file) => fileRow(source, file)),
+      .map(fileItem),
     ...excludedOf(folder)
       .filter((row) => matches(row.path))
-      .map(excludedRow),
+      .map((excluded) => ({ path: excluded.path, tokens: 0, mtimeMs: 0, excluded })),
   ];
+}
+
+function folderItem(folder: FolderNode): Item {
+  return { path: folder.path, tokens: folder.sums.fullTokens, mtimeMs: newestBelow(folder), folder };
+}
+
+function fileItem(file: LeveledEntry): Item {
+  return { path: file.entry.path, tokens: file.entry.tokens, mtimeMs: file.entry.mtimeMs, file };
+}
+
+function itemRow(source: RowSource, { folder, file, excluded }: Item): BudgetRow {
+  if (folder) return folderRow(source, folder);
+  return file ? fileRow(source, file) : excludedRow(excluded ?? { path: "", reason: "", kind: "unreadable" });
+}
+
+/** "binary content (3), larger than 1 MiB, …": the commonest first. */
+function commonReasons(rows: readonly ExcludedRow[]): string {
+  const counts = new Map<string, number>();
+  for (const { reason } of rows) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  const sorted = [...counts].sort((a, b) => b[1] - a[1]);
+  const named = sorted.slice(0, 2).map(([reason, count]) => (count === 1 ? reason : `${reason} (${count})`));
+  return sorted.length > 2 ? `${named.join(", ")}, …` : named.join(", ");
 }
 
 /** A pattern as .gitignore has it where there is one of its signs, else a part of the path in any case. */
@@ -89,12 +133,12 @@ function matcherOf(filter: string): (path: string) => boolean {
 
 function folderRow({ table, label }: RowSource, folder: FolderNode): BudgetRow {
   const { sums, path } = folder;
-  const git = path === "" ? table.git.sums.tokens : 0;
+  const git = path === "" ? table.git.sums.packTokens : 0;
   return {
     path,
     name: path === "" ? label : basename(path),
     kind: "folder",
-    tokens: sums.tokens + git,
+    tokens: sums.packTokens + git,
     fullTokens: sums.fullTokens,
     approximate: sums.approximateFiles > 0,
     includedFiles: sums.includedFiles,
@@ -126,23 +170,20 @@ function newestBelow(folder: FolderNode): number {
   return newest;
 }
 
-function fileRow({ table, selection }: RowSource, { entry, level, tokens, approximate }: LeveledEntry): BudgetRow {
+function fileRow({ table, selection }: RowSource, { entry, level, packTokens, approximate }: LeveledEntry): BudgetRow {
+  const { path, kind, remark } = entry;
+  const { reason } = decideLevel(selection, entry);
   return {
-    path: entry.path,
-    name:
-      entry.kind === "git"
-        ? entry.path.slice("git:".length)
-        : isUntitledPath(entry.path)
-          ? untitledName(entry.path)
-          : basename(entry.path),
-    kind: entry.kind,
-    tokens,
+    path,
+    name: entry.name ?? (isUntitledPath(path) ? untitledName(path) : basename(path)),
+    kind,
+    tokens: packTokens,
     fullTokens: entry.tokens,
     approximate,
     includedFiles: level === "excluded" ? 0 : 1,
     files: 1,
     level,
-    reason: decideLevel(selection, entry).reason,
+    reason: remark === undefined ? reason : `${remark}; ${reason}`,
     marks: marksOf(table, entry),
     mtimeMs: entry.mtimeMs,
   };
@@ -154,19 +195,6 @@ function untitledName(path: string): string {
 
 function excludedRow({ path, reason }: ExcludedRow): BudgetRow {
   return { ...nothing, path, name: basename(path) + (path.endsWith("/") ? "/" : ""), reason };
-}
-
-/** What was left out of a list for its length, so that nothing disappears. */
-function restRow(path: string, rest: readonly BudgetRow[]): BudgetRow {
-  const tokens = rest.reduce((sum, row) => sum + row.tokens, 0);
-  const count = rest.length.toLocaleString("en-US");
-  return {
-    ...nothing,
-    path: `${path}*`,
-    name: `${count} more`,
-    tokens,
-    reason: `${count} more rows: filter for what you look for`,
-  };
 }
 
 const nothing = {
@@ -182,16 +210,12 @@ const nothing = {
 };
 
 /** Rows that are not counted come last; what is equal is in path order. */
-const orders: Record<BudgetSort, (a: BudgetRow, b: BudgetRow) => number> = {
-  tokens: (a, b) => outLast(a, b) || b.fullTokens - a.fullTokens || pathOrder(a, b),
-  path: (a, b) => pathOrder(a, b),
-  changed: (a, b) => outLast(a, b) || b.mtimeMs - a.mtimeMs || pathOrder(a, b),
+const orders: Record<BudgetSort, (a: Item, b: Item) => number> = {
+  tokens: (a, b) => outLast(a, b) || b.tokens - a.tokens || byPath(a, b),
+  path: byPath,
+  changed: (a, b) => outLast(a, b) || b.mtimeMs - a.mtimeMs || byPath(a, b),
 };
 
-function outLast(a: BudgetRow, b: BudgetRow): number {
-  return Number(a.kind === "excluded") - Number(b.kind === "excluded");
-}
-
-function pathOrder(a: BudgetRow, b: BudgetRow): number {
-  return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
+function outLast(a: Item, b: Item): number {
+  return Number(a.excluded !== undefined) - Number(b.excluded !== undefined);
 }

@@ -1,4 +1,4 @@
-import type { Level } from "../../engine/pack/levels.ts";
+import type { Level, LineRange } from "../../engine/pack/levels.ts";
 import { Duplicates } from "./duplicates.ts";
 import type { ExcludedRow, FileMark } from "./requests.ts";
 
@@ -7,13 +7,18 @@ export interface CountedEntry {
   /** Path in the workspace; of git's rows "git:…", of editors without a file "untitled:…". */
   path: string;
   kind: "file" | "git";
+  /** What git's rows are called, and in one line what they show. */
+  name?: string;
+  remark?: string;
   /** On this machine's disk; "" where it is not there. */
   absolute: string;
   sizeBytes: number;
   mtimeMs: number;
   /** sha256 of the bytes; "" while the tokens are an estimate. */
   hash: string;
+  /** Tokens of its text as it is, and of its body in a pack, where every line ends in one line feed. */
   tokens: number;
+  bodyTokens: number;
   /** Tokens of the line that names it in a pack. */
   nameTokens: number;
   marks: readonly FileMark[];
@@ -22,18 +27,18 @@ export interface CountedEntry {
   /** See IndexEntry. */
   racy: boolean;
   /** What is left of it at the level `outline`; undefined until somebody asks. */
-  outline?: OutlineCost;
+  outline?: KnownOutline;
 }
 
-export type OutlineCost = { tokens: number } | { reason: string };
+/** Lines that the outline keeps, their tokens and the names they define (see `nameId`); or why there is no outline. */
+export type KnownOutline =
+  { tokens: number; lines: readonly LineRange[]; definitions: Int32Array<ArrayBuffer> } | { reason: string };
 
 /** An entry with the level it has by the selection, and what it costs there. */
 export interface LeveledEntry {
   readonly entry: CountedEntry;
   readonly level: Level;
-  /** Tokens of its text at its level; of `name`, of the line that names it. */
-  readonly tokens: number;
-  /** `tokens`, and the line above the text that names it. */
+  /** What it costs in the pack: the line that names it, and what its level leaves of its body. */
   readonly packTokens: number;
   /** Entry or level is not settled yet. */
   readonly approximate: boolean;
@@ -45,8 +50,8 @@ export interface Sums {
   includedFiles: number;
   approximateFiles: number;
   bytes: number;
+  /** Tokens of the texts as they are. */
   fullTokens: number;
-  tokens: number;
   packTokens: number;
   /** Files by level. */
   levels: Record<Level, number>;
@@ -176,10 +181,8 @@ export class BudgetTable {
 
   private leveled(entry: CountedEntry): LeveledEntry {
     const level = this.levelOf(entry);
-    const tokens = tokensAt(entry, level);
-    const named = level === "full" || level === "outline";
     const approximate = entry.approximate || (level === "outline" && entry.outline === undefined);
-    return { entry, level, tokens, packTokens: tokens + (named ? entry.nameTokens : 0), approximate };
+    return { entry, level, packTokens: packTokensAt(entry, level), approximate };
   }
 
   private home({ kind, path }: CountedEntry): FolderNode {
@@ -222,16 +225,16 @@ export function excludedOf(folder: FolderNode): ExcludedRow[] {
   return rows;
 }
 
-/** Tokens of an entry's text at a level, without the line that names it; an outline that was never made is guessed. */
-export function tokensAt(entry: CountedEntry, level: Level): number {
+/** What an entry costs in the pack at a level; an outline that was never made is guessed. */
+export function packTokensAt({ nameTokens, bodyTokens, outline }: CountedEntry, level: Level): number {
   switch (level) {
     case "full":
-      return entry.tokens;
+      return nameTokens + bodyTokens;
     case "outline":
-      if (entry.outline === undefined) return Math.round(entry.tokens * usualOutlineShare);
-      return "tokens" in entry.outline ? entry.outline.tokens : entry.tokens;
+      if (outline === undefined) return nameTokens + Math.round(bodyTokens * usualOutlineShare);
+      return nameTokens + ("tokens" in outline ? outline.tokens : bodyTokens);
     case "name":
-      return entry.nameTokens;
+      return nameTokens;
     case "excluded":
       return 0;
   }
@@ -262,7 +265,7 @@ function namesOf(path: string): string[] {
   return path === "" ? [] : path.slice(0, -1).split("/");
 }
 
-function addUp(folder: FolderNode, { entry, level, tokens, packTokens, approximate }: LeveledEntry, sign: 1 | -1): void {
+function addUp(folder: FolderNode, { entry, level, packTokens, approximate }: LeveledEntry, sign: 1 | -1): void {
   for (let node: FolderNode | undefined = folder; node; node = node.parent) {
     const { sums } = node;
     sums.files += sign;
@@ -270,7 +273,6 @@ function addUp(folder: FolderNode, { entry, level, tokens, packTokens, approxima
     if (approximate) sums.approximateFiles += sign;
     sums.bytes += sign * entry.sizeBytes;
     sums.fullTokens += sign * entry.tokens;
-    sums.tokens += sign * tokens;
     sums.packTokens += sign * packTokens;
     sums.levels[level] += sign;
   }
@@ -290,5 +292,5 @@ function newFolder(path: string, parent: FolderNode | undefined): FolderNode {
 
 function newSums(): Sums {
   const levels = { full: 0, outline: 0, name: 0, excluded: 0 };
-  return { files: 0, includedFiles: 0, approximateFiles: 0, bytes: 0, fullTokens: 0, tokens: 0, packTokens: 0, levels };
+  return { files: 0, includedFiles: 0, approximateFiles: 0, bytes: 0, fullTokens: 0, packTokens: 0, levels };
 }

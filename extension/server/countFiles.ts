@@ -1,5 +1,6 @@
-import { EngineError, plainError } from "../../engine/errors.ts";
-import { type CountAnswer, type CountRequest, exactBelowBytes } from "./countJobs.ts";
+import { plainError } from "../../engine/errors.ts";
+import { runBatches } from "./batches.ts";
+import { type CountAnswer, type CountRequest, countStopped, exactBelowBytes, type KnownText } from "./countJobs.ts";
 import type { CountPool } from "./countPool.ts";
 import { TokenEstimator } from "./estimate.ts";
 import type { FoundFile } from "./walk.ts";
@@ -7,7 +8,7 @@ import type { FoundFile } from "./walk.ts";
 /** A file to count, and what it had when it was counted last. */
 export interface FileToCount {
   found: FoundFile;
-  known?: { hash: string; tokens: number };
+  known?: KnownText;
 }
 
 export interface CountFilesOptions {
@@ -17,8 +18,8 @@ export interface CountFilesOptions {
   /** Before everything else that waits for the pool. */
   urgent?: boolean;
   /** A better guess; several may come before the count. Without it nothing is guessed. */
-  onExpected?(found: FoundFile, tokens: number): void;
-  onCounted(found: FoundFile, answer: CountAnswer): void;
+  onExpected?: (found: FoundFile, tokens: number) => void;
+  onCounted: (found: FoundFile, answer: CountAnswer) => void;
 }
 
 /** Below this everything is counted faster than it is guessed. */
@@ -63,8 +64,9 @@ async function survey(
     known.add(file);
     estimator.learn(file.found.path, file.found.sizeBytes, tokens);
   };
-  await runAll(
-    batches(mixed, ({ found }) => Math.min(found.sizeBytes, exactBelowBytes)),
+  await inBatches(
+    mixed,
+    ({ found }) => Math.min(found.sizeBytes, exactBelowBytes),
     options,
     async (batch) => {
       const small = batch.filter(({ found }) => found.sizeBytes <= exactBelowBytes);
@@ -101,8 +103,9 @@ async function sampleBatch(
 }
 
 async function countExactly(files: readonly FileToCount[], options: CountFilesOptions): Promise<void> {
-  await runAll(
-    batches(files, ({ found }) => found.sizeBytes),
+  await inBatches(
+    files,
+    ({ found }) => found.sizeBytes,
     options,
     (batch) => countBatch(batch, options, () => undefined),
   );
@@ -141,43 +144,16 @@ async function countBatch(
 }
 
 /** Works on as many at a time as the pool takes; the first error ends it. */
-async function runAll<Batch>(
-  all: readonly Batch[],
+function inBatches(
+  files: readonly FileToCount[],
+  weightOf: (file: FileToCount) => number,
   { pool, signal }: CountFilesOptions,
-  work: (batch: Batch) => Promise<void>,
+  work: (batch: readonly FileToCount[]) => Promise<void>,
 ): Promise<void> {
-  const waiting = all.values();
-  const failed = new AbortController();
-  const lane = async (): Promise<void> => {
-    for (const batch of waiting) {
-      if (failed.signal.aborted) return;
-      if (signal?.aborted) throw new EngineError("aborted", "counting was stopped", 'run "Long Context: Recount Tokens"');
-      await work(batch);
-    }
+  const check = (): void => {
+    if (signal?.aborted) throw countStopped();
   };
-  const lanes = Array.from({ length: Math.min(pool.width, all.length) }, () =>
-    lane().catch((error: unknown) => {
-      failed.abort();
-      throw error;
-    }),
-  );
-  await Promise.all(lanes);
-}
-
-function batches(files: readonly FileToCount[], weightOf: (file: FileToCount) => number): FileToCount[][] {
-  const all: FileToCount[][] = [];
-  let batch: FileToCount[] = [];
-  let weight = 0;
-  for (const file of files) {
-    batch.push(file);
-    weight += weightOf(file);
-    if (batch.length < batchFiles && weight < batchBytes) continue;
-    all.push(batch);
-    batch = [];
-    weight = 0;
-  }
-  if (batch.length > 0) all.push(batch);
-  return all;
+  return runBatches(files, { weightOf, mostWeight: batchBytes, mostItems: batchFiles, lanes: pool.width, check }, work);
 }
 
 /** Another order of the same files, the same each time. */

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
-import { EngineError } from "../../engine/errors.ts";
-import type { CountHandlers, CountJobs } from "./countJobs.ts";
+import type { EngineError } from "../../engine/errors.ts";
+import { type CountHandlers, type CountJobs, countStopped } from "./countJobs.ts";
 import { CountThread, type ThreadJob } from "./countThread.ts";
 
 /** Counts beside the thread that answers; every job ends soon after its signal is aborted. */
@@ -69,7 +69,7 @@ class ThreadPool implements CountPool {
   ): Promise<CountJobs[Name]["result"]> {
     return new Promise<CountJobs[Name]["result"]>((resolve, reject) => {
       if (this.failure ?? signal?.aborted) {
-        reject(this.failure ?? stopped());
+        reject(this.failure ?? countStopped());
         return;
       }
       const onAbort = (): void => {
@@ -99,7 +99,7 @@ class ThreadPool implements CountPool {
   }
 
   dispose(): void {
-    this.failure = stopped();
+    this.failure = countStopped();
     for (const job of this.queue.splice(0)) job.reject(this.failure);
     for (const thread of this.threads) thread.dispose();
   }
@@ -117,11 +117,7 @@ class ThreadPool implements CountPool {
     const place = this.queue.indexOf(job);
     if (place < 0) return false;
     this.queue.splice(place, 1);
-    job.reject(stopped());
+    job.reject(countStopped());
     return true;
   }
-}
-
-function stopped(): EngineError {
-  return new EngineError("aborted", "counting was stopped", 'run "Long Context: Recount Tokens"');
 }

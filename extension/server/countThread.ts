@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { EngineError, type PlainError, plainError } from "../../engine/errors.ts";
-import type { CountJobs } from "./countJobs.ts";
+import { type CountJobs, countStopped } from "./countJobs.ts";
 
 export interface ThreadJob {
   name: keyof CountJobs;
@@ -84,8 +84,7 @@ export class CountThread {
 
   dispose(): void {
     this.running.fill(-1);
-    const error = new EngineError("aborted", "counting was stopped", 'run "Long Context: Recount Tokens"');
-    this.end(error);
+    this.end(countStopped());
   }
 
   private start(): Worker {

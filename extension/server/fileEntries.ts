@@ -2,6 +2,7 @@ import type { CountedEntry } from "./budgetTable.ts";
 import type { CountAnswer, CountedText } from "./countJobs.ts";
 import { type IndexEntry, isRacy } from "./persistentIndex.ts";
 import type { ExcludedRow } from "./requests.ts";
+import type { KnownScan } from "./textKnowledge.ts";
 import type { FoundFile } from "./walk.ts";
 
 /** A file as its reading left it: an entry of the table, or a row of what is not counted; and what the index keeps of it. */
@@ -27,26 +28,22 @@ export function fromIndex(found: FoundFile, index: IndexEntry): ReadFile | undef
   if (!("hash" in known)) return { row: { path: found.path, ...known }, kept: index };
   // The line that names it is another one in another workspace.
   if (known.path !== found.path) return undefined;
-  const { hash, tokens, nameTokens, marks, outlineTokens } = known;
+  const { hash, tokens, bodyTokens, nameTokens, marks, outline } = known;
   return {
     entry: {
       ...base(found, found.sizeBytes, found.mtimeMs),
-      hash,
-      tokens,
-      nameTokens,
-      marks,
-      racy: false,
-      ...(outlineTokens >= 0 ? { outline: { tokens: outlineTokens } } : {}),
+      ...{ hash, tokens, bodyTokens, nameTokens, marks, racy: false },
+      ...(outline ? { outline } : {}),
     },
   };
 }
 
-/** What the index keeps of an entry; undefined for an estimate and for what is not on disk. */
-export function toIndex(entry: CountedEntry): IndexEntry | undefined {
-  const { absolute, sizeBytes, mtimeMs, racy, hash, tokens, nameTokens, path, marks, outline } = entry;
+/** What the index keeps of an entry, with what a scan of its text found; undefined for an estimate and for what is not on disk. */
+export function toIndex(entry: CountedEntry, scan?: KnownScan): IndexEntry | undefined {
+  const { absolute, sizeBytes, mtimeMs, racy, hash, tokens, bodyTokens, nameTokens, path, marks, outline } = entry;
   if (entry.approximate || absolute === "") return undefined;
-  const outlineTokens = outline && "tokens" in outline ? outline.tokens : -1;
-  return { absolute, sizeBytes, mtimeMs, racy, known: { hash, tokens, nameTokens, path, marks: [...marks], outlineTokens } };
+  const known = { hash, tokens, bodyTokens, nameTokens, path, marks: [...marks], outline, scan };
+  return { absolute, sizeBytes, mtimeMs, racy, known };
 }
 
 /** A file that is not read yet, with the tokens it is expected to have. */
@@ -56,6 +53,7 @@ export function expected(found: FoundFile, tokens: number): CountedEntry {
     ...base(found, found.sizeBytes, found.mtimeMs),
     hash: "",
     tokens,
+    bodyTokens: tokens,
     nameTokens,
     marks: [],
     approximate: true,
@@ -69,8 +67,9 @@ export function sameEntry(a: CountedEntry | undefined, b: CountedEntry | undefin
 }
 
 function fromText(found: FoundFile, text: CountedText): CountedEntry {
-  const { hash, sizeBytes, mtimeMs, readAtMs, tokens, nameTokens, marks } = text;
-  return { ...base(found, sizeBytes, mtimeMs), hash, tokens, nameTokens, marks, racy: isRacy(mtimeMs, readAtMs) };
+  const { hash, sizeBytes, mtimeMs, readAtMs, tokens, bodyTokens, nameTokens, marks } = text;
+  const racy = isRacy(mtimeMs, readAtMs);
+  return { ...base(found, sizeBytes, mtimeMs), hash, tokens, bodyTokens, nameTokens, marks, racy };
 }
 
 function base({ path, absolute }: FoundFile, sizeBytes: number, mtimeMs: number) {

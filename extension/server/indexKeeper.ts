@@ -36,7 +36,8 @@ export class IndexKeeper {
     if (place.identity === this.place.identity) {
       return { place, entries: new Map([...this.entries()].map((entry) => [entry.absolute, entry])) };
     }
-    return { place, entries: place.file === "" ? new Map() : await readIndex(place.file, place.identity, this.log) };
+    if (place.file === "") return { place, entries: new Map() };
+    return { place, entries: await readIndex(place.file, place.identity, this.log) };
   }
 
   /** From here on `entries` is counted with this. */

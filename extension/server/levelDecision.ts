@@ -9,17 +9,18 @@ export interface LevelDecision {
 }
 
 /**
- * The user's level of the deepest key that holds the path; without one, files a program wrote and git's rows stay out and everything else
+ * The level of the deepest key that holds the path; without one, files a program wrote and git's rows stay out and everything else
  * is whole. A file that cannot be outlined is whole where an outline was chosen.
  */
 export function decideLevel(selection: Selection, entry: CountedEntry): LevelDecision {
   const chosen = selection.find(entry.path);
-  if (!chosen) return byDefault(entry);
+  const fitted = selection.fitReason(entry.path);
+  if (!chosen) return fitted === undefined ? byDefault(entry) : { ...byDefault(entry), reason: fitted };
   const { key, level } = chosen;
-  const reason = chosen.reason ?? `${levelWords[level]}, chosen ${placeWords(key, entry.path)}`;
   const { outline } = entry;
   if (level === "outline" && outline && "reason" in outline) return { level: "full", reason: `whole: ${outline.reason}` };
-  return { level, reason };
+  const who = chosen.fitted ? "chosen by a fit" : "chosen";
+  return { level, reason: (chosen.fitted ? fitted : undefined) ?? `${levelWords[level]}, ${who} ${placeWords(key, entry.path)}` };
 }
 
 export const levelWords: Record<Level, string> = {
@@ -28,6 +29,14 @@ export const levelWords: Record<Level, string> = {
   name: "name only",
   excluded: "left out",
 };
+
+/** The level that a fit keeps: what the user chose, and what stays out by itself; undefined where a fit decides. */
+export function pinnedLevel(selection: Selection, entry: CountedEntry): Level | undefined {
+  const chosen = selection.find(entry.path);
+  if (chosen && !chosen.fitted) return decideLevel(selection, entry).level;
+  const { level } = byDefault(entry);
+  return level === "excluded" ? level : undefined;
+}
 
 /** "for this file", "for src/", "for everything". */
 export function placeWords(key: string, path: string): string {

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
+  type CancellationToken,
   createConnection,
   type InitializeParams,
   ProposedFeatures,
@@ -79,24 +80,28 @@ connection.onDidChangeWatchedFiles(({ changes }) => {
 
 /** Registers the answer to one call; its error crosses as the PlainError in `data`. */
 function answer<Name extends keyof ServerCalls>(name: Name, reply: Answers[Name]): void {
-  connection.onRequest(name, async (params: ServerCalls[Name]["params"], token): Promise<ServerCalls[Name]["result"]> => {
-    const controller = new AbortController();
-    token.onCancellationRequested(() => controller.abort());
-    try {
-      return await reply(params, controller.signal);
-    } catch (error) {
-      throw responseError(error);
-    }
-  });
+  connection.onRequest(
+    name,
+    async (params: ServerCalls[Name]["params"], token: CancellationToken): Promise<ServerCalls[Name]["result"]> => {
+      const controller = new AbortController();
+      token.onCancellationRequested(() => controller.abort());
+      try {
+        return await reply(params, controller.signal);
+      } catch (error) {
+        throw responseError(error);
+      }
+    },
+  );
 }
 
-const answers = answersOf(started);
+const answers = answersOf(started, (message) => connection.console.error(message));
 answer("longContext/listing", answers["longContext/listing"]);
 answer("longContext/children", answers["longContext/children"]);
 answer("longContext/row", answers["longContext/row"]);
 answer("longContext/why", answers["longContext/why"]);
 answer("longContext/setLevels", answers["longContext/setLevels"]);
 answer("longContext/replaceLevels", answers["longContext/replaceLevels"]);
+answer("longContext/resetLevels", answers["longContext/resetLevels"]);
 answer("longContext/levels", answers["longContext/levels"]);
 answer("longContext/undo", answers["longContext/undo"]);
 answer("longContext/fit", answers["longContext/fit"]);
@@ -104,6 +109,7 @@ answer("longContext/applyFit", answers["longContext/applyFit"]);
 answer("longContext/findings", answers["longContext/findings"]);
 answer("longContext/countText", answers["longContext/countText"]);
 answer("longContext/symbols", answers["longContext/symbols"]);
+answer("longContext/gitText", answers["longContext/gitText"]);
 answer("longContext/export", answers["longContext/export"]);
 answer("longContext/configure", answers["longContext/configure"]);
 
@@ -135,9 +141,9 @@ function filePaths(uris: readonly string[]): string[] {
   return uris.filter((uri) => uri.startsWith("file:")).map((uri) => fileURLToPath(uri));
 }
 
-async function startProgress(): Promise<CountProgress> {
+async function startProgress(title: string): Promise<CountProgress> {
   const progress = await connection.window.createWorkDoneProgress();
-  progress.begin("Counting tokens", 0, "", true);
+  progress.begin(title, 0, "", true);
   let lastPercent = 0;
   return {
     report(percent, message) {

@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { plainError } from "../../engine/errors.ts";
 import { type CountedEntry, isUntitledPath } from "./budgetTable.ts";
-import { nameLine, textHash } from "./countJobs.ts";
 import type { CountPool } from "./countPool.ts";
+import { countText, type TextCounts } from "./countText.ts";
 import { decodeTextFile } from "./textFile.ts";
 
 export interface OpenEditorsOptions {
@@ -25,7 +25,7 @@ interface Editor {
   /** Differs from the file; an editor without a file always does. */
   unsaved: boolean;
   changedMs: number;
-  counted: { text: string; hash: string; tokens: number; nameTokens: number } | undefined;
+  counted: (TextCounts & { text: string }) | undefined;
   /** Settles when the text of now is counted. */
   counting: Promise<void> | undefined;
 }
@@ -121,7 +121,7 @@ export class OpenEditors {
   }
 
   async settled(): Promise<void> {
-    await Promise.all([...this.editors.values()].map(({ counting }) => counting));
+    for (const { counting } of [...this.editors.values()]) await counting;
   }
 
   private unsavedAt(path: string): Editor | undefined {
@@ -150,10 +150,7 @@ export class OpenEditors {
     if (path === undefined) return;
     while (editor.counted?.text !== editor.text) {
       const { text } = editor;
-      const [tokens = 0, nameTokens = 0] = await this.options
-        .pool()
-        .call("texts", { texts: [text, nameLine(path)] }, { urgent: true });
-      editor.counted = { text, hash: textHash(text), tokens, nameTokens };
+      editor.counted = { text, ...(await countText(this.options.pool(), path, text)) };
       if (this.editors.get(editor.uri) === editor && editor.unsaved) this.show(path, editor, editor.counted);
     }
   }
@@ -174,6 +171,7 @@ function entryOf({ text, changedMs }: Editor, counted: NonNullable<Editor["count
     ...file,
     hash: counted.hash,
     tokens: counted.tokens,
+    bodyTokens: counted.bodyTokens,
     nameTokens: counted.nameTokens,
     sizeBytes: Buffer.byteLength(text),
     mtimeMs: changedMs,
@@ -184,8 +182,8 @@ function entryOf({ text, changedMs }: Editor, counted: NonNullable<Editor["count
 }
 
 function untitledFile(path: string): CountedEntry {
-  const nothing = { sizeBytes: 0, mtimeMs: 0, hash: "", tokens: 0, nameTokens: 0, marks: [], approximate: false, racy: true };
-  return { path, kind: "file", absolute: "", ...nothing };
+  const nothing = { sizeBytes: 0, mtimeMs: 0, hash: "", tokens: 0, bodyTokens: 0, nameTokens: 0 };
+  return { path, kind: "file", absolute: "", ...nothing, marks: [], approximate: false, racy: true };
 }
 
 /** Line ends and a byte order mark are the editor's own business. */

@@ -1,7 +1,10 @@
 import { createHash, randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, sep } from "node:path";
+import type { LineRange } from "../../engine/pack/levels.ts";
+import type { KnownOutline } from "./budgetTable.ts";
 import type { ExclusionKind, FileMark } from "./requests.ts";
+import type { KnownScan } from "./textKnowledge.ts";
 
 /** What an earlier count knew of one file; true as long as size and time of change are the same. */
 export interface IndexEntry {
@@ -16,19 +19,22 @@ export interface IndexEntry {
 export interface IndexedText {
   hash: string;
   tokens: number;
+  bodyTokens: number;
   nameTokens: number;
   /** Path that `nameTokens` are of: it depends on the other folders of the workspace. */
   path: string;
   marks: FileMark[];
-  /** Tokens of the outline, -1 where it was never made. */
-  outlineTokens: number;
+  /** Undefined where it was never made. */
+  outline?: KnownOutline;
+  /** Undefined where it was never looked at. */
+  scan?: KnownScan;
 }
 
 /** A change within this time of the reading is too young to be told from another one by its time. */
 const racyMs = 2000;
 
 /** Raised whenever the file's layout, or what a count means, changes. */
-const version = 1;
+const version = 2;
 const magic = "LCPINDEX";
 const checksumBytes = 32;
 
@@ -95,11 +101,13 @@ export function encodeIndex(identity: string, entries: readonly IndexEntry[]): U
     }
     body.bytes(Buffer.from(known.hash, "hex"));
     body.count(known.tokens);
+    body.count(known.bodyTokens);
     body.count(known.nameTokens);
-    body.count(known.outlineTokens + 1);
     // The path in the workspace is the end of the absolute one, behind a prefix where the workspace has several folders.
     body.count(notes.place(pathNote(known.path, entry.absolute)));
     body.count(known.marks.length === 0 ? 0 : 1 + notes.place(known.marks));
+    body.count(known.scan === undefined ? 0 : 1 + notes.place(known.scan));
+    writeOutline(body, known.outline, notes);
   }
   const head = new ByteWriter();
   head.text(identity);
@@ -145,20 +153,68 @@ export function decodeIndex(bytes: Uint8Array, identity: string): Map<string, In
     }
     const hash = reader.bytes(32).toString("hex");
     const tokens = reader.count();
+    const bodyTokens = reader.count();
     const nameTokens = reader.count();
-    const outlineTokens = reader.count() - 1;
     const path = pathOf(note() as PathNote, absolute);
     const marksNote = reader.count();
     const marks = marksNote === 0 ? [] : (notes[marksNote - 1] as FileMark[]);
-    entries.set(absolute, {
-      absolute,
-      sizeBytes,
-      mtimeMs,
-      racy,
-      known: { hash, tokens, nameTokens, path, marks, outlineTokens },
-    });
+    const scanNote = reader.count();
+    const scan = scanNote === 0 ? undefined : (notes[scanNote - 1] as KnownScan);
+    const outline = readOutline(reader, notes);
+    const known: IndexedText = {
+      hash,
+      tokens,
+      bodyTokens,
+      nameTokens,
+      path,
+      marks,
+      ...(scan && { scan }),
+      ...(outline && { outline }),
+    };
+    entries.set(absolute, { absolute, sizeBytes, mtimeMs, racy, known });
   }
   return entries;
+}
+
+/** 0 for none, 1 and the place of a reason, or 2 and more for the tokens; then the ranges by their distances, and the names. */
+function writeOutline(body: ByteWriter, outline: KnownOutline | undefined, notes: NoteTable): void {
+  if (!outline) {
+    body.count(0);
+    return;
+  }
+  if ("reason" in outline) {
+    body.count(1);
+    body.count(notes.place(outline.reason));
+    return;
+  }
+  body.count(2 + outline.tokens);
+  body.count(outline.lines.length);
+  let before = 0;
+  for (const { first, last } of outline.lines) {
+    body.count(first - before);
+    body.count(last - first);
+    before = last;
+  }
+  const { buffer, byteOffset, byteLength } = outline.definitions;
+  body.count(byteLength);
+  body.bytes(Buffer.from(buffer, byteOffset, byteLength));
+}
+
+function readOutline(reader: ByteReader, notes: readonly unknown[]): KnownOutline | undefined {
+  const kind = reader.count();
+  if (kind === 0) return undefined;
+  if (kind === 1) return { reason: notes[reader.count()] as string };
+  const lines: LineRange[] = [];
+  let before = 0;
+  for (let left = reader.count(); left > 0; left--) {
+    const first = before + reader.count();
+    before = first + reader.count();
+    lines.push({ first, last: before });
+  }
+  const bytes = reader.bytes(reader.count());
+  if (bytes.length % 4 !== 0) throw new Error("it has half a name");
+  // Copied to an array of its own, because names in the file begin anywhere.
+  return { tokens: kind - 2, lines, definitions: new Int32Array(Uint8Array.from(bytes).buffer) };
 }
 
 /** What of the absolute path is replaced by which prefix; one note per folder of the workspace. */

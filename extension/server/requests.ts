@@ -18,6 +18,8 @@ export interface ServerOptions {
   reserve: number;
   /** Git is only run where the user trusts the workspace: its configuration can name programs. */
   git: boolean;
+  /** Commits whose messages the row of git's log has; 0: no such row. */
+  commits: number;
 }
 
 /** Why something is not counted. */
@@ -35,7 +37,8 @@ export type ExclusionKind =
   | "submodule"
   | "unreadable"
   | "secret"
-  | "other-root";
+  | "other-root"
+  | "git"; // a row of git's that has nothing to show
 
 /** A file or folder (path ends in "/") that is not counted, and why in words. */
 export interface ExcludedRow {
@@ -71,9 +74,9 @@ export interface BudgetRow {
   path: string;
   name: string;
   kind: "folder" | "file" | "excluded" | "git";
-  /** Tokens at the row's level: what it costs in the pack. */
+  /** What it costs in the pack at its level, with the lines that name its files. */
   tokens: number;
-  /** Tokens when everything below is full. */
+  /** Tokens of its text as it is, or of all texts below it. */
   fullTokens: number;
   /** An estimate, not yet the count. */
   approximate: boolean;
@@ -90,6 +93,17 @@ export interface BudgetRow {
 }
 
 export type BudgetSort = "tokens" | "path" | "changed";
+
+/** What lies below a folder, or what a filter finds: at most as many rows as were asked for, and how many more there are. */
+export interface BudgetChildren {
+  rows: BudgetRow[];
+  hidden: number;
+  /** What is not counted; with a filter these are among `rows`. */
+  leftOut: BudgetRow[];
+  leftOutHidden: number;
+  /** Why it is not counted, the commonest first, as "binary content (3)". */
+  leftOutReasons: string;
+}
 
 /** What applying a fit would do to one file. */
 export interface FitRow {
@@ -110,7 +124,10 @@ export interface FitPreview {
   outlined: number;
   named: number;
   dropped: number;
+  /** Of each level the largest; `hiddenRows` of them are not listed. */
   rows: FitRow[];
+  hiddenRows: number;
+  /** Of the solver and of ranking; reading and outlining the files comes before. */
   elapsedMs: number;
 }
 
@@ -139,13 +156,16 @@ export interface Finding {
 export interface SymbolTokens {
   name: string;
   kind: string;
+  /** 0 at the top level of the file. */
+  depth: number;
   startLine: number;
   endLine: number;
   tokens: number;
 }
 
 export interface PackExport {
-  text: string;
+  /** Undefined where it was written to a file. */
+  text?: string;
   tokens: number;
   files: number;
   /** Files a secret was found in: left out unless they were allowed. */
@@ -155,8 +175,11 @@ export interface PackExport {
 /** Parameters and results, by method name. */
 export interface ServerCalls {
   "longContext/listing": { params: Record<string, never>; result: WorkspaceListing };
-  /** Rows directly below a folder ("" is the workspace); with a filter, all files below whose path it matches. */
-  "longContext/children": { params: { path: string; filter?: string; sort: BudgetSort }; result: BudgetRow[] };
+  /** Rows directly below a folder ("" is the workspace); with a filter, everything below whose path it matches. */
+  "longContext/children": {
+    params: { path: string; filter?: string; sort: BudgetSort; limit: number; leftOutLimit: number };
+    result: BudgetChildren;
+  };
   /** One row, or undefined when there is none of this path (any more). */
   "longContext/row": { params: { path: string }; result: { row?: BudgetRow } };
   /** Everything that decided the level of a path, one sentence each. */
@@ -164,6 +187,8 @@ export interface ServerCalls {
   "longContext/setLevels": { params: { levels: LevelMap }; result: { revision: number } };
   /** Replaces all levels, as a context set does. */
   "longContext/replaceLevels": { params: { levels: LevelMap }; result: { revision: number } };
+  /** Forgets what was chosen for these paths and everything below them; `forgotten` is how many choices that were. */
+  "longContext/resetLevels": { params: { paths: string[] }; result: { forgotten: number; revision: number } };
   /** The levels as they are, for saving as a context set. */
   "longContext/levels": { params: Record<string, never>; result: { levels: LevelMap } };
   /** Takes the last change of levels back; `undone` is false when there is none. */
@@ -172,13 +197,18 @@ export interface ServerCalls {
     params: { window: number; reserve: number; question: string; openPaths: string[] };
     result: FitPreview;
   };
+  /** Applies the last fit that was made; refused with `bad-argument` where files or levels changed since. */
   "longContext/applyFit": { params: { revision: number }; result: { revision: number } };
+  /** What is known by now; a later state of the counts says that there is more. */
   "longContext/findings": { params: Record<string, never>; result: { findings: Finding[] } };
   /** Tokens of any text, for a selection in an editor. */
   "longContext/countText": { params: { text: string }; result: { tokens: number } };
   "longContext/symbols": { params: { path: string }; result: { symbols: SymbolTokens[] } };
+  /** Text of one of git's rows, where it still has the hash; undefined where it has not. */
+  "longContext/gitText": { params: { path: string; hash?: string }; result: { text?: string } };
+  /** The pack as text, or written to `file` (an absolute path), which keeps a large one out of the extension host. */
   "longContext/export": {
-    params: { format: PackFormat; allowSecretsIn: string[] };
+    params: { format: PackFormat; allowSecretsIn: string[]; file?: string };
     result: PackExport;
   };
   /** Recounts with other options. */

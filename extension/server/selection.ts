@@ -1,86 +1,128 @@
 import { EngineError } from "../../engine/errors.ts";
 import { isLevel, type Level, type LevelMap, levels as knownLevels } from "../../engine/pack/levels.ts";
 
-/** The user's levels by path, and what they were before; see LevelMap. */
-export class Selection {
-  private map = new Map<string, Level>();
-  /** Why a key has its level, where something better than "you chose it" is known. */
-  private reasons = new Map<string, string>();
-  private readonly past: { map: Map<string, Level>; reasons: Map<string, string> }[] = [];
+/** A level and whether a fit chose it; what the user chose (also by opening a context set) is what a fit keeps. */
+interface Choice {
+  readonly level: Level;
+  readonly fitted: boolean;
+}
 
-  /** The level of the deepest key that holds a path; undefined where none does. */
-  find(path: string): { key: string; level: Level; reason: string | undefined } | undefined {
+/** A choice that holds a path, with its key. */
+export interface FoundChoice extends Choice {
+  readonly key: string;
+}
+
+/** As it is kept between sessions. */
+export interface StoredSelection {
+  levels: LevelMap;
+  /** Keys of `levels` that a fit chose. */
+  fitted: readonly string[];
+}
+
+interface State {
+  readonly choices: ReadonlyMap<string, Choice>;
+  /** Why the last fit put a file where it is, by path; also of files that it kept whole, which have no key. */
+  readonly fitReasons: ReadonlyMap<string, string>;
+}
+
+const nothing: State = { choices: new Map(), fitReasons: new Map() };
+
+/** Changes that can be taken back, one after the other. */
+const mostUndone = 100;
+
+/** The levels by path, who chose them, and what they were before; see LevelMap. */
+export class Selection {
+  private state = nothing;
+  private readonly past: State[] = [];
+
+  /** The choice of the deepest key that holds a path; undefined where none does. */
+  find(path: string): FoundChoice | undefined {
     for (const key of keysAbove(path)) {
-      const level = this.map.get(key);
-      if (level !== undefined) return { key, level, reason: this.reasons.get(key) };
+      const choice = this.state.choices.get(key);
+      if (choice) return { key, ...choice };
     }
     return undefined;
   }
 
-  /** Every key that holds a path, the deepest first. */
-  all(path: string): { key: string; level: Level }[] {
+  /** Every choice that holds a path, the deepest first. */
+  all(path: string): FoundChoice[] {
     return keysAbove(path).flatMap((key) => {
-      const level = this.map.get(key);
-      return level === undefined ? [] : [{ key, level }];
+      const choice = this.state.choices.get(key);
+      return choice ? [{ key, ...choice }] : [];
     });
   }
 
-  /** Sets levels beside those there are; a folder's level replaces all below it. */
+  fitReason(path: string): string | undefined {
+    return this.state.fitReasons.get(path);
+  }
+
+  /** The user's levels beside those there are; a folder's replaces all below it. */
   set(levels: LevelMap): void {
     const given = readLevels(levels);
-    this.change((map, reasons) => {
-      const folders = [...given.keys()].filter((key) => key === "" || key.endsWith("/"));
-      for (const key of [...map.keys()]) {
-        if (!folders.some((folder) => key !== folder && key.startsWith(folder))) continue;
-        map.delete(key);
-        reasons.delete(key);
-      }
-      for (const [key, level] of given) {
-        map.set(key, level);
-        reasons.delete(key);
-      }
-    });
+    const below = belowAny([...given.keys()].filter(isFolder));
+    const choices = new Map([...this.state.choices].filter(([key]) => !below(key)));
+    for (const [key, level] of given) choices.set(key, { level, fitted: false });
+    const { fitReasons } = this.state;
+    this.change({ choices, fitReasons: new Map([...fitReasons].filter(([path]) => !given.has(path) && !below(path))) });
   }
 
-  /** Replaces all levels; `why` says for some keys what decided them. */
-  replace(levels: LevelMap, why: ReadonlyMap<string, string> = new Map()): void {
+  /** The user's levels in place of all there are, as a context set has them. */
+  replace(levels: LevelMap): void {
     const given = readLevels(levels);
-    this.change((map, reasons) => {
-      map.clear();
-      reasons.clear();
-      for (const [key, level] of given) map.set(key, level);
-      for (const [key, reason] of why) reasons.set(key, reason);
-    });
+    this.change({ choices: new Map([...given].map(([key, level]) => [key, { level, fitted: false }])), fitReasons: new Map() });
   }
 
-  /** Puts levels back that an earlier session chose: no change that could be taken back. */
-  restore(levels: LevelMap): void {
-    this.map = readLevels(levels);
+  /** The levels of a fit beside the user's own, in place of those of an earlier fit. */
+  fit(levels: LevelMap, reasons: ReadonlyMap<string, string>): void {
+    const own = [...this.state.choices].filter(([, { fitted }]) => !fitted);
+    const fitted = [...readLevels(levels)].map(([key, level]): [string, Choice] => [key, { level, fitted: true }]);
+    this.change({ choices: new Map([...fitted, ...own]), fitReasons: new Map(reasons) });
+  }
+
+  /** Forgets the choices for these paths and all below them; returns how many that were. */
+  reset(paths: readonly string[]): number {
+    const exact = new Set(paths);
+    const below = belowAny(paths.filter(isFolder));
+    const goes = (key: string): boolean => exact.has(key) || below(key);
+    const { choices, fitReasons } = this.state;
+    const kept = new Map([...choices].filter(([key]) => !goes(key)));
+    const forgotten = choices.size - kept.size;
+    if (forgotten > 0) this.change({ choices: kept, fitReasons: new Map([...fitReasons].filter(([path]) => !goes(path))) });
+    return forgotten;
   }
 
   /** Takes the last change back; false where there is none. */
   undo(): boolean {
     const before = this.past.pop();
     if (!before) return false;
-    this.map = before.map;
-    this.reasons = before.reasons;
+    this.state = before;
     return true;
   }
 
   /** Keys sorted, as a context set has them. */
   levels(): LevelMap {
-    return Object.fromEntries([...this.map].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+    const sorted = [...this.state.choices].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+    return Object.fromEntries(sorted.map(([key, { level }]) => [key, level]));
   }
 
-  private change(apply: (map: Map<string, Level>, reasons: Map<string, string>) => void): void {
-    this.past.push({ map: new Map(this.map), reasons: new Map(this.reasons) });
+  stored(): StoredSelection {
+    const fitted = [...this.state.choices].filter(([, choice]) => choice.fitted).map(([key]) => key);
+    return { levels: this.levels(), fitted };
+  }
+
+  /** Puts choices back that an earlier session made: no change that could be taken back. */
+  restore({ levels, fitted }: StoredSelection): void {
+    const byFit = new Set(fitted);
+    const choices = [...readLevels(levels)].map(([key, level]): [string, Choice] => [key, { level, fitted: byFit.has(key) }]);
+    this.state = { choices: new Map(choices), fitReasons: new Map() };
+  }
+
+  private change(next: State): void {
+    this.past.push(this.state);
     if (this.past.length > mostUndone) this.past.shift();
-    apply(this.map, this.reasons);
+    this.state = next;
   }
 }
-
-/** Changes that can be taken back, one after the other. */
-const mostUndone = 100;
 
 /** Checks levels that came over a wire or from a file; throws `bad-argument`. */
 export function readLevels(value: unknown): Map<string, Level> {
@@ -94,6 +136,17 @@ export function readLevels(value: unknown): Map<string, Level> {
     read.set(path, level);
   }
   return read;
+}
+
+/** A folder's key ends in "/", that of everything is "". */
+function isFolder(key: string): boolean {
+  return key === "" || key.endsWith("/");
+}
+
+/** Whether a key lies below one of the folders; a folder does not lie below itself. */
+function belowAny(folders: readonly string[]): (key: string) => boolean {
+  const all = new Set(folders);
+  return all.size === 0 ? () => false : (key) => keysAbove(key).some((above) => above !== key && all.has(above));
 }
 
 /** The path itself, the folders above it from the inside out, and "" for everything. A folder's path ends in "/". */

@@ -28,6 +28,7 @@ export function readServerOptions(value: unknown): ServerOptions {
     window: count("window"),
     reserve: count("reserve"),
     git,
+    commits: count("commits"),
   };
 }
 

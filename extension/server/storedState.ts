@@ -1,10 +1,9 @@
 import { createHash, randomUUID } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import type { LevelMap } from "../../engine/pack/levels.ts";
 import { isPreset } from "../../engine/tokenizer/presets.ts";
 import type { ServerOptions } from "./requests.ts";
-import { readLevels } from "./selection.ts";
+import { readLevels, type StoredSelection } from "./selection.ts";
 
 /** Raised when the same bytes count differently than before. */
 const countsVersion = 1;
@@ -25,31 +24,42 @@ export function indexFile({ storageFolder, tokenizer }: ServerOptions): string {
   return join(storageFolder, `${name}.index`);
 }
 
-/** The levels that were chosen when the workspace was last open; none where the file is missing, and, after a word in the log, where it is damaged. */
-export async function readStoredLevels(storageFolder: string, log: (message: string) => void): Promise<LevelMap> {
-  if (storageFolder === "") return {};
+/** What was chosen when the workspace was last open; nothing where the file is missing, and, after a word in the log, where it is damaged. */
+export async function readSelection(storageFolder: string, log: (message: string) => void): Promise<StoredSelection> {
+  const nothing = { levels: {}, fitted: [] };
+  if (storageFolder === "") return nothing;
   const text = await readFile(levelsFile(storageFolder), "utf8").catch(() => undefined);
-  if (text === undefined) return {};
+  if (text === undefined) return nothing;
   try {
-    return Object.fromEntries(readLevels(JSON.parse(text)));
+    return storedSelection(JSON.parse(text));
   } catch (error) {
     log(`the chosen levels cannot be read and start anew: ${error instanceof Error ? error.message : String(error)}`);
-    return {};
+    return nothing;
   }
 }
 
-export async function writeStoredLevels(storageFolder: string, levels: LevelMap): Promise<void> {
+export async function writeSelection(storageFolder: string, selection: StoredSelection): Promise<void> {
   if (storageFolder === "") return;
   const file = levelsFile(storageFolder);
   await mkdir(dirname(file), { recursive: true });
   const written = `${file}.${randomUUID()}`;
   try {
-    await writeFile(written, JSON.stringify(levels));
+    await writeFile(written, JSON.stringify(selection));
     await rename(written, file);
   } catch (error) {
     await rm(written, { force: true });
     throw error;
   }
+}
+
+/** Throws what is wrong with it. */
+function storedSelection(value: unknown): StoredSelection {
+  if (typeof value !== "object" || value === null || !("levels" in value) || !("fitted" in value))
+    throw new Error("it holds no levels");
+  const { levels, fitted } = value;
+  if (!Array.isArray(fitted) || !fitted.every((key) => typeof key === "string"))
+    throw new Error("it does not say what was fitted");
+  return { levels: Object.fromEntries(readLevels(levels)), fitted };
 }
 
 function levelsFile(storageFolder: string): string {

@@ -1,13 +1,16 @@
-import { plainError, throwIfAborted } from "../../engine/errors.ts";
-import { splitLines } from "../../engine/pack/body.ts";
+import { plainError } from "../../engine/errors.ts";
+import { keptLines, splitLines } from "../../engine/pack/body.ts";
 import type { LineRange } from "../../engine/pack/levels.ts";
-import { numberedLines } from "../../engine/pack/packToWindow.ts";
-import { namesIn } from "../../engine/pack/rank.ts";
+import { nameIds, namesIn, type NamesOfText } from "../../engine/pack/names.ts";
 import type { Stop, Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
+import { textHash } from "./contentHash.ts";
+import { throwIfStopped } from "./countJobs.ts";
+import { FileReader } from "./fileReader.ts";
+import { type HostileLine, hostileLineOf } from "./findings.ts";
+import type { OutlinedSymbol, OutlineSource } from "./outline/outline.ts";
 import type { SymbolTokens } from "./requests.ts";
-import { hostileLineOf, type HostileLine } from "./findings.ts";
 import { scanSecrets, type SecretFinding } from "./secrets.ts";
-import { readTextFile } from "./textFile.ts";
+import { decodeTextFile } from "./textFile.ts";
 
 /** A text to look into: as it stands in an editor, or else the file. */
 export interface TextRequest {
@@ -16,50 +19,25 @@ export interface TextRequest {
   text?: string;
 }
 
-/** What an outliner says of a text; see `Outliner` in outline/outline.ts. */
-export interface OutlineSource {
-  supports(path: string): boolean;
-  outline(path: string, text: string): Promise<Outlined | { reason: string }>;
-}
+/** What an outline keeps of a file, or why there is none. `hash` is of the text that was looked at. */
+export type OutlineAnswer =
+  { hash: string; lines: LineRange[]; tokens: number; definitions: Int32Array<ArrayBuffer> } | { hash: string; reason: string };
 
-export interface Outlined {
-  /** Lines kept as they are, 1-based and inclusive. */
-  lines: LineRange[];
-  symbols: OutlinedSymbol[];
-  definitions: string[];
-  references: string[];
-}
-
-export interface OutlinedSymbol {
-  name: string;
-  kind: string;
-  startLine: number;
-  endLine: number;
-  children: OutlinedSymbol[];
-}
-
-/** The outline of a file: its lines, and their tokens as a pack writes them; or why it has none. */
-export type OutlineAnswer = { lines: LineRange[]; tokens: number } | { reason: string };
-
-export interface NamesAnswer {
-  definitions: string[];
-  references: string[];
-}
-
-export interface OddityAnswer {
+/** What speaks against giving a text away, or against paying for it. `hash` is of the text that was looked at. */
+export interface ScanAnswer {
+  hash: string;
   secrets: SecretFinding[];
   hostileLine?: HostileLine;
 }
 
-/** Names of one file beyond these say nothing more about what it has to do with others. */
-const mostNames = 600;
-
-/** Jobs that need a text as text: outlines, symbols, names, secrets. They give way to others between files. */
+/** Jobs that need a text as text: outlines, symbols, names, secrets. */
 export class TextJobs {
   private readonly tokenizer: Pick<Tokenizer, "countUtf8">;
   private readonly openOutlines: () => Promise<OutlineSource>;
   private opened: Promise<OutlineSource> | undefined;
+  private readonly reader = new FileReader();
   private readonly encoder = new TextEncoder();
+  private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
   constructor(tokenizer: Pick<Tokenizer, "countUtf8">, openOutlines: () => Promise<OutlineSource>) {
     this.tokenizer = tokenizer;
@@ -67,63 +45,69 @@ export class TextJobs {
   }
 
   outlines(files: readonly TextRequest[], stop: Stop): Promise<OutlineAnswer[]> {
-    return this.each(files, stop, async (text, { path }) => {
-      const outlined = await this.outline(path, text);
-      if ("reason" in outlined) return outlined;
-      const written = numberedLines(text, outlined.lines).map(({ number, text: line }) => `${number}: ${line}\n`);
-      return { lines: outlined.lines, tokens: this.count(written.join(""), stop) };
+    return this.each(files, stop, async (file) => {
+      const read = this.read(file);
+      if ("reason" in read) return { hash: "", reason: read.reason };
+      const { hash, text } = read;
+      const outlined = await this.outline(file.path, text, stop);
+      if ("reason" in outlined) return { hash, reason: outlined.reason };
+      const { lines, definitions } = outlined;
+      const kept = keptLines(splitLines(text), lines).flatMap((line) => (line === undefined ? [] : [`${line}\n`]));
+      return { hash, lines, tokens: this.count(kept.join(""), stop), definitions: nameIds(definitions) };
     });
   }
 
-  names(files: readonly TextRequest[], stop: Stop): Promise<NamesAnswer[]> {
-    return this.each<NamesAnswer>(
-      files,
-      stop,
-      (text) => {
-        const { definitions, references } = namesIn(text);
-        return Promise.resolve({ definitions: definitions.slice(0, mostNames), references: references.slice(0, mostNames) });
-      },
-      () => ({ definitions: [], references: [] }),
-    );
+  names(files: readonly TextRequest[], stop: Stop): Promise<NamesOfText[]> {
+    return this.each(files, stop, (file) => {
+      const read = this.read(file);
+      return namesIn("text" in read ? read.text : "");
+    });
+  }
+
+  scan(files: readonly TextRequest[], stop: Stop): Promise<(ScanAnswer | undefined)[]> {
+    return this.each(files, stop, async (file) => {
+      const read = this.read(file);
+      if ("reason" in read) return undefined;
+      const { hash, text } = read;
+      const secrets = await scanSecrets(file.path, text);
+      const hostileLine = hostileLineOf(text, (line) => this.count(line, stop));
+      return { hash, secrets, ...(hostileLine ? { hostileLine } : {}) };
+    });
   }
 
   /** Tokens of each symbol's lines, outer symbols before what they hold. */
   async symbols(file: TextRequest, stop: Stop): Promise<SymbolTokens[] | { reason: string }> {
-    const text = await textOf(file);
-    if (typeof text !== "string") return text;
-    const outlined = await this.outline(file.path, text);
+    const read = this.read(file);
+    if ("reason" in read) return read;
+    const outlined = await this.outline(file.path, read.text, stop);
     if ("reason" in outlined) return outlined;
-    const lines = splitLines(text);
-    const flat = (symbols: readonly OutlinedSymbol[]): SymbolTokens[] =>
+    const lines = splitLines(read.text);
+    const flat = (symbols: readonly OutlinedSymbol[], depth: number): SymbolTokens[] =>
       symbols.flatMap(({ name, kind, startLine, endLine, children }) => {
-        const own = `${lines.slice(startLine - 1, endLine).join("\n")}\n`;
-        return [{ name, kind, startLine, endLine, tokens: this.count(own, stop) }, ...flat(children)];
+        const own = lines.slice(startLine - 1, endLine).map((line) => `${line}\n`);
+        return [{ name, kind, depth, startLine, endLine, tokens: this.count(own.join(""), stop) }, ...flat(children, depth + 1)];
       });
-    return flat(outlined.symbols);
+    return flat(outlined.symbols, 0);
   }
 
-  oddities(files: readonly TextRequest[], stop: Stop): Promise<OddityAnswer[]> {
-    return this.each<OddityAnswer>(
-      files,
-      stop,
-      async (text, { path }) => {
-        const secrets = await scanSecrets(path, text);
-        const hostileLine = hostileLineOf(text, (line) => this.count(line, stop));
-        return { secrets, ...(hostileLine ? { hostileLine } : {}) };
-      },
-      () => ({ secrets: [] }),
-    );
-  }
-
-  private async outline(path: string, text: string): Promise<Outlined | { reason: string }> {
+  private async outline(path: string, text: string, stop: Stop) {
     this.opened ??= this.openOutlines();
     const source = await this.opened;
     if (!source.supports(path)) return { reason: "there is no outline for this kind of file" };
     try {
-      return await source.outline(path, text);
+      return await source.outline(path, text, stop);
     } catch (error) {
+      throwIfStopped(stop);
       return { reason: `its outline failed (${plainError(error).message})` };
     }
+  }
+
+  private read({ absolute, path, text }: TextRequest): { hash: string; text: string } | { reason: string } {
+    if (text !== undefined) return { hash: textHash(text), text };
+    const read = this.reader.read(absolute, Infinity);
+    if ("reason" in read) return read;
+    const decoded = decodeTextFile(read.bytes, path);
+    return "reason" in decoded ? decoded : { hash: decoded.hash, text: this.decoder.decode(decoded.utf8) };
   }
 
   private count(text: string, stop: Stop): number {
@@ -133,21 +117,13 @@ export class TextJobs {
   private async each<Answer>(
     files: readonly TextRequest[],
     stop: Stop,
-    work: (text: string, file: TextRequest) => Promise<Answer>,
-    unread: (reason: { reason: string }) => Answer | { reason: string } = (reason) => reason,
+    work: (file: TextRequest) => Answer | Promise<Answer>,
   ): Promise<Answer[]> {
     const answers: Answer[] = [];
     for (const file of files) {
-      if (stop()) throwIfAborted(AbortSignal.abort());
-      const text = await textOf(file);
-      answers.push(typeof text === "string" ? await work(text, file) : (unread(text) as Answer));
+      throwIfStopped(stop);
+      answers.push(await work(file));
     }
     return answers;
   }
-}
-
-async function textOf({ absolute, path, text }: TextRequest): Promise<string | { reason: string }> {
-  if (text !== undefined) return text;
-  const file = await readTextFile(absolute, { path });
-  return "utf8" in file ? new TextDecoder("utf-8").decode(file.utf8) : { reason: file.reason };
 }

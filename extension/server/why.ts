@@ -2,6 +2,7 @@ import type { CountedEntry } from "./budgetTable.ts";
 import { marksOf, rowOf, type RowSource } from "./budgetRows.ts";
 import { decideLevel, levelWords, placeWords } from "./levelDecision.ts";
 import type { BudgetRow } from "./requests.ts";
+import type { FoundChoice } from "./selection.ts";
 
 /** Everything that decided the level of a path, one sentence each; no sentence where there is no such row. */
 export function whyOf(source: RowSource, path: string): string[] {
@@ -38,15 +39,18 @@ function fileSentences({ selection, table }: RowSource, entry: CountedEntry, row
 }
 
 function costSentence({ tokens, nameTokens }: CountedEntry, row: BudgetRow): string {
-  if (row.level === "name") return `Its name costs ${number(nameTokens)} tokens, its text would cost ${number(tokens)}.`;
-  return `It costs ${number(row.tokens)} of ${number(tokens)} tokens, and ${number(nameTokens)} for the line that names it.`;
+  const named = `the line that names it has ${number(nameTokens)}`;
+  if (row.level === "name")
+    return `It costs ${number(nameTokens)} tokens, those of its name; its text would cost ${number(tokens)}.`;
+  return `It costs ${number(row.tokens)} tokens in the pack; its text has ${number(tokens)}, ${named}.`;
 }
 
 /** The first one decides; the others would, if it were not there. */
-function chosenSentences(chosen: readonly { key: string; level: keyof typeof levelWords }[], path: string): string[] {
-  return chosen.map(({ key, level }, index) => {
+function chosenSentences(chosen: readonly FoundChoice[], path: string): string[] {
+  return chosen.map(({ key, level, fitted }, index) => {
     const what = `${levelWords[level]} is chosen ${placeWords(key, path)}`;
-    return index === 0 ? `You or a fit decided it: ${what}.` : `Overruled by the deeper choice: ${what}.`;
+    if (index > 0) return `Overruled by the deeper choice: ${what}${fitted ? ", by a fit" : ""}.`;
+    return fitted ? `A fit decided it: ${what}.` : `You decided it: ${what}.`;
   });
 }
 

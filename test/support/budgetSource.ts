@@ -4,7 +4,7 @@ import * as vscode from "vscode";
 import { commandIds } from "../../extension/commandIds.ts";
 import type { ServedRow } from "../../extension/commands.ts";
 import type { BudgetSource } from "../../extension/budget/source.ts";
-import type { BudgetRow, BudgetSort } from "../../extension/server/requests.ts";
+import type { BudgetChildren, BudgetSort } from "../../extension/server/requests.ts";
 import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
 import { extensionState, stateWhere } from "./extensionState.ts";
 
@@ -26,7 +26,7 @@ export async function settled(): Promise<BudgetSnapshot> {
 export async function serverSource(): Promise<BudgetSource> {
   const { budget } = await extensionState();
   const answers: Record<string, (params: { path: string; filter?: string; sort: BudgetSort }) => Promise<unknown>> = {
-    "longContext/children": async ({ path, filter, sort }): Promise<BudgetRow[]> =>
+    "longContext/children": async ({ path, filter, sort }): Promise<BudgetChildren> =>
       (await servedRow(path, { sort, ...(filter === undefined ? {} : { filter }) })).children,
     "longContext/row": async ({ path }) => ({ row: (await servedRow(path)).row }),
   };

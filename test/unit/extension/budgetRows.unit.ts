@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { withoutPaths } from "../../../extension/budget/levelMaps.ts";
 import { fitDocument, fitSummary } from "../../../extension/budget/fitPreview.ts";
 import { freeTokens, meterSentence, meterText } from "../../../extension/budget/meter.ts";
-import { isIncluded, leftOutSummary, rowDescription, rowIcon, rowSentence, rowTooltip } from "../../../extension/budget/rows.ts";
+import { isIncluded, rowDescription, rowIcon, rowSentence, rowTooltip } from "../../../extension/budget/rows.ts";
 import type { BudgetRow, FitPreview } from "../../../extension/server/requests.ts";
 import type { BudgetSnapshot } from "../../../webview/protocol/panel.ts";
 
@@ -83,12 +82,6 @@ describe("a row of the budget", () => {
     assert.equal(isIncluded(row({ kind: "file", level: "name" })), true);
     assert.equal(isIncluded(row({ kind: "git", level: "excluded" })), false);
   });
-
-  it("sums up why things are left out, the commonest first", () => {
-    const left = ["binary", "ignored", "ignored", "link"].map((reason) => row({ kind: "excluded", reason }));
-    assert.equal(leftOutSummary(left), "ignored (2), binary, …");
-    assert.equal(leftOutSummary(left.slice(0, 1)), "binary");
-  });
 });
 
 const budget: BudgetSnapshot = {
@@ -149,6 +142,7 @@ describe("the preview of a fit", () => {
     outlined: 1,
     named: 0,
     dropped: 1,
+    hiddenRows: 7,
     elapsedMs: 2,
     rows: [
       { path: "b.ts", from: "full", to: "excluded", tokens: 0, fullTokens: 90_000, reason: "ranks lowest" },
@@ -168,14 +162,5 @@ describe("the preview of a fit", () => {
     assert.match(text, /c\.ts: 3K of 30K tokens, was full\. used by a\.ts/);
     assert.ok(!text.includes("Name only"), "an empty group is not shown");
     assert.equal(fitSummary(preview), "23,000 of 24,000 tokens: 1 kept, 1 outlined, 0 by name, 1 dropped");
-  });
-});
-
-describe("resetting levels", () => {
-  it("forgets a path and everything below it, and nothing beside it", () => {
-    const levels = { "src/": "outline", "src/a.ts": "full", "src2/b.ts": "name", "a.ts": "excluded" } as const;
-    assert.deepEqual(withoutPaths(levels, ["src/"]), { "src2/b.ts": "name", "a.ts": "excluded" });
-    assert.deepEqual(withoutPaths(levels, ["a.ts"]), { "src/": "outline", "src/a.ts": "full", "src2/b.ts": "name" });
-    assert.deepEqual(withoutPaths(levels, [""]), {});
   });
 });

@@ -3,93 +3,44 @@ import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { EngineError } from "../../../engine/errors.ts";
-import { readTokenizer } from "../../../extension/server/tokenizerFile.ts";
-import { WorkspaceCounts, type WorkspaceCountsOptions } from "../../../extension/server/state.ts";
-import type { BudgetSnapshot } from "../../../webview/protocol/panel.ts";
+import { answersOf } from "../../../extension/server/answers.ts";
+import type { WorkspaceListing } from "../../../extension/server/requests.ts";
+import type { WorkspaceCounts } from "../../../extension/server/state.ts";
+import { newCounts, plainSettings, readingPool, withCounts, type WordBench, wordPool } from "../../support/wordCounts.ts";
 import { withTempTree } from "../../support/tempTree.ts";
+import type { BudgetSnapshot } from "../../../webview/protocol/panel.ts";
 
-/** One token per word: what counts here is which files are counted, and how often. */
-function wordTokenizer(): { count(text: string): number; texts: string[] } {
-  const texts: string[] = [];
-  return {
-    texts,
-    count(text) {
-      texts.push(text);
-      return text.split(/\s+/).filter(Boolean).length;
-    },
-  };
-}
-
-function silentProgress() {
-  return Promise.resolve({ report: () => undefined, done: () => undefined, onCancel: () => undefined });
-}
-
-interface Bench {
-  folder: string;
-  counts: WorkspaceCounts;
-  published: BudgetSnapshot[];
-  texts: string[];
-}
-
-/** Counts a tree, then runs `use` on it; nothing may have been logged as an internal failure. */
-async function withCounts(
-  tree: Record<string, string>,
-  use: (bench: Bench) => Promise<void>,
-  changes: Partial<WorkspaceCountsOptions> = {},
-) {
-  await withTempTree(tree, async (folder) => {
-    const tokenizer = wordTokenizer();
-    const published: BudgetSnapshot[] = [];
-    const logged: string[] = [];
-    const counts = new WorkspaceCounts({
-      roots: [{ folder, prefix: "" }],
-      readTokenizer: () => Promise.resolve(tokenizer),
-      publish: (snapshot) => published.push(snapshot),
-      startProgress: silentProgress,
-      log: (message) => logged.push(message),
-      ...changes,
-    });
-    await counts.recount("/models/words");
-    await use({ folder, counts, published, texts: tokenizer.texts });
-    counts.dispose();
-    assert.deepEqual(logged, []);
-  });
+function listing(counts: WorkspaceCounts): Promise<WorkspaceListing> {
+  const answers = answersOf(
+    () => counts,
+    (message) => assert.fail(message),
+  );
+  return Promise.resolve(answers["longContext/listing"]({}, new AbortController().signal));
 }
 
 /** The state of the counts after changes on disk must be what a count from nothing gives. */
-async function assertSameAsFresh({ folder, counts }: Bench): Promise<void> {
-  const listing = await counts.listing();
-  const fresh = new WorkspaceCounts({
-    roots: [{ folder, prefix: "" }],
-    readTokenizer: () => Promise.resolve(wordTokenizer()),
-    publish: () => undefined,
-    startProgress: silentProgress,
-    log: () => undefined,
-  });
-  await fresh.recount("/models/words");
-  const wanted = await fresh.listing();
-  assert.deepEqual({ ...listing, revision: 0 }, { ...wanted, revision: 0 });
+async function assertSameAsFresh({ folder, counts }: WordBench): Promise<void> {
+  const found = await listing(counts);
+  const fresh = newCounts(folder);
+  await fresh.recount();
+  assert.deepEqual({ ...found, revision: 0 }, { ...(await listing(fresh)), revision: 0 });
   assert.deepEqual({ ...counts.snapshot(), revision: 0 }, { ...fresh.snapshot(), revision: 0 });
 }
 
 test("a count publishes whole states that end in the totals", () =>
   withCounts(
-    { "a.txt": "one two", "b/c.txt": "three", ".gitignore": "*.log\n", "x.log": "no" },
+    { "a.txt": "one two\n", "b/c.txt": "three\n", ".gitignore": "*.log\n", "x.log": "no" },
     async ({ counts, published }) => {
       const last = published.at(-1);
       assert.equal(published[0]?.state, "counting");
       assert.ok(last);
-      const { state, tokens, bytes, totalFiles, doneFiles, excluded, tokenizer } = last;
+      const { state, tokens, packTokens, bytes, totalFiles, doneFiles, excluded, window, reserve } = last;
       assert.deepEqual(
-        { state, tokens, bytes, totalFiles, doneFiles, excluded, tokenizer },
+        { state, tokens, packTokens, bytes, totalFiles, doneFiles, excluded, window, reserve },
         {
-          state: "ready",
-          tokens: 4,
-          bytes: 18,
-          totalFiles: 3,
-          doneFiles: 3,
-          excluded: 1,
-          tokenizer: "words",
+          // "=== a.txt ===" is three words, for each of three files.
+          ...{ state: "ready", tokens: 4, packTokens: 13, bytes: 20, totalFiles: 3, doneFiles: 3, excluded: 1 },
+          ...{ window: 1000, reserve: 100 },
         },
       );
       const revisions = published.map(({ revision }) => revision);
@@ -98,25 +49,26 @@ test("a count publishes whole states that end in the totals", () =>
         [...revisions].sort((a, b) => a - b),
       );
       assert.equal(new Set(revisions).size, revisions.length);
-      const listing = await counts.listing();
+      const { files, excluded: rows } = await listing(counts);
       assert.deepEqual(
-        listing.files.map(({ path, tokens: count }) => `${path} ${count}`),
+        files.map(({ path, tokens: count }) => `${path} ${count}`),
         [".gitignore 1", "a.txt 2", "b/c.txt 1"],
       );
-      assert.deepEqual(listing.excluded, [{ path: "x.log", reason: "ignored by .gitignore: *.log" }]);
+      assert.deepEqual(rows, [{ path: "x.log", reason: "ignored by .gitignore: *.log", kind: "ignored" }]);
     },
   ));
 
 test("a saved file is the only one counted again, and an unchanged one changes no revision", () =>
-  withCounts({ "a.txt": "one two", "b.txt": "three" }, async (bench) => {
+  withCounts({ "a.txt": "one two\n", "b.txt": "three\n" }, async (bench) => {
     const { folder, counts, texts } = bench;
     const before = counts.snapshot().revision;
+    texts.length = 0;
     await counts.update([join(folder, "b.txt")]);
     assert.equal(counts.snapshot().revision, before);
     texts.length = 0;
-    await writeFile(join(folder, "b.txt"), "three four five");
+    await writeFile(join(folder, "b.txt"), "three four five\n");
     await counts.update([join(folder, "b.txt")]);
-    assert.deepEqual(texts, ["three four five"]);
+    assert.deepEqual(texts, ["three four five\n"]);
     assert.equal(counts.snapshot().tokens, 5);
     assert.ok(counts.snapshot().revision > before);
     await assertSameAsFresh(bench);
@@ -143,7 +95,7 @@ test("created, deleted, renamed and newly ignored paths leave the state of a fre
       await counts.update([join(folder, ".gitignore")]);
       await assertSameAsFresh(bench);
       assert.deepEqual(
-        (await counts.listing()).files.map(({ path }) => path),
+        (await listing(counts)).files.map(({ path }) => path),
         [".gitignore", "new/e.txt", "out/d.txt", "out/f.txt"],
       );
     },
@@ -156,47 +108,37 @@ test("a path outside the workspace changes nothing", () =>
     assert.deepEqual(counts.snapshot(), before);
   }));
 
-test("a missing or corrupt tokenizer is a state with a remedy, and the next model is counted with", async () => {
-  const tree = { "a.txt": "one two", "model/tokenizer.json": "{ not json" };
-  await withCounts(
-    tree,
-    async ({ counts, folder }) => {
-      const missing = counts.snapshot();
-      assert.equal(missing.state, "failed");
-      assert.match(missing.error?.message ?? "", /there is no .*tokenizer\.json/);
-      await assert.rejects(counts.listing(), (error) => EngineError.is(error, "tokenizer-invalid") && error.remedy !== "");
-      await counts.recount(join(folder, "model"));
-      assert.match(counts.snapshot().error?.message ?? "", /is not JSON/);
-      await counts.recount("/models/words");
-      assert.equal(counts.snapshot().state, "ready");
-      assert.equal(counts.snapshot().error, undefined);
-    },
-    {
-      readTokenizer: (() => {
-        let calls = 0;
-        return (folder: string) => (++calls < 3 ? readTokenizer(folder) : Promise.resolve(wordTokenizer()));
-      })(),
-    },
-  );
-});
+test("a missing or corrupt tokenizer is a state with a remedy, and the next one is counted with", () =>
+  withTempTree({ "a.txt": "one two", "model/tokenizer.json": "{ not json" }, async (folder) => {
+    const model = join(folder, "model");
+    const settings = { ...plainSettings, tokenizer: join(folder, "nothing") };
+    const counts = newCounts(folder, {
+      settings,
+      openPool: (tokenizer) => (tokenizer === "o200k" ? wordPool() : readingPool(tokenizer)),
+    });
+    await counts.recount();
+    const missing = counts.snapshot();
+    assert.equal(missing.state, "failed");
+    assert.match(missing.error?.message ?? "", /there is no .*tokenizer\.json|nothing/);
+    await assert.rejects(listing(counts), (error) => EngineError.is(error, "tokenizer-invalid") && error.remedy !== "");
+    await counts.recount({ settings: { ...settings, tokenizer: model } });
+    assert.match(counts.snapshot().error?.message ?? "", /is not JSON/);
+    await counts.recount({ settings: plainSettings });
+    assert.equal(counts.snapshot().state, "ready");
+    assert.equal(counts.snapshot().error, undefined);
+    await counts.dispose();
+  }));
 
 test("a newer count gives up the older one, and a listing waits for it", () =>
   withTempTree(Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`f${index}.txt`, "one two"])), async (folder) => {
     const published: BudgetSnapshot[] = [];
-    const counts = new WorkspaceCounts({
-      roots: [{ folder, prefix: "" }],
-      readTokenizer: (name) => Promise.resolve({ count: () => (name === "old" ? 1 : 10) }),
-      publish: (snapshot) => published.push(snapshot),
-      startProgress: silentProgress,
-      log: (message) => assert.equal(message, undefined),
-    });
-    const first = counts.recount("old");
-    const second = counts.recount("new");
+    const counts = newCounts(folder, { publish: (snapshot) => published.push(snapshot) });
+    const first = counts.recount({ settings: { ...plainSettings, maxFileBytes: 1 } });
+    const second = counts.recount({ settings: plainSettings });
     const third = counts.update([join(folder, ".gitignore")]);
-    const listing = await counts.listing();
+    const { files } = await listing(counts);
     await Promise.all([first, second, third]);
-    assert.equal(listing.files.length, 40);
-    assert.ok(listing.files.every(({ tokens }) => tokens === 10));
+    assert.equal(files.length, 40);
     assert.equal(published.at(-1)?.state, "ready");
     assert.equal(
       published.some(({ state }) => state === "failed"),
@@ -207,33 +149,26 @@ test("a newer count gives up the older one, and a listing waits for it", () =>
 test("a count that the user stops says how to go on", () =>
   withTempTree({ "a.txt": "one", "b.txt": "two" }, async (folder) => {
     let cancel = (): void => undefined;
-    const counts = new WorkspaceCounts({
-      roots: [{ folder, prefix: "" }],
-      readTokenizer: () =>
-        Promise.resolve({
-          count: () => {
-            cancel();
-            return 1;
-          },
-        }),
-      publish: () => undefined,
+    let counting = (): void => undefined;
+    const shown = new Promise<void>((resolve) => (counting = resolve));
+    const slow = wordPool();
+    const counts = newCounts(folder, {
+      openPool: () => ({ ...slow, call: (...args) => shown.then(() => slow.call(...args)) }),
       startProgress: () =>
         Promise.resolve({
           report: () => undefined,
           done: () => undefined,
           onCancel: (listener) => {
             cancel = listener;
+            cancel();
+            counting();
           },
         }),
-      log: (message) => assert.equal(message, undefined),
     });
-    await counts.recount("words");
+    await counts.recount();
     const { state, error } = counts.snapshot();
     assert.deepEqual(
       { state, error },
-      {
-        state: "failed",
-        error: { message: "counting was stopped", remedy: 'run "Long Context: Recount Tokens"' },
-      },
+      { state: "failed", error: { message: "counting was stopped", remedy: 'run "Long Context: Recount Tokens"' } },
     );
   }));

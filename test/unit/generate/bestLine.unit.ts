@@ -19,7 +19,7 @@ async function linesOf(contents: Record<string, string>) {
   const windowTokens = () => 1_000_000;
   const cache = new BodyCache();
   const pack = await packFiles({ files, readFile, tokenizer, before, windowTokens, reserveTokens: 0, questions: [], cache });
-  const lines = files.flatMap(({ path }) => [headerLine(path), ...pack.lines(path).map((line) => line.trim())]);
+  const lines = files.flatMap(({ path }) => [headerLine(path), ...pack.lines(path).map((line) => line?.trim() ?? "")]);
   return {
     quotes: new QuoteIndex({ pack, tokenizer, vocabSize, absentTokenId: ABSENT }),
     lines: [...new Set(lines.filter((line) => line !== ""))],

@@ -24,7 +24,7 @@ async function indexOf(contents: Record<string, string>) {
     questions: [],
     cache: new BodyCache(),
   });
-  const lines = files.flatMap(({ path }) => [headerLine(path), ...pack.lines(path).map((line) => line.trim())]);
+  const lines = files.flatMap(({ path }) => [headerLine(path), ...pack.lines(path).map((line) => line?.trim() ?? "")]);
   const index = new QuoteIndex({ pack, tokenizer, vocabSize: tokenizer.vocabSize, absentTokenId: ABSENT });
   return { index, pack, lines: new Set(lines.filter((line) => line !== "")) };
 }

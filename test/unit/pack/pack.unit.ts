@@ -46,7 +46,7 @@ describe("pack", () => {
       packed.lines(file.path).forEach((line, i) => {
         const range = spans.tokens({ path: file.path, startLine: i + 1, endLine: i + 1 });
         assert.ok(range);
-        assert.equal(tokenizer.decode(packed.ids.subarray(range.start, range.end)), line + "\n");
+        assert.equal(tokenizer.decode(packed.ids.subarray(range.start, range.end)), `${line}\n`);
         assert.deepEqual(spans.at(range.start), { path: file.path, line: i + 1 });
         assert.deepEqual(spans.spans(range.start, range.end), [{ path: file.path, startLine: i + 1, endLine: i + 1 }]);
       });

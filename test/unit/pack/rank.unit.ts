@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { readMentions } from "../../../engine/pack/mentions.ts";
-import { nameId, nameIds, namesIn } from "../../../engine/pack/names.ts";
+import { nameIds, namesIn } from "../../../engine/pack/names.ts";
 import { type RankFile, rankFiles, type RankWishes } from "../../../engine/pack/rank.ts";
 
 const texts: Record<string, string> = {
