@@ -13,17 +13,19 @@ function checkWrong(line: string[], message: RegExp): void {
 }
 
 test("every option reaches the command", () => {
-  assert.deepEqual(parseCommand(["count", "src", "--tokenizer", "m", "--files", "--budget", "500", "--json"]), {
+  assert.deepEqual(parseCommand("count src --tokenizer m --files --budget 500 --include a/** --include *.ts --json".split(" ")), {
     name: "count",
     json: true,
     folder: "src",
     tokenizer: "m",
+    include: ["a/**", "*.ts"],
     perFile: true,
     budget: 500,
   });
   assert.deepEqual(
     parseCommand([
       ..."pack src --window 8000 --reserve 100 --set s.json --format plain --tokenizer o200k --out p.txt --json".split(" "),
+      ..."--git --allow-secrets a.ts --allow-secrets git:log --prices p.json --budget 900 --include src".split(" "),
       ...["--question", "Where is x?"],
     ]),
     {
@@ -36,6 +38,11 @@ test("every option reaches the command", () => {
       set: "s.json",
       format: "plain",
       question: "Where is x?",
+      include: ["src"],
+      git: true,
+      allowSecrets: ["a.ts", "git:log"],
+      prices: "p.json",
+      budget: 900,
       out: "p.txt",
     },
   );
