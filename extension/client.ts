@@ -28,7 +28,7 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
       // "Server (attach)" in .vscode/launch.json waits on this port.
       { run, debug: { ...run, options: { execArgv: ["--nolazy", "--inspect=6009"] } } },
       {
-        documentSelector: [{ scheme: "file" }],
+        documentSelector: [{ scheme: "file" }, { scheme: "untitled" }],
         // A restarted server starts with the options of then.
         initializationOptions: () => this.options,
         outputChannel: log,

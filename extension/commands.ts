@@ -1,5 +1,5 @@
 import * as vscode from "vscode";
-import { EngineError, plainError } from "../engine/errors.ts";
+import { EngineError } from "../engine/errors.ts";
 import { copyPack, exportPack } from "./budget/exportFlow.ts";
 import { openContextSet, saveContextSet } from "./budget/contextSets.ts";
 import { fitToWindow, undoLevels } from "./budget/fit.ts";
@@ -9,6 +9,7 @@ import { targetPaths } from "./budget/targets.ts";
 import type { Level, LevelMap } from "../engine/pack/levels.ts";
 import type { PanelState } from "../webview/protocol/panel.ts";
 import { commandIds } from "./commandIds.ts";
+import { reportFailure } from "./log.ts";
 import { pageSize } from "./budget/tree.ts";
 import type { BudgetChildren, BudgetRow, BudgetSort, Finding, SymbolTokens } from "./server/requests.ts";
 import type { Services } from "./services.ts";
@@ -105,13 +106,6 @@ export function registerCommands(services: Services): vscode.Disposable {
       ),
     ),
   );
-}
-
-/** Logs an error and shows it with its remedy. */
-export function reportFailure(log: vscode.LogOutputChannel, what: string, error: unknown): void {
-  const { code, message, remedy } = plainError(error);
-  log.error(`${what}: ${code}: ${message}`);
-  void vscode.window.showErrorMessage(`Long Context: ${message}. To do: ${remedy}.`);
 }
 
 /** Debug: all that the server says about one path ("" is the workspace). */

@@ -1,6 +1,7 @@
 import type * as vscode from "vscode";
 import { onServerOptionsChange } from "./budget/serverOptions.ts";
-import { registerCommands, reportFailure } from "./commands.ts";
+import { registerCommands } from "./commands.ts";
+import { reportFailure } from "./log.ts";
 import { createServices, type Services } from "./services.ts";
 import { createStatusBar } from "./statusBar.ts";
 

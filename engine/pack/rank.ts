@@ -32,9 +32,9 @@ export interface Rank {
  *
  * A name links its users to its definers with 1 / (definers * sqrt(users)), so that common names say little; one that more than
  * MOST_DEFINERS files define links nothing.
- * The restart weight of a file is 1, raised by the factors of BOOSTS (open, named by the question, chosen, defining or using a name of the
+ * A file that defines a name means its own. The restart weight of a file is 1, raised by the factors of BOOSTS (open, named by the question, chosen, defining or using a name of the
  * question), by up to 2 for a change close to the newest one, and lowered for tests, documents and generated files unless the
- * question names them. Every factor is one of the reasons. O(names + links) and ROUNDS rounds over the links.
+ * question names them. Every factor is one of the reasons. O(names) and at most ROUNDS rounds over them.
  */
 export function rankFiles(files: readonly RankFile[], wishes: RankWishes): Map<string, Rank> {
   const changes = new Changes(files);
@@ -49,96 +49,180 @@ export function rankFiles(files: readonly RankFile[], wishes: RankWishes): Map<s
   );
 }
 
-/** Links between files, all of one file's together: those of file i are [starts[i], starts[i + 1]). */
+/** Who uses whose names: file i uses the names used[usedFrom[i]..usedFrom[i + 1]), name n is defined by definers[definersFrom[n]..definersFrom[n + 1]). */
 interface Links {
-  starts: Int32Array;
-  targets: Int32Array;
-  /** Of one file's links, adding up to 1. */
-  weights: Float64Array;
-  /** Files that link to each file. */
+  used: Int32Array;
+  usedFrom: Int32Array;
+  definers: Int32Array;
+  definersFrom: Int32Array;
+  /** What a name gives each of its definers of what it gets, before a file's uses are made to add up to 1. */
+  shares: Float64Array;
+  /** Files that use a name of each file. */
   users: Int32Array;
 }
 
 function linksOf(files: readonly RankFile[]): Links {
-  const { definers, used, usedFrom } = namesOf(files);
-  const userCounts = new Int32Array(definers.length);
+  const names = new NameTable(files);
+  const { used, usedFrom } = usesOf(files, names);
+  const { definers, definersFrom } = names;
+  const userCounts = new Int32Array(names.size);
   for (const name of used) userCounts[name] = (userCounts[name] ?? 0) + 1;
-  const shares = definers.map(({ length }, name) => 1 / (length * Math.sqrt(userCounts[name] ?? 1)));
-  const starts = new Int32Array(files.length + 1);
+  const shares = Float64Array.from(userCounts, (users, name) => 1 / (names.definersOf(name) * Math.sqrt(Math.max(1, users))));
   const users = new Int32Array(files.length);
-  const targets: number[] = [];
-  const weights: number[] = [];
-  const sums = new Float64Array(files.length);
-  for (let i = 0; i < files.length; i++) {
-    const from = targets.length;
-    let total = 0;
-    for (let at = usedFrom[i] ?? 0; at < (usedFrom[i + 1] ?? 0); at++) {
+  const lastUser = new Int32Array(files.length).fill(-1);
+  for (let file = 0; file < files.length; file++) {
+    for (let at = usedFrom[file] ?? 0; at < (usedFrom[file + 1] ?? 0); at++) {
       const name = used[at] ?? 0;
-      const share = shares[name] ?? 0;
-      for (const target of definers[name] ?? []) {
-        if (target === i) continue;
-        if (sums[target] === 0) targets.push(target);
-        sums[target] = (sums[target] ?? 0) + share;
-        total += share;
+      for (let link = definersFrom[name] ?? 0; link < (definersFrom[name + 1] ?? 0); link++) {
+        const target = definers[link] ?? 0;
+        if (lastUser[target] === file) continue;
+        lastUser[target] = file;
+        users[target] = (users[target] ?? 0) + 1;
       }
     }
-    for (let link = from; link < targets.length; link++) {
-      const target = targets[link] ?? 0;
-      weights.push((sums[target] ?? 0) / total);
-      users[target] = (users[target] ?? 0) + 1;
-      sums[target] = 0;
-    }
-    starts[i + 1] = targets.length;
   }
-  return { starts, targets: Int32Array.from(targets), weights: Float64Array.from(weights), users };
+  return { used, usedFrom, definers, definersFrom, shares, users };
 }
 
-/** The names that some file defines, counted from 0: the files that define each, and those that file i uses, used[usedFrom[i]..usedFrom[i + 1]). */
-function namesOf(files: readonly RankFile[]): { definers: number[][]; used: number[]; usedFrom: Int32Array } {
-  const numbers = new Map<number, number>();
-  const definers: number[][] = [];
-  files.forEach(({ definitions }, i) => {
-    for (const definition of definitions) {
-      const name = numbers.get(definition);
-      if (name !== undefined) definers[name]?.push(i);
-      else numbers.set(definition, definers.push([i]) - 1);
-    }
-  });
-  const used: number[] = [];
+/** The names that each file uses and others define; one that it defines itself is its own. */
+function usesOf(files: readonly RankFile[], names: NameTable): { used: Int32Array; usedFrom: Int32Array } {
+  const used = new Int32Array(files.reduce((sum, { references }) => sum + references.length, 0));
   const usedFrom = new Int32Array(files.length + 1);
-  files.forEach(({ references }, i) => {
-    for (const reference of references) {
-      const name = numbers.get(reference);
-      if (name !== undefined && (definers[name]?.length ?? 0) <= MOST_DEFINERS) used.push(name);
+  let count = 0;
+  files.forEach(({ references, definitions }, file) => {
+    let own = 0;
+    for (let at = 0; at < references.length; at++) {
+      const reference = references[at] ?? 0;
+      while (own < definitions.length && (definitions[own] ?? 0) < reference) own++;
+      if (definitions[own] === reference) continue;
+      const name = names.numberOf(reference);
+      if (name >= 0) used[count++] = name;
     }
-    usedFrom[i + 1] = used.length;
+    usedFrom[file + 1] = count;
   });
-  return { definers, used, usedFrom };
+  return { used: used.subarray(0, count), usedFrom };
 }
 
-/** A file without links gives its rank back to where restarts go. */
-function pageRank(weights: readonly number[], { starts, targets, weights: shares }: Links): Float64Array {
+/** Names that some file defines, counted from 0, in a table with open addressing: a Map would take most of the time of ranking. */
+class NameTable {
+  size = 0;
+  readonly definers: Int32Array;
+  readonly definersFrom: Int32Array;
+  /** Id and number of each place side by side, so that looking one up touches memory once; the number is FREE where there is none. */
+  private readonly places: Int32Array;
+  private readonly shift: number;
+
+  constructor(files: readonly RankFile[]) {
+    const count = files.reduce((sum, { definitions }) => sum + definitions.length, 0);
+    const bits = Math.max(4, Math.ceil(Math.log2(2 * count + 1)));
+    this.shift = 32 - bits;
+    this.places = new Int32Array(2 << bits).fill(FREE);
+    const defined = new Int32Array(count);
+    const counts = new Int32Array(count + 1);
+    let at = 0;
+    for (const { definitions } of files) {
+      for (const id of definitions) {
+        const name = this.enter(id);
+        defined[at++] = name;
+        counts[name + 1] = (counts[name + 1] ?? 0) + 1;
+      }
+    }
+    for (let name = 0; name < this.size; name++) counts[name + 1] = (counts[name + 1] ?? 0) + (counts[name] ?? 0);
+    this.definersFrom = counts.subarray(0, this.size + 1);
+    this.definers = new Int32Array(count);
+    const next = this.definersFrom.slice();
+    at = 0;
+    files.forEach(({ definitions }, file) => {
+      for (let i = 0; i < definitions.length; i++) {
+        const name = defined[at++] ?? 0;
+        const place = next[name] ?? 0;
+        this.definers[place] = file;
+        next[name] = place + 1;
+      }
+    });
+    for (let place = 1; place < this.places.length; place += 2) {
+      const name = this.places[place] ?? FREE;
+      if (name >= 0 && this.definersOf(name) > MOST_DEFINERS) this.places[place] = COMMON;
+    }
+  }
+
+  /** Below 0 where no file defines it, or so many that it says nothing. */
+  numberOf(id: number): number {
+    return this.places[this.placeOf(id) + 1] ?? FREE;
+  }
+
+  definersOf(name: number): number {
+    return (this.definersFrom[name + 1] ?? 0) - (this.definersFrom[name] ?? 0);
+  }
+
+  private enter(id: number): number {
+    const place = this.placeOf(id);
+    const known = this.places[place + 1] ?? FREE;
+    if (known !== FREE) return known;
+    this.places[place] = id;
+    this.places[place + 1] = this.size;
+    return this.size++;
+  }
+
+  /** Where the id is, or where it would be entered: at most half of the places are taken, so that there is one. Ids are spread already. */
+  private placeOf(id: number): number {
+    const mask = this.places.length - 1;
+    let place = (id >>> this.shift) << 1;
+    while (this.places[place + 1] !== FREE && this.places[place] !== id) place = (place + 2) & mask;
+    return place;
+  }
+}
+
+/** A file that uses nothing gives its rank back to where restarts go. */
+function pageRank(weights: readonly number[], links: Links): Float64Array {
+  const { used, usedFrom, definers, definersFrom, shares } = links;
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const restart = Float64Array.from(weights, (weight) => weight / total);
+  const gives = totalsOf(links, weights.length);
+  const flow = new Float64Array(shares.length);
   let ranks = restart.slice();
   for (let round = 0; round < ROUNDS; round++) {
-    const next = new Float64Array(ranks.length);
+    flow.fill(0);
     let loose = 0;
-    for (let i = 0; i < ranks.length; i++) {
-      const rank = ranks[i] ?? 0;
-      const from = starts[i] ?? 0;
-      const to = starts[i + 1] ?? 0;
-      if (from === to) loose += rank;
-      for (let link = from; link < to; link++) {
-        const target = targets[link] ?? 0;
-        next[target] = (next[target] ?? 0) + DAMPING * rank * (shares[link] ?? 0);
+    for (let file = 0; file < ranks.length; file++) {
+      const given = gives[file] ?? 0;
+      if (given === 0) {
+        loose += ranks[file] ?? 0;
+        continue;
+      }
+      const part = (ranks[file] ?? 0) / given;
+      for (let at = usedFrom[file] ?? 0; at < (usedFrom[file + 1] ?? 0); at++) {
+        const name = used[at] ?? 0;
+        flow[name] = (flow[name] ?? 0) + part;
       }
     }
     const back = 1 - DAMPING + DAMPING * loose;
-    for (let i = 0; i < next.length; i++) next[i] = (next[i] ?? 0) + back * (restart[i] ?? 0);
+    const next = Float64Array.from(restart, (weight) => back * weight);
+    for (let name = 0; name < flow.length; name++) {
+      const part = DAMPING * (flow[name] ?? 0) * (shares[name] ?? 0);
+      if (part === 0) continue;
+      for (let link = definersFrom[name] ?? 0; link < (definersFrom[name + 1] ?? 0); link++) {
+        const target = definers[link] ?? 0;
+        next[target] = (next[target] ?? 0) + part;
+      }
+    }
+    const change = next.reduce((sum, rank, file) => sum + Math.abs(rank - (ranks[file] ?? 0)), 0);
     ranks = next;
+    if (change < SETTLED) break;
   }
   return ranks;
+}
+
+/** What the names that a file uses would give in all, by file. */
+function totalsOf({ used, usedFrom, definersFrom, shares }: Links, files: number): Float64Array {
+  return Float64Array.from({ length: files }, (_, file) => {
+    let total = 0;
+    for (let at = usedFrom[file] ?? 0; at < (usedFrom[file + 1] ?? 0); at++) {
+      const name = used[at] ?? 0;
+      total += (shares[name] ?? 0) * ((definersFrom[name + 1] ?? 0) - (definersFrom[name] ?? 0));
+    }
+    return total;
+  });
 }
 
 interface Restart {
@@ -234,7 +318,12 @@ const SECONDARY: readonly { pattern: RegExp; factor: number; what: string }[] = 
 
 const DAY_MS = 86_400_000;
 const WEEK_MS = 7 * DAY_MS;
+/** Numbers in the table of names that stand for none. */
+const FREE = -1;
+const COMMON = -2;
 const DAMPING = 0.85;
 const ROUNDS = 20;
+/** Sum of all changes in a round below which the next ones would change no order that matters. */
+const SETTLED = 1e-3;
 /** A name that more files define than this ("main", "index") says nothing about which one is meant. */
 const MOST_DEFINERS = 16;

@@ -44,7 +44,7 @@ export async function openContextSet(source: BudgetSource, argument: unknown): P
   if (budget && (set.window !== undefined || set.reserve !== undefined))
     await writeWindow(set.window ?? budget.window, set.reserve ?? budget.reserve);
   const size = set.window === undefined ? "" : ` for a window of ${shortTokens(set.window)}`;
-  void offerUndo(source, `context set "${set.name}"${size} opened.${otherTokenizer(set)}`);
+  void offerUndo(`context set "${set.name}"${size} opened.${otherTokenizer(set)}`);
   return set;
 }
 

@@ -10,6 +10,8 @@ import type { BudgetSource } from "./source.ts";
 export interface ExportServices {
   source: BudgetSource;
   memento: vscode.Memento;
+  /** For what fails after the command has ended. */
+  reportFailure: (what: string, error: unknown) => void;
 }
 
 const formatKey = "packFormat";
@@ -48,7 +50,7 @@ export async function exportPack(services: ExportServices, argument: unknown): P
  * `hand` returns what it did.
  */
 async function deliver(
-  { source }: ExportServices,
+  { source, reportFailure }: ExportServices,
   format: PackFormat,
   file: string | undefined,
   hand: (pack: PackExport) => Promise<string>,
@@ -56,10 +58,10 @@ async function deliver(
   const pack = await render(source, { format, allowSecretsIn: [], file });
   const did = await hand(pack);
   // Waiting for the message would hold the command until it is closed.
-  void tell(pack, did, async (allowSecretsIn) => {
+  tell(pack, did, async (allowSecretsIn) => {
     const whole = await render(source, { format, allowSecretsIn, file });
     await tell(whole, await hand(whole), undefined);
-  });
+  }).catch((error: unknown) => reportFailure("the pack with allowed files", error));
   return pack;
 }
 

@@ -2,6 +2,7 @@ import * as vscode from "vscode";
 import { plainError } from "../../engine/errors.ts";
 import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
 import { onSettingChange } from "../config.ts";
+import { reportFailure } from "../log.ts";
 import type { CurrentModel } from "../models/currentModel.ts";
 import { TokenBadges } from "./badges.ts";
 import { registerCheckTask } from "./checkTask.ts";
@@ -59,6 +60,7 @@ export function createBudgetFeatures({ source, model, memento, log }: FeatureSer
     source,
     documents,
     memento,
+    reportFailure: (what, error) => reportFailure(log, what, error),
     view,
     modelWindow: () => modelWindow(model.folder),
     dispose: () => void all.dispose(),

@@ -55,7 +55,7 @@ export class Findings implements vscode.CodeActionProvider, vscode.Disposable {
       vscode.commands.registerCommand(internalCommandIds.applyFix, async (title: string, levels: LevelMap) => {
         try {
           await services.source.call("longContext/setLevels", { levels });
-          void offerUndo(services.source, `${title}.`);
+          void offerUndo(`${title}.`);
         } catch (error) {
           services.report(title, error);
         }
@@ -94,7 +94,10 @@ export class Findings implements vscode.CodeActionProvider, vscode.Disposable {
   private async refresh(): Promise<void> {
     const round = ++this.round;
     const { source } = this.services;
-    const findings = source.budget?.state === "ready" ? (await source.call("longContext/findings", {})).findings : [];
+    // Nobody looks into files for findings that nobody wants to see.
+    const wanted =
+      source.budget?.state === "ready" && (vscode.workspace.workspaceFolders ?? []).some(({ uri }) => findingsSetting(uri));
+    const findings = wanted ? (await source.call("longContext/findings", {})).findings : [];
     if (round !== this.round) return;
     const byUri = new Map<string, { uri: vscode.Uri; found: { finding: Finding; diagnostic: vscode.Diagnostic }[] }>();
     for (const finding of findings) {

@@ -1,5 +1,6 @@
 import * as vscode from "vscode";
 import { EngineError } from "../../engine/errors.ts";
+import { commandIds } from "../commandIds.ts";
 import { reserveSetting, windowSetting, writeWindow } from "../config.ts";
 import type { FitPreview } from "../server/requests.ts";
 import { fitCost, fitDocument, fitGroups, fitRowsOf, fitSummary } from "./fitPreview.ts";
@@ -45,7 +46,7 @@ export async function fitToWindow(services: FitServices, argument: unknown): Pro
   await source.call("longContext/applyFit", { revision: preview.revision });
   await writeWindow(target.window, target.reserve);
   // Waiting for the message would hold the command until it is closed.
-  void offerUndo(source, `Fit to ${shortTokens(target.window)}: ${fitSummary(preview)}.`);
+  void offerUndo(`Fit to ${shortTokens(target.window)}: ${fitSummary(preview)}.`);
   return preview;
 }
 
@@ -56,10 +57,11 @@ export async function undoLevels(source: BudgetSource): Promise<boolean> {
   return undone;
 }
 
-/** Says what was done, with a button that takes it back. */
-export async function offerUndo(source: BudgetSource, message: string): Promise<void> {
+/** Says what was done, with a button that takes it back; the command it runs tells its own failure. */
+export async function offerUndo(message: string): Promise<void> {
   const undo = "Undo";
-  if ((await vscode.window.showInformationMessage(`Long Context: ${message}`, undo)) === undo) await undoLevels(source);
+  if ((await vscode.window.showInformationMessage(`Long Context: ${message}`, undo)) === undo)
+    await vscode.commands.executeCommand(commandIds.undoLevels);
 }
 
 async function askTarget(services: FitServices): Promise<FitTarget | undefined> {

@@ -42,6 +42,9 @@ export function fitDocument(preview: FitPreview, window: number, reserve: number
       lines.push(`- ${row.path}: ${fitCost(row)}${row.from === row.to ? "" : `, was ${row.from}`}. ${row.reason}`);
   }
   if (preview.hiddenRows > 0)
-    lines.push("", `Of each level the largest files are listed; ${filesText(preview.hiddenRows)} more are in the tree once it is applied.`);
+    lines.push(
+      "",
+      `Of each level the largest files are listed; ${filesText(preview.hiddenRows)} more are in the tree once it is applied.`,
+    );
   return `${lines.join("\n")}\n`;
 }

@@ -5,11 +5,16 @@ import { absolutePath, rootOf } from "../server/roots.ts";
 /** Scheme of the read-only documents that the extension writes itself. */
 export const budgetScheme = "longcontext";
 
+/** Whether a path is one of git's rows. */
+export function isGitPath(path: string): boolean {
+  return path.startsWith("git:");
+}
+
 /** What opens a row: a file, an editor without one, or the document with what git says; undefined for paths of another workspace. */
 export function uriOfPath(path: string): vscode.Uri | undefined {
   if (path === "") return undefined;
   if (path.startsWith("untitled:")) return vscode.Uri.parse(path);
-  if (path.startsWith("git:")) {
+  if (isGitPath(path)) {
     // The ending makes the editor colour it.
     const ending = path.endsWith("log") ? "log" : "diff";
     return vscode.Uri.from({ scheme: budgetScheme, path: `/${path}.${ending}`, query: "git" });

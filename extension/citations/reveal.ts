@@ -1,4 +1,5 @@
 import * as vscode from "vscode";
+import { isGitPath, uriOfPath } from "../budget/places.ts";
 import { currentRoots } from "../corpus/currentRoots.ts";
 import { workspaceFile } from "../corpus/snapshotFile.ts";
 
@@ -25,7 +26,7 @@ export class CitationRevealer implements vscode.Disposable {
 
   /** Lines are 1-based and clamped to the document; returns the line that is shown. Throws `not-found` outside the workspace. */
   async reveal(path: string, startLine: number, endLine: number, panelColumn: vscode.ViewColumn | undefined): Promise<number> {
-    const document = await vscode.workspace.openTextDocument(await workspaceFile(currentRoots(), path));
+    const document = await vscode.workspace.openTextDocument(await documentUri(path));
     const start = Math.min(Math.max(startLine, 1), document.lineCount) - 1;
     const end = Math.min(Math.max(endLine, startLine), document.lineCount) - 1;
     const range = new vscode.Range(start, 0, end, document.lineAt(end).text.length);
@@ -57,6 +58,12 @@ export class CitationRevealer implements vscode.Disposable {
       editor.setDecorations(this.mark, editor.document === this.marked?.document ? [this.marked.range] : []);
     }
   }
+}
+
+/** The document of a path; a file must lie in the workspace, also behind links. */
+async function documentUri(path: string): Promise<vscode.Uri> {
+  const virtual = path.startsWith("untitled:") || isGitPath(path) ? uriOfPath(path) : undefined;
+  return virtual ?? vscode.Uri.file(await workspaceFile(currentRoots(), path));
 }
 
 /** A column that already shows text, else a new one: an answer and its source are read side by side. */

@@ -4,6 +4,7 @@ import type { Handlers } from "../../webview/protocol/channel.ts";
 import type { HostCalls } from "../../webview/protocol/panel.ts";
 import type { CitationRevealer } from "../citations/reveal.ts";
 import type { TokenClient } from "../client.ts";
+import { isGitPath } from "../budget/places.ts";
 import { currentRoots } from "../corpus/currentRoots.ts";
 import { readOpenEditor } from "../corpus/openEditor.ts";
 import { readSnapshotFile } from "../corpus/snapshotFile.ts";
@@ -33,6 +34,7 @@ export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServic
     },
     "file/read": async ({ path, hash }) => {
       const roots = currentRoots();
+      if (isGitPath(path)) return { bytes: await readGitRow(client, path, hash) };
       return { bytes: readOpenEditor(roots, path, hash) ?? (await readSnapshotFile(roots, path, hash)) };
     },
     "citation/reveal": async ({ path, startLine, endLine }) => ({
@@ -58,6 +60,13 @@ export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServic
       return {};
     },
   };
+}
+
+/** What git said when it was counted; throws `not-found` where it says something else by now. */
+async function readGitRow(client: TokenClient, path: string, hash: string): Promise<ArrayBuffer> {
+  const { text } = await client.call("longContext/gitText", { path, hash });
+  if (text !== undefined) return new TextEncoder().encode(text).buffer;
+  throw new EngineError("not-found", `${path} changed since it was counted`, "ask again", { path });
 }
 
 /** A count of a large workspace takes its time; who stops asking does not wait for it. */
