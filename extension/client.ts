@@ -3,13 +3,26 @@ import { LanguageClient, ResponseError, State, TransportKind } from "vscode-lang
 import { EngineError, plainError, type PlainError } from "../engine/errors.ts";
 import type { BudgetSnapshot } from "../webview/protocol/panel.ts";
 import type { BudgetSource } from "./budget/source.ts";
-import { type BudgetNotification, budgetNotification, type ServerCalls, type ServerOptions } from "./server/requests.ts";
+import { Later } from "./server/later.ts";
+import {
+  type BudgetNotification,
+  budgetNotification,
+  type ChangedNotification,
+  changedNotification,
+  type ServerCalls,
+  type ServerOptions,
+} from "./server/requests.ts";
+
+/** A save often touches several files; VS Code tells of each by itself. */
+const changesSettleMs = 30;
+/** The server walks everything for more than that anyway. */
+const mostNamedChanges = 200;
 
 /** The token server as the rest of the extension sees it. */
 export class TokenClient implements BudgetSource, vscode.Disposable {
   private readonly client: LanguageClient;
   private readonly received = new vscode.EventEmitter<BudgetSnapshot>();
-  private readonly watcher: vscode.FileSystemWatcher;
+  private readonly watcher: vscode.Disposable;
   private readonly log: vscode.LogOutputChannel;
   private options: ServerOptions;
   private last: BudgetSnapshot | undefined;
@@ -20,7 +33,13 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
   constructor(serverModule: string, options: ServerOptions, log: vscode.LogOutputChannel) {
     this.log = log;
     this.options = options;
-    this.watcher = vscode.workspace.createFileSystemWatcher("**/*");
+    this.watcher = watchFiles((changed) => {
+      // Before it runs and after it died nothing is known that could be out of date.
+      if (!this.client.isRunning()) return;
+      this.client.sendNotification(changedNotification, changed).catch((error: unknown) => {
+        log.warn(`the token server did not hear of a change: ${plainError(error).message}`);
+      });
+    });
     const run = { module: serverModule, transport: TransportKind.ipc };
     this.client = new LanguageClient(
       "longContext.server",
@@ -32,7 +51,6 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
         // A restarted server starts with the options of then.
         initializationOptions: () => this.options,
         outputChannel: log,
-        synchronize: { fileEvents: this.watcher },
       },
     );
     this.client.onNotification(budgetNotification, (snapshot: BudgetNotification) => {
@@ -108,6 +126,25 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
     this.last = failed;
     this.received.fire(failed);
   }
+}
+
+/** Tells of changes on disk soon, and of a burst at once: naming thousands of files would keep the editor busy. */
+function watchFiles(tell: (changed: ChangedNotification) => void): vscode.Disposable {
+  const uris = new Set<string>();
+  let more = false;
+  const later = new Later(changesSettleMs, () => {
+    tell({ uris: more ? [] : [...uris], more });
+    uris.clear();
+    more = false;
+  });
+  const changed = (uri: vscode.Uri): void => {
+    if (uris.size < mostNamedChanges) uris.add(uri.toString());
+    else more = true;
+    later.soon();
+  };
+  const watcher = vscode.workspace.createFileSystemWatcher("**/*");
+  const all = [watcher, later, watcher.onDidChange(changed), watcher.onDidCreate(changed), watcher.onDidDelete(changed)];
+  return vscode.Disposable.from(...all);
 }
 
 function isPlainError(value: unknown): value is PlainError {

@@ -15,7 +15,14 @@ import { plainError } from "../../engine/errors.ts";
 import { type Answers, answersOf } from "./answers.ts";
 import { openThreadPool } from "./countPool.ts";
 import type { CountProgress } from "./progressBar.ts";
-import { type BudgetNotification, budgetNotification, type ServerCalls, type ServerOptions } from "./requests.ts";
+import {
+  type BudgetNotification,
+  budgetNotification,
+  type ChangedNotification,
+  changedNotification,
+  type ServerCalls,
+  type ServerOptions,
+} from "./requests.ts";
 import { type Root, workspaceRoots } from "./roots.ts";
 import { readServerOptions } from "./serverOptions.ts";
 import { WorkspaceCounts } from "./state.ts";
@@ -74,8 +81,8 @@ documents.onDidSave(({ document }) => {
   void counts?.update(filePaths([document.uri]));
 });
 
-connection.onDidChangeWatchedFiles(({ changes }) => {
-  void counts?.update(filePaths(changes.map(({ uri }) => uri)));
+connection.onNotification(changedNotification, ({ uris, more }: ChangedNotification) => {
+  void (more ? counts?.recount() : counts?.update(filePaths(uris)));
 });
 
 /** Registers the answer to one call; its error crosses as the PlainError in `data`. */

@@ -215,6 +215,13 @@ export interface ServerCalls {
   "longContext/configure": { params: ServerOptions; result: Record<string, never> };
 }
 
+/** Client -> server notification: files on disk that changed, came or went; `more` where they are too many to name. */
+export const changedNotification = "longContext/changed";
+export interface ChangedNotification {
+  uris: string[];
+  more: boolean;
+}
+
 /** Server -> client notification with the whole state of the counts. */
 export const budgetNotification = "longContext/budget";
 export type BudgetNotification = BudgetSnapshot;
