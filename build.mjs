@@ -58,8 +58,18 @@ const targets = [
   ["./extension/cli.ts", "dist/cli.mjs", { ...node, format: "esm", packages: "external" }],
 ];
 
-/** Files copied beside the bundles because a page fetches them as they are. */
-const copies = [["node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", "dist/ort/ort-wasm-simd-threaded.wasm"]];
+/** Grammars that outlines are made with; a test compares them with those that the languages of extension/server/outline name. */
+const grammars = ["bash", "c-sharp", "cpp", "css", "go", "java", "javascript", "php", "python", "ruby", "rust", "tsx", "typescript"];
+
+/** Files copied beside the bundles because a page or a parser reads them as they are. */
+const copies = [
+  ["node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", "dist/ort/ort-wasm-simd-threaded.wasm"],
+  ["node_modules/web-tree-sitter/web-tree-sitter.wasm", "dist/grammars/web-tree-sitter.wasm"],
+  ...grammars.map((name) => [
+    `node_modules/@vscode/tree-sitter-wasm/wasm/tree-sitter-${name}.wasm`,
+    `dist/grammars/tree-sitter-${name}.wasm`,
+  ]),
+];
 
 /** Vocabularies that need no model: a rank file of a registry package, and where its compact form goes. */
 const presets = ["o200k", "cl100k"].map((name) => [
@@ -88,10 +98,25 @@ function removeOutputs() {
     if (entry.name !== "test") rmSync(join("dist", entry.name), { recursive: true });
 }
 
+/** Copies what is missing or older than its source; tests need some of it too. */
+function makeCopies() {
+  for (const [from, to] of copies) {
+    if (writtenAt(to) >= writtenAt(from)) continue;
+    mkdirSync(dirname(to), { recursive: true });
+    // Renamed into place, because another build may be reading or writing it.
+    copyFileSync(from, `${to}.${process.pid}`);
+    renameSync(`${to}.${process.pid}`, to);
+  }
+}
+
+/** When a file was written, in milliseconds since 1970; 0 where there is none. */
+function writtenAt(file) {
+  return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
+
 /** Writes the presets that are missing or older than what they are made of. */
 async function makePresets() {
-  const ageOf = (file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  const stale = presets.filter(([from, to]) => ageOf(to) < Math.max(...[from, ...presetFormat].map(ageOf)));
+  const stale = presets.filter(([from, to]) => writtenAt(to) < Math.max(...[from, ...presetFormat].map(writtenAt)));
   if (stale.length === 0) return;
   const contents = presetFormat.map((file) => `export * from "./${file}";`).join("\n");
   const bundle = await esbuild.build({
@@ -136,11 +161,8 @@ mkdirSync("dist", { recursive: true });
 if (!flags.has("--only-tests")) {
   rmSync("dist/.built", { force: true });
   if (production) removeOutputs();
-  for (const [from, to] of copies) {
-    mkdirSync(dirname(to), { recursive: true });
-    copyFileSync(from, to);
-  }
 }
+makeCopies();
 await makePresets();
 if (flags.has("--watch")) {
   for (const [entry, outfile, options] of wanted) {

@@ -1,0 +1,280 @@
+import type { Node } from "web-tree-sitter";
+import type { LineRange } from "../../../engine/pack/levels.ts";
+import { firstSentence, isLicense } from "./docs.ts";
+import { present, rowsOf } from "./nodes.ts";
+import type { Entry, Find, Keep, Leading, Members, OutlinedSymbol, Place, Rows, Rule } from "./rules.ts";
+
+/** Lines beyond these are cut off: long enough for what people write, short enough that an outline stays one. */
+const MOST_HEAD_LINES = 30;
+const MOST_WHOLE_LINES = 12;
+const LONG_TYPE_LINES = 6;
+const MOST_VALUE_LINES = 3;
+const MOST_DECORATOR_LINES = 8;
+/** Longer lines are in no outline: they hold data, or a whole program. */
+export const LONGEST_LINE = 500;
+/** Declarations in declarations; deeper ones are left out, so that no file can exhaust the stack. */
+const MOST_DEPTH = 40;
+/** Names of an object or a list that is exported. */
+const MOST_ENTRIES = 100;
+
+/** What the nodes of a grammar mean, by the number of their type: null where a named node is left out, undefined for a token. */
+export type Entries = readonly (Entry | null | undefined)[];
+
+/** One declaration as a rule or a visit found it. */
+export interface Declaration {
+  keep: Keep;
+  /** Absent: it defines nothing. */
+  kind?: string;
+  names: readonly string[];
+  /** Where a head ends. */
+  body?: Node | null;
+  members?: Members;
+  docstring?: boolean;
+  /** False where the name was given elsewhere, or is no name of the language (an `impl`, a test). */
+  defines?: boolean;
+}
+
+/** What the parser calls a node that it could make no sense of. */
+const ERROR_TYPE = 0xffff;
+
+/**
+ * Goes through the declarations of one file, outside in, never into a body that is not outlined, and marks the lines to keep.
+ * `text` has "\n" as its only line end; `check` is called often and throws when the work should end.
+ */
+export class Walk {
+  readonly text: string;
+  readonly lines: readonly string[];
+  readonly symbols: OutlinedSymbol[] = [];
+  readonly definitions = new Set<string>();
+  /** Whether anything but imports was kept. */
+  declares = false;
+  private readonly entries: Entries;
+  private readonly check: () => void;
+  private readonly kept: Uint8Array;
+  /** Only comments so far. */
+  private atHead = true;
+
+  constructor(text: string, entries: Entries, check: () => void) {
+    this.text = text;
+    this.lines = text.split("\n");
+    this.entries = entries;
+    this.check = check;
+    this.kept = new Uint8Array(this.lines.length);
+  }
+
+  file(root: Node, docstrings: boolean): void {
+    if (docstrings) this.keepDocstring(root);
+    this.children(root, { inType: false, depth: 0, symbols: this.symbols });
+  }
+
+  /** What was kept, without blank and giant lines. */
+  ranges(): LineRange[] {
+    const ranges: LineRange[] = [];
+    this.lines.forEach((line, row) => {
+      if (this.kept[row] === 0 || line.length > LONGEST_LINE || line.trim() === "") return;
+      const open = ranges[ranges.length - 1];
+      if (open?.last === row) open.last = row + 1;
+      else ranges.push({ first: row + 1, last: row + 1 });
+    });
+    return ranges;
+  }
+
+  /** Everything that stands in a node, each by the entry of its type. */
+  children(parent: Node, place: Place): void {
+    if (place.depth > MOST_DEPTH) return;
+    const cursor = parent.walk();
+    let leading: Leading | undefined;
+    try {
+      if (!cursor.gotoFirstChild()) return;
+      do {
+        this.check();
+        const type = cursor.nodeTypeId;
+        const entry = type === ERROR_TYPE ? "holds" : this.entries[type];
+        if (entry === undefined) continue;
+        if (entry === "comment" || entry === "attribute") leading = this.lead(cursor.currentNode, entry, leading);
+        else {
+          if (entry !== null) this.enter(cursor.currentNode, { ...place, leading: leading ?? place.leading }, entry);
+          else this.forget(leading);
+          leading = undefined;
+        }
+      } while (cursor.gotoNextSibling());
+      this.forget(leading);
+    } finally {
+      cursor.delete();
+    }
+  }
+
+  /** One node, by the entry of its type unless another is given. */
+  enter(node: Node, place: Place, entry: Entry | null | undefined = this.entries[node.typeId]): void {
+    if (entry === undefined || entry === null || entry === "comment" || entry === "attribute") return;
+    if (entry === "prelude") return;
+    if (entry === "wraps") this.children(node, this.wrapped(node, place));
+    else if (entry === "holds") this.held(node, place);
+    else {
+      this.forget(place.leading);
+      this.atHead = false;
+      if (typeof entry === "function") entry(node, this, place);
+      else this.declare(node, this.apply(entry, node, place), place);
+    }
+  }
+
+  /** What stands in a node as if it stood in its place. */
+  held(node: Node, place: Place): void {
+    this.forget(place.leading);
+    this.children(node, { ...place, depth: place.depth + 1, leading: undefined, outer: undefined });
+  }
+
+  /** The place inside of a wrapper, whose lines belong to what it wraps. */
+  wrapped(node: Node, place: Place): Place {
+    return { ...place, depth: place.depth + 1, outer: place.outer ?? rowsOf(node) };
+  }
+
+  /** Keeps the lines of a declaration and what documents it, makes a symbol of it, and goes on with its members. */
+  declare(node: Node, declaration: Declaration, place: Place): OutlinedSymbol | undefined {
+    const { body, members, docstring } = declaration;
+    const own = rowsOf(node);
+    const { first, last } = place.outer ?? own;
+    this.keepRows(first, Math.min(own.first - 1, first + MOST_DECORATOR_LINES - 1));
+    this.keepDeclaration(own, declaration);
+    const symbol = this.symbolOf(declaration, { first: this.keepLeading(place, first), last });
+    if (symbol) place.symbols.push(symbol);
+    if (body && docstring === true) this.keepDocstring(body);
+    if (body && members) {
+      const symbols = symbol?.children ?? place.symbols;
+      this.children(body, { inType: members === "type", depth: place.depth + 1, symbols });
+    }
+    return symbol;
+  }
+
+  /** A declaration as its rule describes it. */
+  apply(rule: Rule, node: Node, place: Place): Declaration {
+    const { keep, kind, names, members, docstring, defines } = rule;
+    return {
+      ...{ keep, members, docstring, defines },
+      kind: typeof kind === "object" ? kind[place.inType ? 1 : 0] : kind,
+      names: (typeof names === "function" ? names(node) : present(find(node, names ?? "name"))).map((name) => this.textOf(name)),
+      body: find(node, rule.body ?? "body"),
+    };
+  }
+
+  /** The text of a node in one line. */
+  textOf(node: Node): string {
+    const text = this.text.slice(node.startIndex, node.endIndex);
+    return text.length > MOST_NAME ? `${text.slice(0, MOST_NAME).replace(/\s+/g, " ")}…` : text.replace(/\s+/g, " ");
+  }
+
+  /** The first lines of nodes, as many as make a list that a person reads. */
+  keepFirstLines(nodes: readonly Node[]): void {
+    for (const node of nodes.slice(0, MOST_ENTRIES)) this.keepRows(node.startPosition.row, node.startPosition.row);
+  }
+
+  /** Keeps what stands directly above line `first`; returns the first line of it, or `first`. */
+  keepLeading({ leading }: Place, first: number): number {
+    if (!leading || leading.last + 1 < first || leading.first > first) return first;
+    if (!leading.atHead) this.keepSentence(leading);
+    for (const { first: from, last } of leading.attributes) this.keepRows(from, Math.min(last, from + MOST_DECORATOR_LINES - 1));
+    return leading.first;
+  }
+
+  keepRows(first: number, last: number): void {
+    if (last >= first) this.kept.fill(1, first, last + 1);
+  }
+
+  /** The line on which ends what stands before a node, whether the node begins on that line or below it. */
+  rowBefore(node: Node): number {
+    let { row } = node.startPosition;
+    for (let at = node.startIndex - 1; at >= 0; at--) {
+      const character = this.text[at];
+      if (character === "\n") row--;
+      else if (character !== " " && character !== "\t") break;
+    }
+    return Math.max(0, row);
+  }
+
+  private symbolOf({ kind, names, defines }: Declaration, { first, last }: Rows): OutlinedSymbol | undefined {
+    if (kind === undefined) return undefined;
+    this.declares = true;
+    if (defines !== false) for (const name of names) this.define(name);
+    if (names.length === 0) return undefined;
+    return { name: names.map(unquoted).join(", "), kind, startLine: first + 1, endLine: last + 1, children: [] };
+  }
+
+  /** `Quay::berth` and `Quay.berth` define the last of their names. */
+  private define(name: string): void {
+    const last = /[\p{L}_$][\p{L}\p{N}_$]*(?=[?!=]?$)/u.exec(unquoted(name))?.[0];
+    if (last !== undefined && last !== "_") this.definitions.add(last);
+  }
+
+  private keepDeclaration({ first, last }: Rows, { keep, body }: Declaration): void {
+    if (keep === "nothing") return;
+    if (keep === "head") this.keepRows(first, Math.min(body ? this.rowBefore(body) : last, first + MOST_HEAD_LINES - 1));
+    else this.keepRows(first, Math.min(last, first + shownLines(keep, last - first + 1) - 1));
+    if (keep === "whole") this.keepRows(last, last);
+  }
+
+  private keepSentence({ docs }: Leading): void {
+    const sentence = docs && firstSentence(this.lines, docs);
+    if (sentence) this.keepRows(sentence.first, sentence.last);
+  }
+
+  private keepDocstring(body: Node): void {
+    const statement = firstStatement(body);
+    const string = statement?.type === "expression_statement" ? statement.namedChild(0) : null;
+    if (string?.type !== "string") return;
+    const rows = rowsOf(string);
+    const sentence = isLicense(this.lines, rows) ? undefined : firstSentence(this.lines, rows);
+    if (sentence) this.keepRows(sentence.first, sentence.last);
+  }
+
+  /** Adds a comment or an attribute to those directly above it, or begins anew. */
+  private lead(node: Node, entry: "comment" | "attribute", before: Leading | undefined): Leading | undefined {
+    const rows = rowsOf(node);
+    // Behind code on the same line it belongs to that, not to what comes.
+    if (entry === "comment" && this.lines[rows.first].slice(0, node.startPosition.column).trim() !== "") return before;
+    const above = before && before.last + 1 >= rows.first ? before : undefined;
+    if (!above) this.forget(before);
+    return {
+      first: above?.first ?? rows.first,
+      last: rows.last,
+      docs: entry === "attribute" ? above?.docs : { first: above?.docs?.first ?? rows.first, last: rows.last },
+      attributes: entry === "attribute" ? [...(above?.attributes ?? []), rows] : (above?.attributes ?? []),
+      atHead: above?.atHead ?? this.atHead,
+    };
+  }
+
+  /** Comments at the head of a file speak of the file, so they need nothing below them. */
+  private forget(leading: Leading | undefined): void {
+    if (leading?.atHead === true && leading.docs && !isLicense(this.lines, leading.docs)) this.keepSentence(leading);
+  }
+}
+
+const MOST_NAME = 80;
+
+/** A name that is written as a string. */
+function unquoted(name: string): string {
+  return name.replace(/^(["'`])([^]*)\1$/, "$2");
+}
+
+/** How many of a declaration's lines are kept, from its first one on. */
+function shownLines(keep: Exclude<Keep, "head" | "nothing">, lines: number): number {
+  switch (keep) {
+    case "whole":
+      return lines <= MOST_WHOLE_LINES ? lines : 1;
+    case "type":
+      return lines <= MOST_WHOLE_LINES ? lines : LONG_TYPE_LINES;
+    case "value":
+      return lines <= MOST_VALUE_LINES ? lines : 1;
+    case "line":
+      return 1;
+  }
+}
+
+function firstStatement(body: Node): Node | null {
+  let statement = body.firstNamedChild;
+  while (statement?.type === "comment") statement = statement.nextNamedSibling;
+  return statement;
+}
+
+function find(node: Node, by: Find): Node | null | undefined {
+  return typeof by === "string" ? node.childForFieldName(by) : by(node);
+}

@@ -1,0 +1,5 @@
+/** Node has it; neither the language's library nor @types/node says so without the DOM. */
+declare namespace WebAssembly {
+  type Module = object;
+  const Module: new (bytes: Uint8Array) => Module;
+}
