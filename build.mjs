@@ -44,6 +44,11 @@ const node = {
   // A module that is in both kinds of bundle finds its folder by __dirname in the one and import.meta in the other.
   logOverride: { "empty-import-meta": "silent" },
 };
+/** The parsers of outlines ask their module where it lies, and find their own file by Node's `require`. */
+const thread = {
+  ...{ ...node, format: "cjs", define: { "import.meta.url": "bundleUrl" } },
+  banner: { js: 'const bundleUrl = require("node:url").pathToFileURL(__filename).href;' },
+};
 const browser = { ...shared, platform: "browser", target: "chrome128", minify: production };
 /** Of ONNX Runtime's builds the worker takes the one whose JavaScript can be bundled and needs only ort-wasm-simd-threaded.wasm. */
 const worker = { ...browser, format: "esm", alias: { "onnxruntime-web": "onnxruntime-web/wasm" } };
@@ -52,14 +57,28 @@ const worker = { ...browser, format: "esm", alias: { "onnxruntime-web": "onnxrun
 const targets = [
   ["./extension/main.ts", "dist/extension.js", { ...node, format: "cjs", external: ["vscode"] }],
   ["./extension/server/main.ts", "dist/server.js", { ...node, format: "cjs" }],
-  ["./extension/server/countWorker.ts", "dist/countWorker.js", { ...node, format: "cjs" }],
+  ["./extension/server/countWorker.ts", "dist/countWorker.js", thread],
   ["./webview/main.ts", "dist/panel.js", { ...browser, format: "iife" }],
   ["./webview/worker.ts", "dist/worker.js", worker],
   ["./extension/cli.ts", "dist/cli.mjs", { ...node, format: "esm", packages: "external" }],
 ];
 
 /** Grammars that outlines are made with; a test compares them with those that the languages of extension/server/outline name. */
-const grammars = ["bash", "c-sharp", "cpp", "css", "go", "java", "javascript", "php", "python", "ruby", "rust", "tsx", "typescript"];
+const grammars = [
+  "bash",
+  "c-sharp",
+  "cpp",
+  "css",
+  "go",
+  "java",
+  "javascript",
+  "php",
+  "python",
+  "ruby",
+  "rust",
+  "tsx",
+  "typescript",
+];
 
 /** Files copied beside the bundles because a page or a parser reads them as they are. */
 const copies = [

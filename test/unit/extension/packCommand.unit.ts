@@ -104,19 +104,11 @@ describe("lcp pack", () => {
     }));
 
   it("outlines what does not fit whole", () =>
-    withTempTree(tree, async (folder) => {
-      const { rows, text } = await packed(
-        folder,
-        "--window",
-        "260",
-        "--format",
-        "plain",
-        "--include",
-        "src/big.ts",
-        "src/small.ts",
-      );
-      assert.equal(rows.find(({ path }) => path === "src/big.ts")?.level, "outline", JSON.stringify(rows));
-      assert.match(text, /1: export const big = 1;/);
+    withTempTree({ "a.ts": `export function long(): void {\n${"  step(12345);\n".repeat(300)}}\n` }, async (folder) => {
+      const { rows, text } = await packed(folder, "--window", "120", "--format", "plain");
+      assert.equal(rows[0]?.level, "outline", JSON.stringify(rows));
+      assert.match(text, /=== a\.ts === \(outline\)\n1: export function long\(\): void \{\n/);
+      assert.ok(!text.includes("step("));
     }));
 
   it("adds what git says when asked to, but no secret", () =>
