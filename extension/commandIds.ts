@@ -10,6 +10,7 @@ export const commandIds = {
   outlineOnly: "longContext.outlineOnly",
   nameOnly: "longContext.nameOnly",
   exclude: "longContext.exclude",
+  toggleIncluded: "longContext.toggleIncluded",
   resetLevel: "longContext.resetLevel",
   why: "longContext.why",
   filterBudget: "longContext.filterBudget",

@@ -3,7 +3,7 @@ import { EngineError } from "../engine/errors.ts";
 import { copyPack, exportPack } from "./budget/exportFlow.ts";
 import { openContextSet, saveContextSet } from "./budget/contextSets.ts";
 import { fitToWindow, undoLevels } from "./budget/fit.ts";
-import { resetLevels, setLevel, showWhy } from "./budget/levels.ts";
+import { resetLevels, setLevel, showWhy, toggleIncluded } from "./budget/levels.ts";
 import { speakBudget } from "./budget/speak.ts";
 import { targetPaths } from "./budget/targets.ts";
 import type { Level, LevelMap } from "../engine/pack/levels.ts";
@@ -55,7 +55,7 @@ function commandTable(services: Services): Record<keyof typeof commandIds, Run> 
 }
 
 function budgetCommands({ client, budget }: Services) {
-  const targets = (argument: unknown, selected: unknown) => targetPaths(argument, selected, budget.view.selection);
+  const targets = (argument: unknown, selected: unknown) => targetPaths(argument, selected, budget.view);
   const at =
     (level: Level): Run =>
     async (argument, selected) =>
@@ -67,6 +67,7 @@ function budgetCommands({ client, budget }: Services) {
     outlineOnly: at("outline"),
     nameOnly: at("name"),
     exclude: at("excluded"),
+    toggleIncluded: async (argument, selected) => toggleIncluded(client, await targets(argument, selected)),
     resetLevel: async (argument, selected) => resetLevels(client, await targets(argument, selected)),
     why: async (argument, selected) => {
       const [path] = await targets(argument, selected);

@@ -1,7 +1,7 @@
 import * as vscode from "vscode";
 import type { Level } from "../../engine/pack/levels.ts";
 import { filesText } from "./numbers.ts";
-import { levelNames } from "./rows.ts";
+import { isIncluded, levelNames } from "./rows.ts";
 import type { BudgetSource } from "./source.ts";
 
 /** Puts all paths at one level, as one step that Undo takes back. */
@@ -9,6 +9,13 @@ export async function setLevel(source: BudgetSource, paths: readonly string[], l
   await source.call("longContext/setLevels", { levels: Object.fromEntries(paths.map((path) => [path, level])) });
   const what = paths.length === 1 ? (paths[0] ?? "") : `${paths.length} rows`;
   vscode.window.setStatusBarMessage(`Long Context: ${what || "the workspace"} is ${levelNames[level]}`, 4000);
+}
+
+/** As the check box: leaves everything out where something of it goes into the pack, else takes all of it in. */
+export async function toggleIncluded(source: BudgetSource, paths: readonly string[]): Promise<void> {
+  const rows = await Promise.all(paths.map((path) => source.call("longContext/row", { path })));
+  const included = rows.some(({ row }) => row !== undefined && isIncluded(row));
+  await setLevel(source, paths, included ? "excluded" : "full");
 }
 
 /** Forgets what was chosen for these paths and everything below them; returns how many choices that were. */

@@ -23,6 +23,21 @@ export type BudgetNode =
   | { readonly kind: "filter"; readonly filter: string; readonly matches: number }
   | { readonly kind: "problem"; readonly message: string };
 
+/** The same for the same line of the view, also after it was drawn anew. */
+export function nodeId(node: BudgetNode): string {
+  switch (node.kind) {
+    case "row":
+      return `${node.row.kind}: ${node.row.path}`;
+    case "leftOut":
+      return leftOutList(node.folder);
+    case "more":
+      return `more: ${node.list}`;
+    case "filter":
+    case "problem":
+      return node.kind;
+  }
+}
+
 /** Rows of one list that are shown before "Show more". */
 export const pageSize = 500;
 
@@ -81,6 +96,12 @@ export class BudgetTree implements vscode.TreeDataProvider<BudgetNode>, vscode.D
   }
 
   getTreeItem(node: BudgetNode): vscode.TreeItem {
+    const item = this.itemOf(node);
+    item.id = nodeId(node);
+    return item;
+  }
+
+  private itemOf(node: BudgetNode): vscode.TreeItem {
     switch (node.kind) {
       case "row":
         return this.rowItem(node.row);
@@ -144,7 +165,6 @@ export class BudgetTree implements vscode.TreeDataProvider<BudgetNode>, vscode.D
       isFolder ? vscode.TreeItemCollapsibleState.Collapsed : vscode.TreeItemCollapsibleState.None,
     );
     const sentence = rowSentence(row, window);
-    item.id = `${row.kind}: ${row.path}`;
     item.description = rowDescription(row, window);
     item.tooltip = rowTooltip(row, window);
     item.iconPath = new vscode.ThemeIcon(rowIcon(row), iconColor(row));
@@ -175,7 +195,6 @@ function listed(list: string, rows: readonly BudgetRow[], hidden: number): Budge
 function leftOutItem({ folder, rows, hidden, reasons }: Extract<BudgetNode, { kind: "leftOut" }>): vscode.TreeItem {
   const label = leftOutLabel(rows.length + hidden);
   const item = new vscode.TreeItem(label, vscode.TreeItemCollapsibleState.Collapsed);
-  item.id = leftOutList(folder);
   item.description = reasons;
   item.tooltip = `Not counted here: ${reasons}`;
   item.iconPath = new vscode.ThemeIcon("circle-slash", new vscode.ThemeColor("disabledForeground"));
@@ -186,7 +205,6 @@ function leftOutItem({ folder, rows, hidden, reasons }: Extract<BudgetNode, { ki
 
 function moreItem(list: string, hidden: number): vscode.TreeItem {
   const item = new vscode.TreeItem(`Show more (${exactTokens(hidden)} hidden)`);
-  item.id = `more: ${list}`;
   item.iconPath = new vscode.ThemeIcon("ellipsis");
   item.command = { command: internalCommandIds.showMore, title: "Show more", arguments: [list] };
   item.contextValue = "more";
@@ -196,7 +214,6 @@ function moreItem(list: string, hidden: number): vscode.TreeItem {
 function filterItem(filter: string, matches: number): vscode.TreeItem {
   const found = matches === 1 ? "1 match" : `${exactTokens(matches)} matches`;
   const item = new vscode.TreeItem(`Filter: ${filter}`);
-  item.id = "filter";
   item.description = `${found}; activate to clear`;
   item.tooltip = "Only files whose path matches are shown. Activate this row to clear the filter.";
   item.iconPath = new vscode.ThemeIcon("filter-filled");

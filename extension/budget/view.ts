@@ -8,7 +8,7 @@ import { meterText } from "./meter.ts";
 import { budgetViewId } from "./names.ts";
 import { uriOfPath } from "./places.ts";
 import type { BudgetSource } from "./source.ts";
-import { type BudgetNode, BudgetTree } from "./tree.ts";
+import { type BudgetNode, BudgetTree, nodeId } from "./tree.ts";
 
 /** What the view says of itself in `when` clauses. */
 const contextKeys = { state: "longContext.budgetState", filtered: "longContext.budgetFiltered", sort: "longContext.budgetSort" };
@@ -33,6 +33,8 @@ export class BudgetView implements vscode.Disposable {
   private readonly redraw: Later;
   /** Values of `when` clauses as VS Code knows them, so that a burst of states does not repeat them. */
   private readonly contexts = new Map<string, unknown>();
+  private selectedBefore: readonly BudgetNode[] = [];
+  private selectedNow: readonly BudgetNode[] = [];
   private readonly all: vscode.Disposable;
 
   constructor(services: BudgetViewServices) {
@@ -51,6 +53,10 @@ export class BudgetView implements vscode.Disposable {
       this.tree,
       this.view,
       this.redraw,
+      this.view.onDidChangeSelection(({ selection }) => {
+        this.selectedBefore = this.selectedNow;
+        this.selectedNow = selection;
+      }),
       this.view.onDidChangeCheckboxState(({ items }) => {
         this.setChecked(items).catch((error: unknown) => {
           this.tree.refresh();
@@ -69,6 +75,20 @@ export class BudgetView implements vscode.Disposable {
   /** The rows that a command without an argument means. */
   get selection(): readonly BudgetNode[] {
     return this.view.selection;
+  }
+
+  /**
+   * The rows that a key is meant for: the one the keyboard is on, or all that were selected with it. VS Code tells extensions of the selection
+   * but not of the focus, so each keybinding first runs `list.toggleSelection`: the row by which the selection changed is the one.
+   */
+  get keyed(): readonly BudgetNode[] {
+    const before = new Set(this.selectedBefore.map(nodeId));
+    const now = new Set(this.selectedNow.map(nodeId));
+    const taken = this.selectedBefore.filter((node) => !now.has(nodeId(node)));
+    const added = this.selectedNow.filter((node) => !before.has(nodeId(node)));
+    const [toggled, ...others] = [...taken, ...added];
+    if (!toggled || others.length > 0) return this.selectedNow;
+    return taken.length > 0 && this.selectedBefore.length > 1 ? this.selectedBefore : [toggled];
   }
 
   async sortBy(sort: BudgetSort): Promise<void> {

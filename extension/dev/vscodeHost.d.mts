@@ -16,6 +16,7 @@ export interface StartOptions {
   dataDir: string;
   flags?: readonly string[];
   env?: Readonly<Record<string, string>>;
+  trust?: boolean;
 }
 
 export function installHost(root: string, say?: (message: string) => void): Host;

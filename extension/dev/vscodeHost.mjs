@@ -29,6 +29,8 @@ const userSettings = {
   "chat.disableAIFeatures": true,
 };
 
+const untrustedSettings = { "security.workspace.trust.enabled": true, "security.workspace.trust.startupPrompt": "never" };
+
 /**
  * Installs the host below `<root>/.vscode-host/` unless a finished install is there; returns its two programs.
  * The versions are pinned here, and code-server pins its own dependencies with the shrinkwrap files that it ships.
@@ -70,7 +72,7 @@ export function installHost(root, say = () => {}) {
 
 /** Installs a .vsix into the extensions folder below `dataDir`. */
 export function installVsix(host, dataDir, vsix) {
-  prepareData(dataDir);
+  mkdirSync(join(dataDir, "extensions"), { recursive: true });
   const result = spawnSync(host.node, [host.entry, ...folderFlags(dataDir), "--force", "--install-extension", vsix], {
     encoding: "utf8",
     env: hostEnvironment(),
@@ -83,10 +85,11 @@ export function installVsix(host, dataDir, vsix) {
 
 /**
  * Starts the server on 127.0.0.1 and waits until it answers. `stop` ends the server and its children.
- * `flags` are further code-server flags; `env` is seen by the extension host.
+ * `flags` are further code-server flags; `env` is seen by the extension host. With `trust` folders begin untrusted, as strange ones do
+ * on the desktop, and nobody is asked about it.
  */
-export async function startHost(host, { port, dataDir, flags = [], env = {} }) {
-  prepareData(dataDir);
+export async function startHost(host, { port, dataDir, flags = [], env = {}, trust = false }) {
+  prepareData(dataDir, trust);
   const logPath = join(dataDir, "server.log");
   const log = openSync(logPath, "w");
   const server = spawn(
@@ -95,7 +98,8 @@ export async function startHost(host, { port, dataDir, flags = [], env = {} }) {
       host.entry,
       ...folderFlags(dataDir),
       ...["--auth", "none", "--bind-addr", `127.0.0.1:${port}`],
-      ...["--disable-telemetry", "--disable-update-check", "--disable-workspace-trust", "--disable-getting-started-override"],
+      ...["--disable-telemetry", "--disable-update-check", "--disable-getting-started-override"],
+      ...(trust ? [] : ["--disable-workspace-trust"]),
       ...flags,
     ],
     { stdio: ["ignore", log, log], detached: true, env: { ...hostEnvironment(), ...env } },
@@ -154,11 +158,12 @@ function folderFlags(dataDir) {
   return ["--config", "/dev/null", "--extensions-dir", join(dataDir, "extensions"), "--user-data-dir", join(dataDir, "user")];
 }
 
-function prepareData(dataDir) {
+function prepareData(dataDir, trust) {
   mkdirSync(join(dataDir, "extensions"), { recursive: true });
   mkdirSync(join(dataDir, "user", "User"), { recursive: true });
   const settings = join(dataDir, "user", "User", "settings.json");
-  if (!existsSync(settings)) writeFileSync(settings, JSON.stringify(userSettings, undefined, 2));
+  const chosen = trust ? { ...userSettings, ...untrustedSettings } : userSettings;
+  if (!existsSync(settings)) writeFileSync(settings, JSON.stringify(chosen, undefined, 2));
 }
 
 /** Variables of a VS Code that this process may itself run in would make the server believe that it is a child of that one. */

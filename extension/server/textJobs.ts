@@ -7,7 +7,7 @@ import { textHash } from "./contentHash.ts";
 import { throwIfStopped } from "./countJobs.ts";
 import { FileReader } from "./fileReader.ts";
 import { type HostileLine, hostileLineOf } from "./findings.ts";
-import type { OutlinedSymbol, OutlineSource } from "./outline/outline.ts";
+import type { Outlined, OutlinedSymbol, OutlineSource } from "./outline/outline.ts";
 import type { SymbolTokens } from "./requests.ts";
 import { scanSecrets, type SecretFinding } from "./secrets.ts";
 import { decodeTextFile } from "./textFile.ts";
@@ -90,12 +90,18 @@ export class TextJobs {
     return flat(outlined.symbols, 0);
   }
 
-  private async outline(path: string, text: string, stop: Stop) {
-    this.opened ??= this.openOutlines();
-    const source = await this.opened;
+  private async outline(path: string, text: string, stop: Stop): Promise<Outlined | { reason: string }> {
+    let source: OutlineSource;
+    try {
+      source = await (this.opened ??= this.openOutlines());
+    } catch (error) {
+      // Everything else goes on without outlines; the next file tries again.
+      this.opened = undefined;
+      return { reason: `outlines cannot be made (${plainError(error).message})` };
+    }
     if (!source.supports(path)) return { reason: "there is no outline for this kind of file" };
     try {
-      return await source.outline(path, text, stop);
+      return source.outline(path, text, stop);
     } catch (error) {
       throwIfStopped(stop);
       return { reason: `its outline failed (${plainError(error).message})` };

@@ -43,6 +43,13 @@ describe("the budget view", () => {
     await rowOf(workbench, "tools, folder").click();
     await workbench.page.keyboard.press("Space");
     await workbench.until("the pack as it was", slowMs, async () => ((await used(workbench))[0] === before ? true : undefined));
+    // The row the keyboard is on, which is not the selected one.
+    await workbench.page.keyboard.press("Home");
+    await workbench.page.keyboard.press("Alt+4");
+    await rowOf(workbench, "src, folder, would be").waitFor({ timeout: slowMs });
+    assert.match((await rowOf(workbench, "tools, folder").getAttribute("aria-label")) ?? "", /included$/);
+    await workbench.page.keyboard.press("Alt+1");
+    await workbench.until("the pack as it was", slowMs, async () => ((await used(workbench))[0] === before ? true : undefined));
   });
 
   it("says why a row is at its level", async () => {

@@ -10,6 +10,13 @@ import { until } from "./until.ts";
 const vsix = "long-context-playground.vsix";
 const outputFolder = "test/output";
 
+export interface OpenOptions {
+  /** Workspace trust is on, and the folder is not trusted. */
+  trust?: boolean;
+  /** Changes the copy of the workspace before it is opened. */
+  prepare?: (folder: string) => void;
+}
+
 export class Workbench {
   readonly page: Page;
   /** Copy of the fixture workspace that is open. */
@@ -27,7 +34,7 @@ export class Workbench {
   }
 
   /** Installs the .vsix into a fresh profile and opens a copy of `test/fixtures/workspaces/<fixture>` with one ignored file. */
-  static async open(fixture: string): Promise<Workbench> {
+  static async open(fixture: string, { trust = false, prepare = () => undefined }: OpenOptions = {}): Promise<Workbench> {
     const scratch = mkdtempSync(join(tmpdir(), "lcp-e2e-"));
     const folder = join(scratch, fixture);
     const dataDir = join(scratch, "data");
@@ -35,7 +42,8 @@ export class Workbench {
     writeFileSync(join(folder, "ignored.log"), "a line that .gitignore hides\n");
     const host = installHost(process.cwd(), (message) => process.stderr.write(`${message}\n`));
     installVsix(host, dataDir, resolve(vsix));
-    const server = await startHost(host, { port: await freePort(), dataDir });
+    prepare(folder);
+    const server = await startHost(host, { port: await freePort(), dataDir, trust });
     const browser = await launchBrowser();
     const page = await browser.newPage({ viewport: { width: 1680, height: 1000 } });
     const workbench = new Workbench({ page, folder, scratch, server, browser });

@@ -25,7 +25,7 @@ interface Manifest {
     commands: { command: string; title: string; category: string; icon?: string | Record<string, string> }[];
     submenus: { id: string; label: string }[];
     menus: Record<string, Menu[]>;
-    keybindings: { command: string; key: string; when: string }[];
+    keybindings: { command: string; key: string; when: string; args?: { commands: (string | { command: string })[] } }[];
     taskDefinitions: { type: string; required: string[]; properties: Record<string, unknown> }[];
     jsonValidation: { fileMatch: string; url: string }[];
     configuration: {
@@ -52,7 +52,14 @@ test("menus, keys and welcome texts run commands that exist, in views that exist
     for (const { command, submenu } of entries)
       assert.ok(known.has(command ?? "") || submenus.has(submenu ?? ""), `${menu}: ${command}`);
   }
-  for (const { command } of contributes.keybindings) assert.ok(known.has(command), command);
+  for (const { command, args, when } of contributes.keybindings) {
+    const run = command === "runCommands" ? (args?.commands ?? []) : [command];
+    for (const one of run) {
+      const id = typeof one === "string" ? one : one.command;
+      assert.ok(known.has(id) || id === "list.toggleSelection", id);
+    }
+    assert.match(when, new RegExp(`^focusedView == ${budgetViewId}`), "no key is taken anywhere else");
+  }
   const links = contributes.viewsWelcome.flatMap(({ contents }) => [...contents.matchAll(/\(command:([\w.]+)/g)]);
   assert.ok(links.length >= 4);
   for (const [, command = ""] of links) assert.ok(known.has(command), command);
