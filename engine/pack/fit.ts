@@ -14,6 +14,8 @@ export interface FitItem {
   pinned?: Level;
   /** What raised its rank, in words; shown with the level. */
   reasons: readonly string[];
+  /** What lowered its rank, in words: "a test". */
+  lowered?: string;
 }
 
 export interface FitChoice {
@@ -142,17 +144,20 @@ function slope(from: Version, to: Version): number {
 
 function reasonFor(item: FitItem, level: Level, place: string): string {
   const why = item.reasons.join(", ");
+  const lowered = item.lowered === undefined ? "" : `${item.lowered} counts less`;
+  const notes = [why, lowered].filter((note) => note !== "").join(", ");
+  const aside = notes === "" ? "" : ` (${notes})`;
   if (item.pinned !== undefined) return `${NAMES[level]}: chosen by you`;
   const full = grouped(item.fullTokens);
   switch (level) {
     case "full":
-      return `kept whole: ${why === "" ? place : why}`;
+      return why === "" ? `kept whole: ${place}` : `kept whole: ${why}`;
     case "outline":
-      return `outlined: full would cost ${full} tokens, ${place}${why === "" ? "" : ` (${why})`}`;
+      return `outlined: full would cost ${full} tokens, ${place}${aside}`;
     case "name":
-      return `name only: full would cost ${full} tokens, ${place}${why === "" ? "" : ` (${why})`}`;
+      return `name only: full would cost ${full} tokens, ${place}${aside}`;
     case "excluded":
-      return `dropped: ${place}, no room left for ${full} tokens${why === "" ? "" : ` (${why})`}`;
+      return `dropped: ${place}, no room left for ${full} tokens${aside}`;
   }
 }
 

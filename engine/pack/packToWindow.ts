@@ -14,6 +14,8 @@ export interface PackSource {
   rank: number;
   /** What raised its rank, in words. */
   reasons: readonly string[];
+  /** What lowered it, in words. */
+  lowered?: string;
   pinned?: Level;
 }
 
@@ -80,7 +82,7 @@ interface Candidate {
 }
 
 function candidateOf(source: PackSource, { tokenizer, format }: WindowOptions): Candidate {
-  const { path, text, lines, rank, reasons, pinned } = source;
+  const { path, text, lines, rank, reasons, lowered, pinned } = source;
   const full: PackPart = { path, level: "full", text };
   const outline: PackPart | undefined = lines && { path, level: "outline", lines: numberedLines(text, lines) };
   const name: PackPart = { path, level: "name" };
@@ -90,6 +92,7 @@ function candidateOf(source: PackSource, { tokenizer, format }: WindowOptions): 
       path,
       rank,
       reasons,
+      ...(lowered === undefined ? {} : { lowered }),
       fullTokens: cost(full),
       nameTokens: cost(name),
       ...(outline === undefined ? {} : { outlineTokens: cost(outline) }),

@@ -23,8 +23,10 @@ export interface RankWishes {
 export interface Rank {
   /** At least 0; all ranks add up to 1. */
   rank: number;
-  /** What raised or lowered it, in words, the strongest first; empty where it is only a file among others. */
+  /** What raised it, in words, the strongest first; empty where it is only a file among others. */
   reasons: readonly string[];
+  /** What lowered it, in words: "a test". */
+  lowered?: string;
 }
 
 /**
@@ -34,7 +36,7 @@ export interface Rank {
  * MOST_DEFINERS files define links nothing.
  * A file that defines a name means its own. The restart weight of a file is 1, raised by the factors of BOOSTS (open, named by the question, chosen, defining or using a name of the
  * question), by up to 2 for a change close to the newest one, and lowered for tests, documents and generated files unless the
- * question names them. Every factor is one of the reasons. O(names) and at most ROUNDS rounds over them.
+ * question names them. Every factor is one of the reasons, or what lowered it. O(names) and at most ROUNDS rounds over them.
  */
 export function rankFiles(files: readonly RankFile[], wishes: RankWishes): Map<string, Rank> {
   const changes = new Changes(files);
@@ -44,9 +46,7 @@ export function rankFiles(files: readonly RankFile[], wishes: RankWishes): Map<s
     restarts.map(({ weight }) => weight),
     links,
   );
-  return new Map(
-    files.map(({ path }, i) => [path, { rank: ranks[i] ?? 0, reasons: reasonsOf(restarts[i], links.users[i] ?? 0) }]),
-  );
+  return new Map(files.map(({ path }, i) => [path, { rank: ranks[i] ?? 0, ...reasonsOf(restarts[i], links.users[i] ?? 0) }]));
 }
 
 /** Who uses whose names: file i uses the names used[usedFrom[i]..usedFrom[i + 1]), name n is defined by definers[definersFrom[n]..definersFrom[n + 1]). */
@@ -251,7 +251,7 @@ function restartOf(file: RankFile, { open, pinned, mentions }: RankWishes, chang
   if (reason !== undefined) raised.push(reason);
   const secondary = named ? undefined : SECONDARY.find(({ pattern }) => pattern.test(file.path));
   if (!secondary) return { weight, raised, lowered: undefined };
-  return { weight: weight * secondary.factor, raised, lowered: `less as it is ${secondary.what}` };
+  return { weight: weight * secondary.factor, raised, lowered: secondary.what };
 }
 
 /** How close each file's change is to the newest one. In a fresh clone all are, and it says nothing. */
@@ -276,10 +276,10 @@ class Changes {
   }
 }
 
-function reasonsOf(restart: Restart | undefined, users: number): string[] {
+function reasonsOf(restart: Restart | undefined, users: number): Pick<Rank, "reasons" | "lowered"> {
   const { raised = [], lowered } = restart ?? {};
   const linked = users > 0 ? [`${users.toLocaleString("en-US")} ${users === 1 ? "file uses" : "files use"} it`] : [];
-  return [...raised, ...linked, ...(lowered === undefined ? [] : [lowered])];
+  return { reasons: [...raised, ...linked], ...(lowered === undefined ? {} : { lowered }) };
 }
 
 function someOf(names: readonly string[]): string {

@@ -145,12 +145,10 @@ function itemsOf(
     { open: new Set(openPaths), pinned, mentions: readMentions(question.trim() === "" ? [] : [question]) },
   );
   return files.map(({ entry }, i): FitItem => {
-    const { rank = 0, reasons = [] } = ranks.get(entry.path) ?? {};
     const level = pins[i];
     return {
       path: entry.path,
-      rank,
-      reasons,
+      ...(ranks.get(entry.path) ?? { rank: 0, reasons: [] }),
       ...costsOf(entry),
       ...(level === undefined ? {} : { pinned: level }),
     };

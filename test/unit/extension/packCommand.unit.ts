@@ -47,7 +47,7 @@ async function run(...args: string[]): Promise<{ out: string; err: string; error
 
 async function packed(...args: string[]): Promise<Packed> {
   const { out, error } = await run("pack", ...args, "--json");
-  if (error !== undefined) throw error;
+  if (error instanceof Error) throw error;
   return JSON.parse(out) as Packed;
 }
 

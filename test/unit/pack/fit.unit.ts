@@ -135,6 +135,9 @@ describe("fit to window", () => {
     assert.equal(reasonOf(file, 400), "outlined: full would cost 4,210 tokens, rank 2 of 2 (open in the editor, uses retry)");
     assert.equal(reasonOf({ ...file, reasons: [] }, 20), "name only: full would cost 4,210 tokens, rank 2 of 2");
     assert.equal(reasonOf({ ...file, reasons: [] }, 2), "dropped: rank 2 of 2, no room left for 4,210 tokens");
+    const test = { ...file, reasons: [], lowered: "a test" };
+    assert.equal(reasonOf(test, 9000), "kept whole: rank 2 of 2");
+    assert.equal(reasonOf(test, 2), "dropped: rank 2 of 2, no room left for 4,210 tokens (a test counts less)");
     assert.equal(reasonOf({ ...file, pinned: "excluded" }, 2), "left out: chosen by you");
   });
 

@@ -67,8 +67,8 @@ describe("ranking files", () => {
     const rank = (path: string) => ranks.get(path)?.rank ?? 0;
     assert.equal(rank("src/testing.ts"), rank("src/a.ts"));
     for (const { path } of files.slice(2)) assert.ok(rank(path) < rank("src/a.ts"), path);
-    assert.deepEqual(ranks.get("tests/a.py")?.reasons, ["less as it is a test"]);
-    assert.deepEqual(ranks.get("src/gen/a.ts")?.reasons, ["less as it is generated or not your own"]);
+    assert.equal(ranks.get("tests/a.py")?.lowered, "a test");
+    assert.equal(ranks.get("src/gen/a.ts")?.lowered, "generated or not your own");
     const asked = rankFiles(files, { ...nothing, mentions: readMentions(["What does README.md say?"]) });
     assert.deepEqual(asked.get("README.md")?.reasons, ["the question names it"]);
     assert.ok((asked.get("README.md")?.rank ?? 0) > (asked.get("src/a.ts")?.rank ?? 1));
