@@ -9,6 +9,7 @@ import {
   type FolderNode,
   isUntitledPath,
   type LeveledEntry,
+  newestBelow,
 } from "./budgetTable.ts";
 import { decideLevel, levelWords } from "./levelDecision.ts";
 import type { BudgetChildren, BudgetRow, BudgetSort, ExcludedRow, FileMark } from "./requests.ts";
@@ -161,13 +162,6 @@ function folderReason(files: number, levels: Readonly<Record<Level, number>>): s
     .filter((level) => levels[level] > 0)
     .map((level) => `${levels[level].toLocaleString("en-US")} ${levelWords[level]}`);
   return `${files.toLocaleString("en-US")} ${files === 1 ? "file" : "files"}: ${parts.join(", ")}`;
-}
-
-function newestBelow(folder: FolderNode): number {
-  let newest = 0;
-  for (const { entry } of folder.files.values()) newest = Math.max(newest, entry.mtimeMs);
-  for (const node of folder.folders.values()) newest = Math.max(newest, newestBelow(node));
-  return newest;
 }
 
 function fileRow({ table, selection }: RowSource, { entry, level, packTokens, approximate }: LeveledEntry): BudgetRow {

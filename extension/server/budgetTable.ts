@@ -66,6 +66,8 @@ export interface FolderNode {
   /** Rows that are not counted, by their own path. */
   readonly excluded: Map<string, ExcludedRow>;
   readonly sums: Sums;
+  /** Newest change of a file below, where it is known; see `newestBelow`. */
+  newestMs: number | undefined;
 }
 
 /** All rows of a workspace as a tree; the sums of every folder are current after each change, at the cost of its depth. */
@@ -169,6 +171,7 @@ export class BudgetTable {
       folder.files.clear();
       folder.excluded.clear();
       Object.assign(folder.sums, newSums());
+      folder.newestMs = undefined;
     }
     this.excludedRows = 0;
     this.copies.clear();
@@ -212,6 +215,16 @@ export function filesOf(folder: FolderNode): LeveledEntry[] {
   };
   visit(folder);
   return files;
+}
+
+/** Newest change of a file below, in milliseconds since 1970; 0 where there is none. Folders remember it until something below them changes. */
+export function newestBelow(folder: FolderNode): number {
+  if (folder.newestMs !== undefined) return folder.newestMs;
+  let newest = 0;
+  for (const { entry } of folder.files.values()) newest = Math.max(newest, entry.mtimeMs);
+  for (const below of folder.folders.values()) newest = Math.max(newest, newestBelow(below));
+  folder.newestMs = newest;
+  return newest;
 }
 
 /** Rows below a folder that are not counted, in no order. */
@@ -268,6 +281,7 @@ function namesOf(path: string): string[] {
 function addUp(folder: FolderNode, { entry, level, packTokens, approximate }: LeveledEntry, sign: 1 | -1): void {
   for (let node: FolderNode | undefined = folder; node; node = node.parent) {
     const { sums } = node;
+    node.newestMs = undefined;
     sums.files += sign;
     if (level !== "excluded") sums.includedFiles += sign;
     if (approximate) sums.approximateFiles += sign;
@@ -287,7 +301,7 @@ function prune(folder: FolderNode): void {
 }
 
 function newFolder(path: string, parent: FolderNode | undefined): FolderNode {
-  return { path, parent, folders: new Map(), files: new Map(), excluded: new Map(), sums: newSums() };
+  return { path, parent, folders: new Map(), files: new Map(), excluded: new Map(), sums: newSums(), newestMs: undefined };
 }
 
 function newSums(): Sums {
