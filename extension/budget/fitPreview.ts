@@ -21,9 +21,9 @@ export function fitRowsOf({ rows }: FitPreview, level: Level): FitRow[] {
   return rows.filter(({ to }) => to === level).sort((a, b) => b.fullTokens - a.fullTokens || (a.path < b.path ? -1 : 1));
 }
 
-/** "1.2K of 12.4K tokens", "12.4K tokens". */
-export function fitCost({ tokens, fullTokens }: FitRow): string {
-  return tokens === fullTokens ? `${shortTokens(tokens)} tokens` : `${shortTokens(tokens)} of ${shortTokens(fullTokens)} tokens`;
+/** "1.2K of 12.4K tokens" where it is not whole, else "12.4K tokens". */
+export function fitCost({ to, tokens, fullTokens }: FitRow): string {
+  return to === "full" ? `${shortTokens(tokens)} tokens` : `${shortTokens(tokens)} of ${shortTokens(fullTokens)} tokens`;
 }
 
 /** The whole preview as a document. */
