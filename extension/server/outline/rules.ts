@@ -82,8 +82,8 @@ export interface Place {
   /** Where symbols go that are declared here. */
   readonly symbols: OutlinedSymbol[];
   /** Lines of what is wrapped around the node: an export, a decorator, `template <…>`. */
-  readonly outer?: Rows;
-  readonly leading?: Leading;
+  readonly outer: Rows | undefined;
+  readonly leading: Leading | undefined;
 }
 
 /** Something that a file defines, with all of its lines: documentation and decorators included. */

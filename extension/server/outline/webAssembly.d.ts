@@ -2,4 +2,5 @@
 declare namespace WebAssembly {
   type Module = object;
   const Module: new (bytes: Uint8Array) => Module;
+  const Instance: new (module: Module, imports: object) => { exports: object };
 }

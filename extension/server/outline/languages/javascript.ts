@@ -118,7 +118,7 @@ function assignment(node: Node, expression: Node, walk: Walk, place: Place): voi
   if (/^(?:module\.)?exports$/.test(target)) {
     bind({ node, name: "exports", value, kind: "constant", exports: true }, walk, place);
   } else if (target.endsWith(".prototype") && inner?.type === "object") {
-    walk.children(inner, { ...place, depth: place.depth + 1, inType: true, leading: undefined });
+    walk.children(inner, { ...walk.inside(place), inType: true });
   } else if (declares || (EXPORTS.test(target) && value && !VOID.test(walk.textOf(value)))) {
     const within = { ...place, inType: target.includes(".prototype.") };
     bind({ node, name: left.childForFieldName("property"), value, kind: "constant" }, walk, within);
