@@ -28,13 +28,6 @@ export interface Runtime {
 const FILE = "web-tree-sitter.wasm";
 let runtime: Promise<Stack> | undefined;
 
-/** What the runtime's compiled C and its memory allocator export. */
-interface RuntimeExports {
-  malloc: (bytes: number) => number;
-  emscripten_stack_get_current: () => number;
-  _emscripten_stack_restore: (pointer: number) => void;
-}
-
 /**
  * Starts the runtime of the parsers; without a folder it is the one that the build puts beside the bundles. Throws `not-found`
  * where there is none.
@@ -101,20 +94,27 @@ function chunkOf(text: string, start: number): string {
  * V8's ends first, with an exception that leaves the memory as it was.
  */
 async function startRuntime(file: string): Promise<Stack> {
-  let exports: RuntimeExports | undefined;
+  let exports: object | undefined;
   await Parser.init({
-    instantiateWasm(imports: object, done: (instance: object, module: object) => void): object {
+    instantiateWasm(imports: WebAssembly.Imports, done: (instance: object, module: object) => void): object {
       const module = new WebAssembly.Module(readFileSync(file));
       const instance = new WebAssembly.Instance(module, imports);
-      exports = instance.exports as RuntimeExports;
+      exports = instance.exports;
       done(instance, module);
       return {};
     },
   });
-  if (!exports) throw notInstalled(file);
-  const { malloc, emscripten_stack_get_current: pointer, _emscripten_stack_restore: setPointer } = exports;
-  setPointer(malloc(STACK_BYTES) + STACK_BYTES);
-  return { pointer, setPointer };
+  const call = (name: string, ...values: number[]): number => {
+    const exported: unknown = exports && Reflect.get(exports, name);
+    if (typeof exported !== "function") throw notInstalled(`${file} has no ${name}`);
+    return Number(Reflect.apply(exported, undefined, values));
+  };
+  const stack = {
+    pointer: () => call("emscripten_stack_get_current"),
+    setPointer: (pointer: number) => void call("_emscripten_stack_restore", pointer),
+  };
+  stack.setPointer(call("malloc", STACK_BYTES) + STACK_BYTES);
+  return stack;
 }
 
 /** V8's stack has 1 MiB, in a worker 4 MiB. */

@@ -32,25 +32,26 @@ export interface Declaration {
   docstring?: boolean;
   /** False where the name was given elsewhere, or is no name of the language (an `impl`, a test). */
   defines?: boolean;
+  /** A file is worth an outline for it; where absent, whatever has a kind is. */
+  counts?: boolean;
 }
 
+/** Names are cut here: what is longer is an expression, and shown as one. */
+const MOST_NAME = 80;
 const NODES_PER_CHECK = 64;
-
 /** What the parser calls a node that it could make no sense of. */
 const ERROR_TYPE = 0xffff;
 
 /**
  * Goes through the declarations of one file, outside in, never into a body that is not outlined, and marks the lines to keep.
- * `text` has "\n" as its only line end; `check` is called every few hundred
- * microseconds and throws when the work should end.
+ * `text` has "\n" as its only line end; `check` is called every few hundred microseconds and ends the walk by throwing.
  */
 export class Walk {
   readonly text: string;
   readonly lines: readonly string[];
   readonly symbols: OutlinedSymbol[] = [];
   readonly definitions = new Set<string>();
-  /** Whether anything but imports was kept. */
-  declares = false;
+  private anything = false;
   private readonly entries: Entries;
   private readonly check: () => void;
   private readonly kept: Uint8Array;
@@ -70,6 +71,11 @@ export class Walk {
   file(root: Node, docstrings: boolean): void {
     if (docstrings) this.keepDocstring(root);
     this.children(root, { inType: false, depth: 0, symbols: this.symbols, outer: undefined, leading: undefined });
+  }
+
+  /** Whether anything but imports was kept. */
+  get declares(): boolean {
+    return this.anything;
   }
 
   /** What was kept, without blank and giant lines. */
@@ -108,7 +114,6 @@ export class Walk {
       case undefined:
       case "comment":
       case "attribute":
-      case "prelude":
         return;
       case "wraps":
         this.children(node, this.wrapped(node, place));
@@ -142,6 +147,7 @@ export class Walk {
     const { first, last } = place.outer ?? own;
     this.keepRows(first, Math.min(own.first - 1, first + MOST_DECORATOR_LINES - 1));
     this.keepDeclaration(own, declaration);
+    this.anything ||= declaration.counts ?? declaration.kind !== undefined;
     const symbol = this.symbolOf(declaration, { first: this.keepLeading(place, first), last });
     if (symbol) place.symbols.push(symbol);
     if (body && docstring === true) this.keepDocstring(body);
@@ -150,20 +156,6 @@ export class Walk {
       this.children(body, { ...this.inside(place), inType: members === "type", symbols });
     }
     return symbol;
-  }
-
-  /** A declaration as its rule describes it. */
-  apply({ keep, kind, names, body, members, docstring, defines }: Rule, node: Node, { inType }: Place): Declaration {
-    const named = typeof names === "function" ? names(node) : present(node.childForFieldName(names ?? "name"));
-    return {
-      keep,
-      kind: typeof kind === "object" ? kind[inType ? 1 : 0] : kind,
-      names: named.map((name) => this.textOf(name)),
-      body: typeof body === "function" ? body(node) : node.childForFieldName(body ?? "body"),
-      members,
-      docstring,
-      defines,
-    };
   }
 
   /** The text of a node in one line. */
@@ -177,32 +169,22 @@ export class Walk {
     for (const node of nodes.slice(0, MOST_ENTRIES)) this.keepRows(node.startPosition.row, node.startPosition.row);
   }
 
-  /** Keeps what stands directly above line `first`; returns the first line of it, or `first`. */
-  keepLeading({ leading }: Place, first: number): number {
-    if (!leading || leading.last + 1 < first || leading.first > first) return first;
-    if (!leading.atHead) this.keepSentence(leading);
-    for (const { first: from, last } of leading.attributes) this.keepRows(from, Math.min(last, from + MOST_DECORATOR_LINES - 1));
-    return leading.first;
-  }
-
-  keepRows(first: number, last: number): void {
-    if (last >= first) this.kept.fill(1, first, last + 1);
-  }
-
-  /** The line on which ends what stands before a node, whether the node begins on that line or below it. */
-  rowBefore(node: Node): number {
-    let { row } = node.startPosition;
-    for (let at = node.startIndex - 1; at >= 0; at--) {
-      const character = this.text[at];
-      if (character === "\n") row--;
-      else if (character !== " " && character !== "\t") break;
-    }
-    return Math.max(0, row);
+  /** A declaration as its rule describes it. */
+  private apply({ keep, kind, names, body, members, docstring, defines }: Rule, node: Node, { inType }: Place): Declaration {
+    const named = typeof names === "function" ? names(node) : present(node.childForFieldName(names ?? "name"));
+    return {
+      keep,
+      kind: typeof kind === "object" ? kind[inType ? 1 : 0] : kind,
+      names: named.map((name) => this.textOf(name)),
+      body: typeof body === "function" ? body(node) : node.childForFieldName(body ?? "body"),
+      members,
+      docstring,
+      defines,
+    };
   }
 
   private symbolOf({ kind, names, defines }: Declaration, { first, last }: Rows): OutlinedSymbol | undefined {
     if (kind === undefined) return undefined;
-    this.declares = true;
     const plain = names.map(unquoted);
     if (defines !== false) for (const name of plain) this.define(name);
     if (names.length === 0) return undefined;
@@ -215,10 +197,17 @@ export class Walk {
   }
 
   private keepDeclaration({ first, last }: Rows, { keep, body }: Declaration): void {
-    if (keep === "nothing") return;
     if (keep === "head") this.keepRows(first, Math.min(body ? this.rowBefore(body) : last, first + MOST_HEAD_LINES - 1));
     else this.keepRows(first, Math.min(last, first + shownLines(keep, last - first + 1) - 1));
     if (keep === "whole") this.keepRows(last, last);
+  }
+
+  /** Keeps what stands directly above line `first`; returns the first line of it, or `first`. */
+  private keepLeading({ leading }: Place, first: number): number {
+    if (!leading || leading.last + 1 < first || leading.first > first) return first;
+    if (!leading.atHead) this.keepSentence(leading);
+    for (const { first: from, last } of leading.attributes) this.keepRows(from, Math.min(last, from + MOST_DECORATOR_LINES - 1));
+    return leading.first;
   }
 
   private keepSentence({ docs }: Leading): void {
@@ -235,6 +224,21 @@ export class Walk {
     if (sentence) this.keepRows(sentence.first, sentence.last);
   }
 
+  private keepRows(first: number, last: number): void {
+    if (last >= first) this.kept.fill(1, first, last + 1);
+  }
+
+  /** The line on which ends what stands before a node, whether the node begins on that line or below it. */
+  private rowBefore(node: Node): number {
+    let { row } = node.startPosition;
+    for (let at = node.startIndex - 1; at >= 0; at--) {
+      const character = this.text[at];
+      if (character === "\n") row--;
+      else if (character !== " " && character !== "\t") break;
+    }
+    return Math.max(0, row);
+  }
+
   private entryOf({ typeId }: Node): Entry | undefined {
     return typeId === ERROR_TYPE ? "holds" : this.entries[typeId];
   }
@@ -246,11 +250,13 @@ export class Walk {
     if (entry === "comment" && this.lines[rows.first].slice(0, node.startPosition.column).trim() !== "") return before;
     const above = before && before.last + 1 >= rows.first ? before : undefined;
     if (!above) this.forget(before);
+    const attributes = above?.attributes ?? [];
+    if (entry === "attribute") attributes.push(rows);
     return {
       first: above?.first ?? rows.first,
       last: rows.last,
       docs: entry === "attribute" ? above?.docs : { first: above?.docs?.first ?? rows.first, last: rows.last },
-      attributes: entry === "attribute" ? [...(above?.attributes ?? []), rows] : (above?.attributes ?? []),
+      attributes,
       atHead: above?.atHead ?? this.atHead,
     };
   }
@@ -260,8 +266,6 @@ export class Walk {
     if (leading?.atHead === true && leading.docs && !isLicense(this.lines, leading.docs)) this.keepSentence(leading);
   }
 }
-
-const MOST_NAME = 80;
 
 /** The word that others use: of `Quay::berth`, `#berth` and `berth?` that is `berth`; of `"two words"` there is none. */
 const LAST_NAME = /(?:^|::|[.#~])([\p{L}_$][\p{L}\p{N}_$]*)[?!=]?$/u;
@@ -274,7 +278,7 @@ function unquoted(name: string): string {
 const QUOTES = new Set(['"', "'", "`"]);
 
 /** How many of a declaration's lines are kept, from its first one on. */
-function shownLines(keep: Exclude<Keep, "head" | "nothing">, lines: number): number {
+function shownLines(keep: Exclude<Keep, "head">, lines: number): number {
   switch (keep) {
     case "whole":
       return lines <= MOST_WHOLE_LINES ? lines : 1;
