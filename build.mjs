@@ -44,20 +44,18 @@ const node = {
   // A module that is in both kinds of bundle finds its folder by __dirname in the one and import.meta in the other.
   logOverride: { "empty-import-meta": "silent" },
 };
-/** The parsers of outlines ask their module where it lies, and find their own file by Node's `require`. */
-const thread = {
-  ...{ ...node, format: "cjs", define: { "import.meta.url": "bundleUrl" } },
-  banner: { js: 'const bundleUrl = require("node:url").pathToFileURL(__filename).href;' },
-};
 const browser = { ...shared, platform: "browser", target: "chrome128", minify: production };
 /** Of ONNX Runtime's builds the worker takes the one whose JavaScript can be bundled and needs only ort-wasm-simd-threaded.wasm. */
 const worker = { ...browser, format: "esm", alias: { "onnxruntime-web": "onnxruntime-web/wasm" } };
 
+/** Of web-tree-sitter an import takes the module, which looks for itself by import.meta.url; a CommonJS bundle has none. */
+const server = { ...node, format: "cjs", alias: { "web-tree-sitter": "./node_modules/web-tree-sitter/web-tree-sitter.cjs" } };
+
 /** entry, output, options: everything that ships, and the command line. */
 const targets = [
   ["./extension/main.ts", "dist/extension.js", { ...node, format: "cjs", external: ["vscode"] }],
-  ["./extension/server/main.ts", "dist/server.js", { ...node, format: "cjs" }],
-  ["./extension/server/countWorker.ts", "dist/countWorker.js", thread],
+  ["./extension/server/main.ts", "dist/server.js", server],
+  ["./extension/server/countWorker.ts", "dist/countWorker.js", server],
   ["./webview/main.ts", "dist/panel.js", { ...browser, format: "iife" }],
   ["./webview/worker.ts", "dist/worker.js", worker],
   ["./extension/cli.ts", "dist/cli.mjs", { ...node, format: "esm", packages: "external" }],

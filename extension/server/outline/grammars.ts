@@ -13,59 +13,120 @@ export interface LoadedLanguage {
   entries: Entries;
 }
 
-const RUNTIME = "web-tree-sitter.wasm";
+/** The stack of the runtime's compiled C. */
+export interface Stack {
+  pointer(): number;
+  setPointer(pointer: number): void;
+}
+
+/** The parsers' WebAssembly runtime, of which a thread has one, and the folder with the grammars for it. */
+export interface Runtime {
+  readonly folder: string;
+  readonly stack: Stack;
+}
+
+const FILE = "web-tree-sitter.wasm";
+let runtime: Promise<Stack> | undefined;
 
 /**
- * Starts the parsers' runtime and returns the folder with it and the grammars; without a folder it is the one that the build
- * puts beside the bundles. Throws `not-found` where there is none.
+ * Starts the runtime of the parsers; without a folder it is the one that the build puts beside the bundles. Throws `not-found`
+ * where there is none.
  */
-export async function openGrammars(folder?: string): Promise<string> {
+export async function openRuntime(folder?: string): Promise<Runtime> {
   const found = folder ?? (await besideBundle());
-  try {
-    await access(join(found, RUNTIME));
-  } catch {
-    throw new EngineError(
-      "not-found",
-      `the parsers for outlines are not installed (${found})`,
-      "install the extension again, or run npm run build",
-      { folder: found },
-    );
-  }
-  await Parser.init({ locateFile: (name: string) => join(found, name) });
-  return found;
+  if (!(await exists(join(found, FILE)))) throw notInstalled(found);
+  return { folder: found, stack: await (runtime ??= startRuntime(join(found, FILE))) };
 }
 
 /** Loads a grammar; throws with the reason where its file is missing, damaged or made for another runtime. */
-export function loadLanguage({ grammar, rules }: Language, folder: string): LoadedLanguage {
+export function loadLanguage({ grammar, rules }: Language, { folder }: Runtime): LoadedLanguage {
   // Compiled at once: a compilation in the background waits in line behind V8's optimisation of other grammars, for seconds.
   const loaded = Grammar.loadSync(new WebAssembly.Module(readFileSync(join(folder, `tree-sitter-${grammar}.wasm`))));
-  const parser = new Parser();
-  parser.setLanguage(loaded);
   const entries = Array.from({ length: loaded.nodeTypeCount }, (_, id) => {
     const name = loaded.nodeTypeForId(id);
-    return name !== null && loaded.nodeTypeIsNamed(id) ? (Object.hasOwn(rules, name) ? rules[name] : null) : undefined;
+    return name !== null && loaded.nodeTypeIsNamed(id) && Object.hasOwn(rules, name) ? rules[name] : undefined;
   });
-  return { parser, entries };
+  return { parser: new Parser().setLanguage(loaded), entries };
 }
 
-/** Parses a text; `check` is called every few milliseconds and ends the parse by throwing. */
+/** A parser in place of one that failed, whose memory is given up: what it left there may be anything. */
+export function replaceParser(language: LoadedLanguage): void {
+  language.parser = new Parser().setLanguage(language.parser.language);
+}
+
+/**
+ * Parses a text; `check` is called every few milliseconds and ends the parse by throwing. Texts made to be ambiguous can keep
+ * the parser busy for a tenth of a second between two calls.
+ */
 export function parse(parser: Parser, text: string, check: () => void): Tree {
-  let stopped: { by: Error } | undefined;
-  const progressCallback = (): boolean => {
+  let stopped: Error | undefined;
+  const goesOn = (): boolean => {
     try {
       check();
     } catch (error) {
       // Nothing may be thrown through the parser: it is told to end, and the error waits.
-      stopped = { by: error instanceof Error ? error : new Error(String(error)) };
+      stopped = error instanceof Error ? error : new Error(String(error));
     }
-    return stopped !== undefined;
+    return stopped === undefined;
   };
-  const tree = parser.parse(text, null, { progressCallback });
+  // A scanner that looks far ahead asks for text much more often than the parser tells of progress; without text it ends.
+  const read = (index: number): string | undefined => (goesOn() ? chunkOf(text, index) : undefined);
+  const tree = parser.parse(read, null, { progressCallback: () => !goesOn() });
   if (tree && !stopped) return tree;
   tree?.delete();
   // Otherwise the next parse would go on with this text.
   parser.reset();
-  throw stopped?.by ?? new EngineError("internal", "the parser gave no tree", "report it with the file");
+  throw stopped ?? new EngineError("internal", "the parser gave no tree", "report it with the file");
+}
+
+const CHUNK = 1024;
+
+/** A piece of text that does not end within a character. */
+function chunkOf(text: string, start: number): string {
+  const end = start + CHUNK;
+  const splits = (text.charCodeAt(end - 1) & 0xfc00) === 0xd800;
+  return text.slice(start, splits ? end - 1 : end);
+}
+
+/**
+ * The runtime comes with a stack of 64 KiB that nothing guards: ambiguous texts make the parser recur beyond it, over the
+ * allocator's own data, and from then on every parse fails. So it is given a larger stack than V8 has for the same calls:
+ * V8's ends first, with an exception that leaves the memory as it was.
+ */
+async function startRuntime(file: string): Promise<Stack> {
+  let exports: object | undefined;
+  await Parser.init({
+    instantiateWasm(imports: WebAssembly.Imports, done: (instance: object, module: object) => void): object {
+      const module = new WebAssembly.Module(readFileSync(file));
+      const instance = new WebAssembly.Instance(module, imports);
+      exports = instance.exports;
+      done(instance, module);
+      return {};
+    },
+  });
+  const call = (name: string, ...values: number[]): number => {
+    const exported: unknown = exports && Reflect.get(exports, name);
+    if (typeof exported !== "function") throw notInstalled(`${file} has no ${name}`);
+    return Number(Reflect.apply(exported, undefined, values));
+  };
+  const stack = {
+    pointer: () => call("emscripten_stack_get_current"),
+    setPointer: (pointer: number) => void call("_emscripten_stack_restore", pointer),
+  };
+  stack.setPointer(call("malloc", STACK_BYTES) + STACK_BYTES);
+  return stack;
+}
+
+/** V8's stack has 1 MiB, in a worker 4 MiB. */
+const STACK_BYTES = 8 * 2 ** 20;
+
+function notInstalled(where: string): EngineError {
+  return new EngineError(
+    "not-found",
+    `the parsers for outlines are not installed (${where})`,
+    "install the extension again, or run npm run build",
+    { where },
+  );
 }
 
 /** The build puts the grammars beside the bundles; a test's bundle lies some folders below them. */
@@ -74,7 +135,7 @@ async function besideBundle(): Promise<string> {
   let folder = start;
   for (let up = 0; up <= FOLDERS_UP; up++, folder = dirname(folder)) {
     const grammars = join(folder, "grammars");
-    if (await exists(join(grammars, RUNTIME))) return grammars;
+    if (await exists(join(grammars, FILE))) return grammars;
   }
   return join(start, "grammars");
 }

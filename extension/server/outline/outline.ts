@@ -1,8 +1,8 @@
 import { performance } from "node:perf_hooks";
-import { abortedError, plainError } from "../../../engine/errors.ts";
+import { abortedError, EngineError, plainError } from "../../../engine/errors.ts";
 import type { LineRange } from "../../../engine/pack/levels.ts";
 import type { Stop } from "../../../engine/tokenizer/tokenizer.ts";
-import { type LoadedLanguage, loadLanguage, openGrammars, parse } from "./grammars.ts";
+import { type LoadedLanguage, loadLanguage, openRuntime, parse, replaceParser, type Runtime } from "./grammars.ts";
 import { languageOf } from "./languages.ts";
 import type { Language, OutlinedSymbol } from "./rules.ts";
 import { LONGEST_LINE, Walk } from "./walk.ts";
@@ -33,20 +33,21 @@ export interface OutlineSource {
  * tests only; without one it is the one beside the bundle.
  */
 export async function openOutlines(grammarFolder?: string): Promise<OutlineSource> {
-  return new Outlines(await openGrammars(grammarFolder));
+  return new Outlines(await openRuntime(grammarFolder));
 }
 
+/** Every failure leaves memory behind that nothing can free. */
+const MOST_FAILURES = 20;
 /** A file that takes longer to read is not worth the wait. */
 const MOST_MS = 2000;
-/** Between two looks at the clock the parser makes a few thousand steps, or the walk passes as many nodes. */
-const CHECKS_PER_LOOK = 16;
 
 class Outlines implements OutlineSource {
-  private readonly folder: string;
+  private readonly runtime: Runtime;
   private readonly loaded = new Map<Language, LoadedLanguage | { reason: string }>();
+  private failures = 0;
 
-  constructor(folder: string) {
-    this.folder = folder;
+  constructor(runtime: Runtime) {
+    this.runtime = runtime;
   }
 
   supports(path: string): boolean {
@@ -58,22 +59,33 @@ class Outlines implements OutlineSource {
     if (!language) return { reason: "there is no outline for this kind of file" };
     const plain = withPlainLineEnds(text);
     if (isMostlyGiantLines(plain)) return { reason: `most of it stands in lines of more than ${LONGEST_LINE} characters` };
+    if (this.failures >= MOST_FAILURES) return { reason: "the parsers failed on too many files; a restart brings them back" };
     const loaded = this.load(language);
-    if ("reason" in loaded) return loaded;
-    try {
-      return read(plain, language, loaded, limit(stop));
-    } catch (error) {
-      if (error instanceof TooLong) return { reason: `it takes more than ${MOST_MS / 1000} seconds to parse` };
-      throw error;
-    }
+    return "reason" in loaded ? loaded : this.read(plain, language, loaded, stop);
   }
 
   private load(language: Language): LoadedLanguage | { reason: string } {
     const known = this.loaded.get(language);
     if (known) return known;
-    const loaded = attempt(() => loadLanguage(language, this.folder));
+    const loaded = attempt(() => loadLanguage(language, this.runtime));
     this.loaded.set(language, loaded);
     return loaded;
+  }
+
+  /** Some texts exhaust the parser's stack. Then the stack is set back and the parser replaced, so that the next file can be read. */
+  private read(text: string, language: Language, loaded: LoadedLanguage, stop: Stop): Outlined | { reason: string } {
+    const { stack } = this.runtime;
+    const pointer = stack.pointer();
+    try {
+      return read(text, language, loaded, limit(stop));
+    } catch (error) {
+      if (EngineError.is(error)) throw error;
+      if (error instanceof TooLong) return { reason: `it takes more than ${MOST_MS / 1000} seconds to parse` };
+      stack.setPointer(pointer);
+      replaceParser(loaded);
+      this.failures++;
+      return { reason: `its parser failed (${plainError(error).message})` };
+    }
   }
 }
 
@@ -103,9 +115,7 @@ class TooLong extends Error {}
 /** Throws `aborted` when the work should stop, and `TooLong` when it has had its time. */
 function limit(stop: Stop): () => void {
   const end = performance.now() + MOST_MS;
-  let checks = 0;
   return () => {
-    if (checks++ % CHECKS_PER_LOOK !== 0) return;
     if (stop()) throw abortedError();
     if (performance.now() > end) throw new TooLong();
   };

@@ -7,10 +7,9 @@ import type { Walk } from "./walk.ts";
  * - `whole`: all of it, or the first and last line where it is long (an import of many names);
  * - `type`: all of it, or its first lines where it is long;
  * - `value`: all of it, or its first line where it is longer than three;
- * - `line`: its first line;
- * - `nothing`: only what stands in it.
+ * - `line`: its first line.
  */
-export type Keep = "head" | "whole" | "type" | "value" | "line" | "nothing";
+export type Keep = "head" | "whole" | "type" | "value" | "line";
 
 /** A field of a node, or a way to find another node from it. */
 export type Find = string | ((node: Node) => Node | null | undefined);
@@ -44,11 +43,10 @@ export type Visit = (node: Node, walk: Walk, place: Place) => void;
  * - `comment`: documents the declaration below it;
  * - `attribute`: belongs to the declaration below it and is kept with it;
  * - `holds`: counts as if its children stood in its place (`#ifdef`, a broken part of a file);
- * - `wraps`: likewise, but its lines belong to the declaration in it (`template <…>`, a decorated definition);
- * - `prelude`: what may stand above the comment at the head of a file.
+ * - `wraps`: likewise, but its lines belong to the declaration in it (`template <…>`, a decorated definition).
  * Nodes of all other types are left out with everything in them.
  */
-export type Entry = Rule | Visit | "comment" | "attribute" | "holds" | "wraps" | "prelude";
+export type Entry = Rule | Visit | "comment" | "attribute" | "holds" | "wraps";
 
 export type Rules = Readonly<Record<string, Entry>>;
 
@@ -70,7 +68,7 @@ export interface Rows {
 /** Comments and attributes directly above something. */
 export interface Leading extends Rows {
   readonly docs: Rows | undefined;
-  readonly attributes: readonly Rows[];
+  readonly attributes: Rows[];
   /** Nothing but comments stands above it: it may be a licence. */
   readonly atHead: boolean;
 }
@@ -82,8 +80,8 @@ export interface Place {
   /** Where symbols go that are declared here. */
   readonly symbols: OutlinedSymbol[];
   /** Lines of what is wrapped around the node: an export, a decorator, `template <…>`. */
-  readonly outer?: Rows;
-  readonly leading?: Leading;
+  readonly outer: Rows | undefined;
+  readonly leading: Leading | undefined;
 }
 
 /** Something that a file defines, with all of its lines: documentation and decorators included. */

@@ -2,7 +2,7 @@ import type { Node } from "web-tree-sitter";
 import type { LineRange } from "../../../engine/pack/levels.ts";
 import { firstSentence, isLicense } from "./docs.ts";
 import { present, rowsOf } from "./nodes.ts";
-import type { Entry, Find, Keep, Leading, Members, OutlinedSymbol, Place, Rows, Rule } from "./rules.ts";
+import type { Entry, Keep, Leading, Members, OutlinedSymbol, Place, Rows, Rule } from "./rules.ts";
 
 /** Lines beyond these are cut off: long enough for what people write, short enough that an outline stays one. */
 const MOST_HEAD_LINES = 30;
@@ -17,8 +17,8 @@ const MOST_DEPTH = 40;
 /** Names of an object or a list that is exported. */
 const MOST_ENTRIES = 100;
 
-/** What the nodes of a grammar mean, by the number of their type: null where a named node is left out, undefined for a token. */
-export type Entries = readonly (Entry | null | undefined)[];
+/** What the nodes of a grammar mean, by the number of their type; undefined where they are left out. */
+export type Entries = readonly (Entry | undefined)[];
 
 /** One declaration as a rule or a visit found it. */
 export interface Declaration {
@@ -32,25 +32,31 @@ export interface Declaration {
   docstring?: boolean;
   /** False where the name was given elsewhere, or is no name of the language (an `impl`, a test). */
   defines?: boolean;
+  /** A file is worth an outline for it; where absent, whatever has a kind is. */
+  counts?: boolean;
 }
 
+/** Names are cut here: what is longer is an expression, and shown as one. */
+const MOST_NAME = 80;
+const NODES_PER_CHECK = 64;
 /** What the parser calls a node that it could make no sense of. */
 const ERROR_TYPE = 0xffff;
 
 /**
  * Goes through the declarations of one file, outside in, never into a body that is not outlined, and marks the lines to keep.
- * `text` has "\n" as its only line end; `check` is called often and throws when the work should end.
+ * `text` has "\n" as its only line end; `check` is called every few hundred microseconds and ends the walk by throwing.
  */
 export class Walk {
   readonly text: string;
   readonly lines: readonly string[];
   readonly symbols: OutlinedSymbol[] = [];
   readonly definitions = new Set<string>();
-  /** Whether anything but imports was kept. */
-  declares = false;
+  private anything = false;
   private readonly entries: Entries;
   private readonly check: () => void;
   private readonly kept: Uint8Array;
+  /** Nodes so far. */
+  private passed = 0;
   /** Only comments so far. */
   private atHead = true;
 
@@ -64,7 +70,12 @@ export class Walk {
 
   file(root: Node, docstrings: boolean): void {
     if (docstrings) this.keepDocstring(root);
-    this.children(root, { inType: false, depth: 0, symbols: this.symbols });
+    this.children(root, { inType: false, depth: 0, symbols: this.symbols, outer: undefined, leading: undefined });
+  }
+
+  /** Whether anything but imports was kept. */
+  get declares(): boolean {
+    return this.anything;
   }
 
   /** What was kept, without blank and giant lines. */
@@ -80,53 +91,53 @@ export class Walk {
   }
 
   /** Everything that stands in a node, each by the entry of its type. */
-  children(parent: Node, place: Place): void {
-    if (place.depth > MOST_DEPTH) return;
-    const cursor = parent.walk();
+  children(parent: Node, { inType, depth, symbols, outer, leading: inherited }: Place): void {
+    if (depth > MOST_DEPTH) return;
     let leading: Leading | undefined;
-    try {
-      if (!cursor.gotoFirstChild()) return;
-      do {
-        this.check();
-        const type = cursor.nodeTypeId;
-        const entry = type === ERROR_TYPE ? "holds" : this.entries[type];
-        if (entry === undefined) continue;
-        if (entry === "comment" || entry === "attribute") leading = this.lead(cursor.currentNode, entry, leading);
-        else {
-          if (entry !== null) this.enter(cursor.currentNode, { ...place, leading: leading ?? place.leading }, entry);
-          else this.forget(leading);
-          leading = undefined;
-        }
-      } while (cursor.gotoNextSibling());
-      this.forget(leading);
-    } finally {
-      cursor.delete();
+    for (const node of parent.namedChildren) {
+      if (this.passed++ % NODES_PER_CHECK === 0) this.check();
+      const entry = this.entryOf(node);
+      if (entry === "comment" || entry === "attribute") {
+        leading = this.lead(node, entry, leading);
+      } else {
+        if (entry === undefined) this.forget(leading);
+        else this.enter(node, { inType, depth, symbols, outer, leading: leading ?? inherited }, entry);
+        leading = undefined;
+      }
+    }
+    this.forget(leading);
+  }
+
+  /** One node, by the entry of its type. */
+  enter(node: Node, place: Place, entry = this.entryOf(node)): void {
+    switch (entry) {
+      case undefined:
+      case "comment":
+      case "attribute":
+        return;
+      case "wraps":
+        this.children(node, this.wrapped(node, place));
+        return;
+      case "holds":
+        this.forget(place.leading);
+        this.children(node, this.inside(place));
+        return;
+      default:
+        this.forget(place.leading);
+        this.atHead = false;
+        if (typeof entry === "function") entry(node, this, place);
+        else this.declare(node, this.apply(entry, node, place), place);
     }
   }
 
-  /** One node, by the entry of its type unless another is given. */
-  enter(node: Node, place: Place, entry: Entry | null | undefined = this.entries[node.typeId]): void {
-    if (entry === undefined || entry === null || entry === "comment" || entry === "attribute") return;
-    if (entry === "prelude") return;
-    if (entry === "wraps") this.children(node, this.wrapped(node, place));
-    else if (entry === "holds") this.held(node, place);
-    else {
-      this.forget(place.leading);
-      this.atHead = false;
-      if (typeof entry === "function") entry(node, this, place);
-      else this.declare(node, this.apply(entry, node, place), place);
-    }
-  }
-
-  /** What stands in a node as if it stood in its place. */
-  held(node: Node, place: Place): void {
-    this.forget(place.leading);
-    this.children(node, { ...place, depth: place.depth + 1, leading: undefined, outer: undefined });
+  /** The place inside of something that declares nothing itself. */
+  inside({ inType, depth, symbols }: Place): Place {
+    return { inType, depth: depth + 1, symbols, outer: undefined, leading: undefined };
   }
 
   /** The place inside of a wrapper, whose lines belong to what it wraps. */
-  wrapped(node: Node, place: Place): Place {
-    return { ...place, depth: place.depth + 1, outer: place.outer ?? rowsOf(node) };
+  wrapped(node: Node, { inType, depth, symbols, outer, leading }: Place): Place {
+    return { inType, depth: depth + 1, symbols, outer: outer ?? rowsOf(node), leading };
   }
 
   /** Keeps the lines of a declaration and what documents it, makes a symbol of it, and goes on with its members. */
@@ -136,25 +147,15 @@ export class Walk {
     const { first, last } = place.outer ?? own;
     this.keepRows(first, Math.min(own.first - 1, first + MOST_DECORATOR_LINES - 1));
     this.keepDeclaration(own, declaration);
+    this.anything ||= declaration.counts ?? declaration.kind !== undefined;
     const symbol = this.symbolOf(declaration, { first: this.keepLeading(place, first), last });
     if (symbol) place.symbols.push(symbol);
     if (body && docstring === true) this.keepDocstring(body);
     if (body && members) {
       const symbols = symbol?.children ?? place.symbols;
-      this.children(body, { inType: members === "type", depth: place.depth + 1, symbols });
+      this.children(body, { ...this.inside(place), inType: members === "type", symbols });
     }
     return symbol;
-  }
-
-  /** A declaration as its rule describes it. */
-  apply(rule: Rule, node: Node, place: Place): Declaration {
-    const { keep, kind, names, members, docstring, defines } = rule;
-    return {
-      ...{ keep, members, docstring, defines },
-      kind: typeof kind === "object" ? kind[place.inType ? 1 : 0] : kind,
-      names: (typeof names === "function" ? names(node) : present(find(node, names ?? "name"))).map((name) => this.textOf(name)),
-      body: find(node, rule.body ?? "body"),
-    };
   }
 
   /** The text of a node in one line. */
@@ -168,48 +169,45 @@ export class Walk {
     for (const node of nodes.slice(0, MOST_ENTRIES)) this.keepRows(node.startPosition.row, node.startPosition.row);
   }
 
-  /** Keeps what stands directly above line `first`; returns the first line of it, or `first`. */
-  keepLeading({ leading }: Place, first: number): number {
-    if (!leading || leading.last + 1 < first || leading.first > first) return first;
-    if (!leading.atHead) this.keepSentence(leading);
-    for (const { first: from, last } of leading.attributes) this.keepRows(from, Math.min(last, from + MOST_DECORATOR_LINES - 1));
-    return leading.first;
-  }
-
-  keepRows(first: number, last: number): void {
-    if (last >= first) this.kept.fill(1, first, last + 1);
-  }
-
-  /** The line on which ends what stands before a node, whether the node begins on that line or below it. */
-  rowBefore(node: Node): number {
-    let { row } = node.startPosition;
-    for (let at = node.startIndex - 1; at >= 0; at--) {
-      const character = this.text[at];
-      if (character === "\n") row--;
-      else if (character !== " " && character !== "\t") break;
-    }
-    return Math.max(0, row);
+  /** A declaration as its rule describes it. */
+  private apply({ keep, kind, names, body, members, docstring, defines }: Rule, node: Node, { inType }: Place): Declaration {
+    const named = typeof names === "function" ? names(node) : present(node.childForFieldName(names ?? "name"));
+    return {
+      keep,
+      kind: typeof kind === "object" ? kind[inType ? 1 : 0] : kind,
+      names: named.map((name) => this.textOf(name)),
+      body: typeof body === "function" ? body(node) : node.childForFieldName(body ?? "body"),
+      members,
+      docstring,
+      defines,
+    };
   }
 
   private symbolOf({ kind, names, defines }: Declaration, { first, last }: Rows): OutlinedSymbol | undefined {
     if (kind === undefined) return undefined;
-    this.declares = true;
-    if (defines !== false) for (const name of names) this.define(name);
+    const plain = names.map(unquoted);
+    if (defines !== false) for (const name of plain) this.define(name);
     if (names.length === 0) return undefined;
-    return { name: names.map(unquoted).join(", "), kind, startLine: first + 1, endLine: last + 1, children: [] };
+    return { name: plain.join(", "), kind, startLine: first + 1, endLine: last + 1, children: [] };
   }
 
-  /** `Quay::berth` and `Quay.berth` define the last of their names. */
   private define(name: string): void {
-    const last = /[\p{L}_$][\p{L}\p{N}_$]*(?=[?!=]?$)/u.exec(unquoted(name))?.[0];
+    const last = LAST_NAME.exec(name)?.[1];
     if (last !== undefined && last !== "_") this.definitions.add(last);
   }
 
   private keepDeclaration({ first, last }: Rows, { keep, body }: Declaration): void {
-    if (keep === "nothing") return;
     if (keep === "head") this.keepRows(first, Math.min(body ? this.rowBefore(body) : last, first + MOST_HEAD_LINES - 1));
     else this.keepRows(first, Math.min(last, first + shownLines(keep, last - first + 1) - 1));
     if (keep === "whole") this.keepRows(last, last);
+  }
+
+  /** Keeps what stands directly above line `first`; returns the first line of it, or `first`. */
+  private keepLeading({ leading }: Place, first: number): number {
+    if (!leading || leading.last + 1 < first || leading.first > first) return first;
+    if (!leading.atHead) this.keepSentence(leading);
+    for (const { first: from, last } of leading.attributes) this.keepRows(from, Math.min(last, from + MOST_DECORATOR_LINES - 1));
+    return leading.first;
   }
 
   private keepSentence({ docs }: Leading): void {
@@ -226,6 +224,25 @@ export class Walk {
     if (sentence) this.keepRows(sentence.first, sentence.last);
   }
 
+  private keepRows(first: number, last: number): void {
+    if (last >= first) this.kept.fill(1, first, last + 1);
+  }
+
+  /** The line on which ends what stands before a node, whether the node begins on that line or below it. */
+  private rowBefore(node: Node): number {
+    let { row } = node.startPosition;
+    for (let at = node.startIndex - 1; at >= 0; at--) {
+      const character = this.text[at];
+      if (character === "\n") row--;
+      else if (character !== " " && character !== "\t") break;
+    }
+    return Math.max(0, row);
+  }
+
+  private entryOf({ typeId }: Node): Entry | undefined {
+    return typeId === ERROR_TYPE ? "holds" : this.entries[typeId];
+  }
+
   /** Adds a comment or an attribute to those directly above it, or begins anew. */
   private lead(node: Node, entry: "comment" | "attribute", before: Leading | undefined): Leading | undefined {
     const rows = rowsOf(node);
@@ -233,11 +250,13 @@ export class Walk {
     if (entry === "comment" && this.lines[rows.first].slice(0, node.startPosition.column).trim() !== "") return before;
     const above = before && before.last + 1 >= rows.first ? before : undefined;
     if (!above) this.forget(before);
+    const attributes = above?.attributes ?? [];
+    if (entry === "attribute") attributes.push(rows);
     return {
       first: above?.first ?? rows.first,
       last: rows.last,
       docs: entry === "attribute" ? above?.docs : { first: above?.docs?.first ?? rows.first, last: rows.last },
-      attributes: entry === "attribute" ? [...(above?.attributes ?? []), rows] : (above?.attributes ?? []),
+      attributes,
       atHead: above?.atHead ?? this.atHead,
     };
   }
@@ -248,15 +267,18 @@ export class Walk {
   }
 }
 
-const MOST_NAME = 80;
+/** The word that others use: of `Quay::berth`, `#berth` and `berth?` that is `berth`; of `"two words"` there is none. */
+const LAST_NAME = /(?:^|::|[.#~])([\p{L}_$][\p{L}\p{N}_$]*)[?!=]?$/u;
 
 /** A name that is written as a string. */
 function unquoted(name: string): string {
-  return name.replace(/^(["'`])([^]*)\1$/, "$2");
+  return QUOTES.has(name[0]) && name.endsWith(name[0]) ? name.slice(1, -1) : name;
 }
 
+const QUOTES = new Set(['"', "'", "`"]);
+
 /** How many of a declaration's lines are kept, from its first one on. */
-function shownLines(keep: Exclude<Keep, "head" | "nothing">, lines: number): number {
+function shownLines(keep: Exclude<Keep, "head">, lines: number): number {
   switch (keep) {
     case "whole":
       return lines <= MOST_WHOLE_LINES ? lines : 1;
@@ -273,8 +295,4 @@ function firstStatement(body: Node): Node | null {
   let statement = body.firstNamedChild;
   while (statement?.type === "comment") statement = statement.nextNamedSibling;
   return statement;
-}
-
-function find(node: Node, by: Find): Node | null | undefined {
-  return typeof by === "string" ? node.childForFieldName(by) : by(node);
 }

@@ -1,6 +1,6 @@
 import type { Node } from "web-tree-sitter";
 import { childOfType, present } from "../nodes.ts";
-import type { Language, Rule, Visit } from "../rules.ts";
+import type { Language, Visit } from "../rules.ts";
 import type { Walk } from "../walk.ts";
 
 const TYPES = new Map([
@@ -36,12 +36,12 @@ function isFunction(declarator: Node | null): boolean {
 
 function namesOf(node: Node, walk: Walk): string[] {
   const names = node.childrenForFieldName("declarator").flatMap((declarator) => present(innermost(declarator)));
-  return names.map((name) => (name.type === "operator_cast" ? operatorName(name, walk) : walk.textOf(name)));
-}
-
-function operatorName(cast: Node, walk: Walk): string {
-  const type = cast.childForFieldName("type");
-  return `operator ${type ? walk.textOf(type) : ""}`;
+  return names.map((name) => {
+    const type = name.type === "operator_cast" ? name.childForFieldName("type") : null;
+    const text = type ? `operator ${walk.textOf(type)}` : walk.textOf(name);
+    // Written apart, because it is no name that others use.
+    return text.replace(/\boperator\b\s*/, "operator ");
+  });
 }
 
 /** Types with a body; one without is only named ahead. */
@@ -91,8 +91,6 @@ const macro: Visit = (node, walk, place) => {
   if (node.childForFieldName("value")) walk.declare(node, { keep: "value", kind: "macro", names }, place);
 };
 
-const namespace: Rule = { keep: "head", kind: "namespace", members: "module" };
-
 /** C is read as C++. */
 export const cpp: Language = {
   grammar: "cpp",
@@ -112,7 +110,7 @@ export const cpp: Language = {
     using_declaration: { keep: "whole" },
     alias_declaration: { keep: "type", kind: "type" },
     namespace_alias_definition: { keep: "whole" },
-    namespace_definition: namespace,
+    namespace_definition: { keep: "head", kind: "namespace", members: "module" },
     template_declaration: "wraps",
     concept_definition: { keep: "type", kind: "concept" },
     class_specifier: type,

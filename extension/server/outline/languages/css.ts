@@ -24,7 +24,6 @@ export const css: Language = {
   grammar: "css",
   rules: {
     comment: "comment",
-    charset_statement: "prelude",
     import_statement: { keep: "whole" },
     rule_set: holder,
     media_statement: holder,

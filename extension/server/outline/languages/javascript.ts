@@ -82,10 +82,7 @@ const exported: Visit = (node, walk, place) => {
   const value = node.childForFieldName("value");
   if (declaration) walk.enter(declaration, walk.wrapped(node, place));
   else if (value) bind({ node, name: "default", value, kind: "constant", exports: true }, walk, place);
-  else {
-    walk.declare(node, { keep: "whole", names: [] }, place);
-    walk.declares = true;
-  }
+  else walk.declare(node, { keep: "whole", names: [], counts: true }, place);
 };
 
 const field: Visit = (node, walk, place) => {
@@ -118,7 +115,7 @@ function assignment(node: Node, expression: Node, walk: Walk, place: Place): voi
   if (/^(?:module\.)?exports$/.test(target)) {
     bind({ node, name: "exports", value, kind: "constant", exports: true }, walk, place);
   } else if (target.endsWith(".prototype") && inner?.type === "object") {
-    walk.children(inner, { ...place, depth: place.depth + 1, inType: true, leading: undefined });
+    walk.children(inner, { ...walk.inside(place), inType: true });
   } else if (declares || (EXPORTS.test(target) && value && !VOID.test(walk.textOf(value)))) {
     const within = { ...place, inType: target.includes(".prototype.") };
     bind({ node, name: left.childForFieldName("property"), value, kind: "constant" }, walk, within);
@@ -142,7 +139,6 @@ function boundNames(name: Node | null): Node[] {
 /** Of JavaScript, TypeScript and their JSX: the grammars agree on the names that they have in common. */
 export const javascriptRules: Rules = {
   comment: "comment",
-  hash_bang_line: "prelude",
   decorator: "attribute",
   import_statement: { keep: "whole" },
   import_alias: { keep: "whole" },

@@ -43,10 +43,9 @@ export function call(node: Node, expression: Node, walk: Walk, place: Place): vo
   const name = callee ? walk.textOf(callee) : "";
   const program = calledFunction(callee);
   if (program || MODULE_CALLS.test(name)) {
-    const within = { ...place, depth: place.depth + 1, outer: undefined, leading: undefined };
     for (const it of [program, ...values.map(unwrap)]) {
       const body = it && isFunction(it.type) ? bodyOf(it) : null;
-      if (body) walk.children(body, within);
+      if (body) walk.children(body, walk.inside(place));
     }
   } else if (name === "Object.defineProperty") {
     definedProperty(node, values, walk, place);
@@ -89,7 +88,7 @@ function registered({ node, expression, level }: Registration, walk: Walk, place
   const kind = isTest ? "test" : "handler";
   const symbol = walk.declare(node, { keep: "head", kind, names, body, defines: false }, place);
   if (!symbol || !SUITES.test(name) || level >= TEST_LEVELS) return;
-  const within = { ...place, symbols: symbol.children, outer: undefined, leading: undefined };
+  const within = { ...walk.inside(place), symbols: symbol.children };
   for (const inside of body?.namedChildren ?? []) {
     const inner = inside.type === "expression_statement" ? unwrap(inside.namedChild(0)) : null;
     if (inner?.type === "call_expression" && TESTS.test(walk.textOf(inner)))

@@ -36,7 +36,6 @@ export const php: Language = {
   grammar: "php",
   rules: {
     comment: "comment",
-    php_tag: "prelude",
     namespace_definition: { keep: "head", members: "module" },
     namespace_use_declaration: { keep: "whole" },
     expression_statement: statement,

@@ -21,7 +21,7 @@ const statement: Visit = (node, walk, place) => {
 const condition: Visit = (node, walk, place) => {
   const test = node.childForFieldName("condition");
   if (test && walk.textOf(test).includes("__name__")) return;
-  walk.children(node, { ...place, depth: place.depth + 1, leading: undefined });
+  walk.children(node, walk.inside(place));
 };
 
 export const python: Language = {

@@ -6,7 +6,9 @@ import type { Walk } from "../walk.ts";
 const IMPORTS = /^(?:require|require_relative|load|autoload)$/;
 const VISIBILITY = /^(?:private|protected|public|module_function|private_class_method)$/;
 const TESTS = /^(?:RSpec\.)?(?:[fx]?describe|[fx]?context|shared_examples(?:_for)?|[fx]?it|[fx]?specify|test|scenario|feature)$/;
-const SUITES = /^(?:RSpec\.)?(?:[fx]?describe|[fx]?context|shared_examples(?:_for)?|feature)$/;
+const TASKS = /^(?:task|multitask|namespace)$/;
+/** What holds tests or tasks. */
+const SUITES = /^(?:RSpec\.)?(?:[fx]?describe|[fx]?context|shared_examples(?:_for)?|feature|namespace)$/;
 /** Suites and what is directly in them are shown, deeper tests are not. */
 const TEST_LEVELS = 2;
 
@@ -31,12 +33,16 @@ function registered(node: Node, level: number, walk: Walk, place: Place): void {
   const [subject] = node.childForFieldName("arguments")?.namedChildren ?? [];
   if (!subject || !block) return;
   const names = [walk.textOf(subject)];
-  const kind = TESTS.test(name) ? "test" : "handler";
+  const kind = TESTS.test(name) ? "test" : TASKS.test(name) ? "task" : "handler";
   const symbol = walk.declare(node, { keep: "head", kind, names, body: afterParameters(block), defines: false }, place);
   if (!symbol || !SUITES.test(name) || level >= TEST_LEVELS) return;
-  const within = { ...place, symbols: symbol.children, outer: undefined, leading: undefined };
+  const within = { ...walk.inside(place), symbols: symbol.children };
   for (const inside of block.childForFieldName("body")?.namedChildren ?? [])
-    if (inside.type === "call" && TESTS.test(calledName(inside, walk))) registered(inside, level + 1, walk, within);
+    if (inside.type === "call" && isListed(calledName(inside, walk))) registered(inside, level + 1, walk, within);
+}
+
+function isListed(name: string): boolean {
+  return TESTS.test(name) || TASKS.test(name);
 }
 
 /** `do |parameters|` belongs to the head. */
