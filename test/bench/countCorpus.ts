@@ -13,6 +13,8 @@ const PACKAGES = [
   "prettier@3.6.2",
   "lodash@4.17.21",
 ];
+/** What these depend on is taken as it was then; later releases are other files. */
+const AS_OF = "2026-11-20";
 const SHA256 = "7e932f570019fa9b46082649787516e0c75d77b362d0b05f24a6b35f2aef178d";
 const LARGEST_FILE = 2 ** 20;
 
@@ -34,7 +36,7 @@ export interface CorpusFile {
 export function prepareCorpus(): void {
   if (existsSync(packagesFolder) && hashCorpus() === SHA256) return;
   rmSync(cacheFolder, { recursive: true, force: true });
-  npmInstall(join(cacheFolder, "packages"), PACKAGES);
+  npmInstall(join(cacheFolder, "packages"), [`--before=${AS_OF}`, ...PACKAGES]);
   const found = hashCorpus();
   if (found !== SHA256) throw new Error(`the corpus has the sha256 ${found} instead of ${SHA256}: a package is not what it was`);
 }
