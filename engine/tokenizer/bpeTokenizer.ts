@@ -10,7 +10,7 @@ import { invalidTokenizer } from "./fields.ts";
 import { IdList } from "./idList.ts";
 import type { Step } from "./normalizers.ts";
 import type { PreTokenizer } from "./preTokenizers.ts";
-import type { PieceScanner } from "./scanner.ts";
+import { type PieceScanner, scannerFor } from "./scanner.ts";
 import type { DecodeOptions, EncodedText, EncodeOptions, Stop, TextStream, Tokenizer } from "./tokenizer.ts";
 import { type PackedTokens, TokenTable } from "./tokenTable.ts";
 import { charBytes, isAscii } from "./utf8.ts";
@@ -206,7 +206,7 @@ export class BpeTokenizer implements Tokenizer {
 
   private fastPath(): FastPath | undefined {
     if (this.fast === undefined) {
-      const { scanner } = this.preTokenizer;
+      const scanner = this.preTokenizer.byteLevel ? scannerFor(this.preTokenizer.cuts ?? []) : undefined;
       const bpe = scanner && this.model.byteBpe?.();
       this.fast = scanner && bpe ? { scanner, bpe } : "none";
     }

@@ -36,7 +36,7 @@ export class ByteBpe {
     let poll = POLL_BYTES;
     scanner.valid = true;
     for (let at = 0; at < limit;) {
-      const end = scanner.pieceEnd(bytes, at, limit);
+      const end = scanner.pieceEnd(bytes, at, limit, 0);
       if (end === at + 1) total++;
       else {
         const place = cache.find(bytes, view, at, end);
@@ -57,7 +57,7 @@ export class ByteBpe {
     const { cache } = this;
     const limit = bytes.length;
     for (let at = 0; at < limit;) {
-      const end = scanner.pieceEnd(bytes, at, limit);
+      const end = scanner.pieceEnd(bytes, at, limit, 0);
       const place = cache.find(bytes, view, at, end);
       if (place >= 0) sink.push(cache.ids, cache.idsAt(place), cache.tokensAt(place));
       else {
