@@ -33,6 +33,13 @@ export class Alphabet {
     return this.members[column].charAt(set) === "1";
   }
 
+  /** Calls `visit` with the first character of every 256 whose columns are known, and the columns. */
+  eachBlock(visit: (first: number, columns: Uint16Array) => void): void {
+    this.blocks.forEach((block, index) => {
+      if (block) visit(index << 8, block);
+    });
+  }
+
   private block(index: number): Uint16Array {
     const first = index << 8;
     // Surrogates do not occur in UTF-8.
@@ -68,9 +75,8 @@ export class Alphabet {
   }
 }
 
-/** Column of the end of the text. */
-export const END = 0;
-export const BEYOND_ASCII = 0xffff;
+const BEYOND_ASCII = 0xffff;
 
 /** Of most kinds that patterns tell apart one character, so that their columns are known before text turns up. */
-const COMMON_KINDS = "\u01c5\u02b0\u4e2d\u3042\uac00\u0416\u0436\u0301\u0903\u0663\u00bd\u2167\u00a0\u2028\u2014\u20ac\ufffd\u017f\u212a\ufeff";
+const COMMON_KINDS =
+  "\u01c5\u02b0\u4e2d\u3042\uac00\u0416\u0436\u0301\u0903\u0663\u00bd\u2167\u00a0\u2028\u2014\u20ac\ufffd\u017f\u212a\ufeff";

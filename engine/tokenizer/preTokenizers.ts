@@ -69,9 +69,7 @@ function isolating(pattern: RegExp): PreTokenizer {
 }
 
 function splitting(pattern: RegExp, behavior: Behavior, invert: boolean): PreTokenizer {
-  return behavior === "Isolated"
-    ? isolating(pattern)
-    : { splitters: [splitBy(pattern, behavior, invert)], byteLevel: false };
+  return behavior === "Isolated" ? isolating(pattern) : { splitters: [splitBy(pattern, behavior, invert)], byteLevel: false };
 }
 
 function readSplit(fields: Fields): PreTokenizer {

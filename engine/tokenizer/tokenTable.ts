@@ -91,9 +91,7 @@ export class TokenTable implements MergeRule {
     const rightLength = offsets[right + 1] - rightAt;
     const length = leftLength + rightLength;
     if (length > this.longest) return -1;
-    const hash = settle(
-      hashOf(hashOf(SEED, bytes, leftAt, leftAt + leftLength), bytes, rightAt, rightAt + rightLength),
-    );
+    const hash = settle(hashOf(hashOf(SEED, bytes, leftAt, leftAt + leftLength), bytes, rightAt, rightAt + rightLength));
     for (let slot = hash & this.mask; ; slot = (slot + 1) & this.mask) {
       const entry = this.slots[slot];
       if (entry === 0) return -1;

@@ -128,7 +128,8 @@ function mergeParts(merge: unknown, rank: number): readonly [string, string] {
     const blank = merge.indexOf(" ");
     if (blank >= 0 && !merge.includes(" ", blank + 1)) return [merge.slice(0, blank), merge.slice(blank + 1)];
   } else if (Array.isArray(merge) && merge.length === 2) {
-    const [left, right]: readonly unknown[] = merge;
+    const pair: readonly unknown[] = merge;
+    const [left, right] = pair;
     if (typeof left === "string" && typeof right === "string") return [left, right];
   }
   throw invalidTokenizer(`model.merges[${rank}] is not a pair`);
