@@ -6,67 +6,59 @@ export class Alphabet {
   /** Column of each ASCII byte; `BEYOND_ASCII` for others. */
   readonly byteColumns: Uint16Array;
   private readonly tests: readonly RegExp[];
-  private readonly blocks = new Array<Uint16Array | undefined>(0x1100).fill(undefined);
-  private readonly columns = new Map<string, number>();
-  /** For every column which sets its characters are in, a "1" for each; the end of the text is in none. */
-  private readonly members: string[] = [""];
+  private readonly blocks = new Map<number, Uint16Array>();
+  private readonly columns = new Map<number, number>();
+  /** For every column the sum of 2 ** set over the sets its characters are in; the end of the text is in none. */
+  private readonly members: number[] = [0];
 
-  /** `sets`: sources of regular expressions, each for one character. */
+  /** `sets`: at most MAX_SETS sources of regular expressions, each for one character. */
   constructor(sets: readonly string[]) {
     this.tests = sets.map((source) => new RegExp(`(?:${source})+`, "gu"));
-    const latin = this.block(0);
+    const latin = this.blockOf(0);
     this.byteColumns = Uint16Array.from({ length: 256 }, (_, byte) => (byte < 0x80 ? latin[byte] : BEYOND_ASCII));
     this.classify(Array.from(COMMON_KINDS, (char) => char.codePointAt(0) ?? 0));
   }
 
-  /** How many columns there are so far. */
+  /** How many columns there are so far; column 0 is the end of the text. */
   get size(): number {
     return this.members.length;
   }
 
-  columnOf(code: number): number {
-    return (this.blocks[code >> 8] ?? this.block(code >> 8))[code & 255];
+  /** Columns of the 256 characters around one, from the code point on that is a multiple of 256. */
+  blockOf(code: number): Uint16Array {
+    const index = code >> 8;
+    const known = this.blocks.get(index);
+    if (known) return known;
+    // Surrogates do not occur in UTF-8.
+    const codes = Array.from({ length: 256 }, (_, i) => (index >= 0xd8 && index < 0xe0 ? 0xfffd : (index << 8) + i));
+    const block = this.classify(codes);
+    this.blocks.set(index, block);
+    return block;
+  }
+
+  eachBlock(visit: (first: number, columns: Uint16Array) => void): void {
+    for (const [index, block] of this.blocks) visit(index << 8, block);
   }
 
   /** Whether the characters of a column are in a set. */
   has(column: number, set: number): boolean {
-    return this.members[column].charAt(set) === "1";
-  }
-
-  /** Calls `visit` with the first character of every 256 whose columns are known, and the columns. */
-  eachBlock(visit: (first: number, columns: Uint16Array) => void): void {
-    this.blocks.forEach((block, index) => {
-      if (block) visit(index << 8, block);
-    });
-  }
-
-  private block(index: number): Uint16Array {
-    const first = index << 8;
-    // Surrogates do not occur in UTF-8.
-    const codes = Array.from({ length: 256 }, (_, i) => (first + i >= 0xd800 && first + i < 0xe000 ? 0xfffd : first + i));
-    const block = this.classify(codes);
-    this.blocks[index] = block;
-    return block;
+    return Math.floor(this.members[column] / 2 ** set) % 2 === 1;
   }
 
   /** Columns of characters that are all below U+10000 or all above. */
   private classify(codes: readonly number[]): Uint16Array {
     const text = String.fromCodePoint(...codes);
     const width = text.length / codes.length;
-    const members = codes.map(() => "");
-    for (const test of this.tests) {
-      let done = 0;
+    const members = new Float64Array(codes.length);
+    this.tests.forEach((test, set) => {
       test.lastIndex = 0;
-      for (let match = test.exec(text); match; match = test.exec(text)) {
-        for (; done < match.index / width; done++) members[done] += "0";
-        for (; done < test.lastIndex / width; done++) members[done] += "1";
-      }
-      for (; done < codes.length; done++) members[done] += "0";
-    }
+      for (let match = test.exec(text); match; match = test.exec(text))
+        for (let i = match.index / width; i < test.lastIndex / width; i++) members[i] += 2 ** set;
+    });
     return Uint16Array.from(members, (of) => this.columnFor(of));
   }
 
-  private columnFor(members: string): number {
+  private columnFor(members: number): number {
     const known = this.columns.get(members);
     if (known !== undefined) return known;
     const column = this.members.push(members) - 1;
@@ -75,6 +67,8 @@ export class Alphabet {
   }
 }
 
+/** Sums of more powers of two are not exact. */
+export const MAX_SETS = 52;
 const BEYOND_ASCII = 0xffff;
 
 /** Of most kinds that patterns tell apart one character, so that their columns are known before text turns up. */

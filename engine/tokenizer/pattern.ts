@@ -1,3 +1,5 @@
+import { MAX_SETS } from "./alphabet.ts";
+
 /** One step of a pattern, by its place in `Pattern.steps`; of several ways the earlier one is preferred. */
 export type PatternStep =
   | { readonly kind: "char"; readonly set: number; readonly next: number }
@@ -24,7 +26,8 @@ export function readPatternSource(source: string): Pattern | undefined {
   if (!tree || !reader.atEnd) return undefined;
   const assembler = new Assembler();
   const start = assembler.assemble(tree, assembler.add({ kind: "match" }));
-  return assembler.steps.length > MAX_STEPS ? undefined : { steps: assembler.steps, start, sets: assembler.sets };
+  const { steps, sets } = assembler;
+  return steps.length > MAX_STEPS || sets.length > MAX_SETS ? undefined : { steps, start, sets };
 }
 
 const MAX_STEPS = 2000;

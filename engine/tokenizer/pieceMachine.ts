@@ -74,7 +74,11 @@ export class PieceMachine {
     const module = pieceModule();
     this.module = module;
     this.reserve(module, TEXT);
-    this.levels.forEach((_, index) => this.teach(module, index));
+    this.levels.forEach(({ alphabet }, index) => {
+      const columns = this.columnsOf(module, index);
+      alphabet.eachBlock((first, block) => columns.set(block, first));
+      this.teach(module, index);
+    });
     module.setCache(SLOTS, SLOT_COUNT);
     return module;
   }
@@ -136,22 +140,27 @@ export class PieceMachine {
   private learn(module: PieceModule): void {
     const index = module.level();
     const { pattern, alphabet, automaton } = this.levels[index];
-    alphabet.columnOf(module.code());
-    if (alphabet.size > automaton.columns) this.levels[index].automaton = new Automaton(pattern, alphabet);
+    const code = module.code();
+    this.columnsOf(module, index).set(alphabet.blockOf(code), code & ~0xff);
+    if (alphabet.size === automaton.columns) return;
+    this.levels[index].automaton = new Automaton(pattern, alphabet);
     this.teach(module, index);
   }
 
-  /** Copies the tables of a level to the module. */
+  /** Copies the automaton of a level to the module. */
   private teach(module: PieceModule, index: number): void {
     const { alphabet, automaton, looksBehind } = this.levels[index];
     const base = LEVELS + index * LEVEL_BYTES;
-    const columns = new Uint16Array(module.memory.buffer, base + CODES, MAX_CODES);
-    alphabet.eachBlock((first, block) => columns.set(block, first));
-    new Uint16Array(module.memory.buffer, base, 256).set(alphabet.byteColumns);
     if (automaton.table.length > TABLE_WORDS) throw new RangeError("the automaton is larger than its place");
+    new Uint16Array(module.memory.buffer, base, 256).set(alphabet.byteColumns);
     this.words.set(automaton.table, (base + TABLE) / 4);
     this.words.set(automaton.starts, (base + STARTS) / 4);
     module.setLevel(index, base, base + CODES, base + TABLE, base + STARTS, automaton.columns, looksBehind);
+  }
+
+  /** Columns of all code points in the memory of the module; 0 where one is not known. */
+  private columnsOf(module: PieceModule, index: number): Uint16Array {
+    return new Uint16Array(module.memory.buffer, LEVELS + index * LEVEL_BYTES + CODES, MAX_CODES);
   }
 }
 

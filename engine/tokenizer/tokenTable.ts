@@ -31,7 +31,9 @@ export class TokenTable implements MergeRule {
   private readonly slots: Int32Array;
   private readonly mask: number;
   private longest = 0;
-  /** Pairs asked for lately: left id + 1, right id, rank. */
+  /** Rank + 2 of pairs of ids below 256, which are the bytes in most vocabularies; 0 where it was not asked for. */
+  private readonly small = new Int32Array(1 << 16);
+  /** Other pairs asked for lately: left id + 1, right id, rank. */
   private readonly memo = new Int32Array(3 << (32 - MEMO_SHIFT));
 
   constructor(packed: PackedTokens) {
@@ -60,6 +62,10 @@ export class TokenTable implements MergeRule {
   }
 
   rank(left: number, right: number): number {
+    if ((left | right) < 256) {
+      const known = this.small[(left << 8) | right];
+      return known === 0 ? (this.small[(left << 8) | right] = this.findPair(left, right) + 2) - 2 : known - 2;
+    }
     const { memo } = this;
     const place = 3 * ((Math.imul(left, 0x9e3779b1) + Math.imul(right, 0x85ebca6b)) >>> MEMO_SHIFT);
     if (memo[place] === left + 1 && memo[place + 1] === right) return memo[place + 2];
@@ -125,7 +131,7 @@ export class TokenTable implements MergeRule {
   }
 }
 
-const MEMO_SHIFT = 18;
+const MEMO_SHIFT = 16;
 /** Ids are below this; the bits above are the tag. */
 const ENTRY_ID = 0x7f_ffff;
 const TAG = ~ENTRY_ID;

@@ -74,7 +74,7 @@ export function tokens(): u32 {
   return total;
 }
 
-/** `slotCount` is a power of two; the slots are zero. */
+/** `slotCount` is a power of two of at most 2^18; the slots are zero. */
 export function setCache(address: u32, slotCount: u32): void {
   slots = address;
   slotMask = (slotCount - 1) * SLOT_BYTES;
@@ -306,8 +306,8 @@ function find(at: u32, to: u32): u32 {
   freeSlot = 0;
   if (length > MAX_PIECE) return 0;
   const key = keyOf(at, length);
-  const mixed: u64 = (key ^ length) * 0x9e37_79b9_7f4a_7c15;
-  let place: u32 = ((mixed >> 28) as u32) & slotMask;
+  // The high bits of a product depend on all bits of its factors.
+  let place: u32 = ((((key ^ length) * 0x9e37_79b9_7f4a_7c15) >> 42) as u32) & slotMask;
   for (let probe: u32 = 0; probe < MAX_PROBES; probe++) {
     const slot: u32 = slots + place;
     const head: u32 = load<u32>(slot, 8);
@@ -326,7 +326,8 @@ function find(at: u32, to: u32): u32 {
 // @ts-ignore: decorator
 @inline
 function keyOf(at: u32, length: u32): u64 {
-  return length <= 8 ? load<u64>(at) << (64 - (length << 3)) : hashOf(at, length);
+  const others: u64 = 64 - (length << 3);
+  return length <= 8 ? (load<u64>(at) << others) >> others : hashOf(at, length);
 }
 
 function hashOf(at: u32, length: u32): u64 {
