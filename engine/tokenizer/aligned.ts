@@ -27,6 +27,11 @@ export function prependAligned(input: Aligned, prefix: string): Aligned {
   return { text, base: 0, starts };
 }
 
+/** Writes one character for another everywhere. */
+export function swapAligned(input: Aligned, char: string, other: string): Aligned {
+  return { ...input, text: input.text.replaceAll(char, other) };
+}
+
 /** Replaces every match of a global pattern; what is put in counts as coming from where its match begins. */
 export function replaceAligned(input: Aligned, pattern: RegExp, replacement: (match: string) => string): Aligned {
   const starts: number[] = [];

@@ -2,7 +2,6 @@ import { abortedError, EngineError } from "../errors.ts";
 import { type AddedSplitters, addedSplitters, type Segment, splitAdded } from "./addedTokens.ts";
 import { align, type Aligned, originOf } from "./aligned.ts";
 import { PairTable } from "./bpe.ts";
-import { type PieceTokens, PieceTokensCache } from "./bpeModel.ts";
 import { alphabetBytes } from "./byteAlphabet.ts";
 import { ByteBpe } from "./byteBpe.ts";
 import { TokenStream } from "./decoder.ts";
@@ -10,6 +9,7 @@ import { invalidTokenizer } from "./fields.ts";
 import { IdList } from "./idList.ts";
 import type { Step } from "./normalizers.ts";
 import type { PreTokenizer } from "./preTokenizers.ts";
+import { type PieceModel, type PieceTokens, PieceTokensCache } from "./pieceModel.ts";
 import { type PieceMachine, pieceMachine } from "./pieceMachine.ts";
 import type { DecodeOptions, EncodedText, EncodeOptions, Stop, TextStream, Tokenizer } from "./tokenizer.ts";
 import { type PackedTokens, TokenTable } from "./tokenTable.ts";
@@ -58,13 +58,6 @@ export function bpeTokenizer(vocabulary: BpeVocabulary): Tokenizer {
   );
 }
 
-/** Turns the pieces of a text into tokens. */
-export interface PieceModel {
-  encode(piece: string, stop?: Stop): PieceTokens;
-  /** The same on UTF-8, where the model is a byte-level BPE in which every byte has a token. */
-  byteBpe?(): ByteBpe | undefined;
-}
-
 /** Ids and bytes of all tokens. */
 export type TokenBook = Pick<Vocabulary, "size" | "added" | "specialIds" | "id" | "tokenBytes">;
 
@@ -77,6 +70,7 @@ export class BpeTokenizer implements Tokenizer {
   private readonly splitRaw: AddedSplitters;
   private readonly splitNormalized: AddedSplitters;
   private readonly encoder = new TextEncoder();
+  private readonly cache = new PieceTokensCache();
   /** Undefined until first asked for: making it takes some 100 ms for a large vocabulary. */
   private fast: FastPath | "none" | undefined;
 
@@ -195,7 +189,7 @@ export class BpeTokenizer implements Tokenizer {
     const splitter = this.preTokenizer.splitters[level];
     if (!splitter) {
       pieces.passed(piece.text.length);
-      visit.piece(this.model.encode(piece.text, pieces.stop), piece);
+      visit.piece(this.tokensOf(piece.text, pieces.stop), piece);
       return;
     }
     let first = atStart;
@@ -203,6 +197,14 @@ export class BpeTokenizer implements Tokenizer {
       this.split(level + 1, { text: part, atStart: first }, pieces, visit);
       first = false;
     });
+  }
+
+  private tokensOf(piece: string, stop: Stop | undefined): PieceTokens {
+    const known = this.cache.get(piece);
+    if (known) return known;
+    const made = this.model.encode(piece, stop);
+    this.cache.set(piece, made);
+    return made;
   }
 
   private fastPath(): FastPath | undefined {
@@ -294,20 +296,15 @@ class PackedVocabulary implements TokenBook {
 /** Pieces of a pattern that no scanner knows, merged as UTF-8. */
 class BytePieces implements PieceModel {
   private readonly encoder = new TextEncoder();
-  private readonly cache = new PieceTokensCache();
 
   constructor(private readonly bpe: ByteBpe) {}
 
   encode(piece: string, stop?: Stop): PieceTokens {
-    const known = this.cache.get(piece);
-    if (known) return known;
     const bytes = this.encoder.encode(piece);
     const ids = this.bpe.merge(bytes, 0, bytes.length, stop).slice();
     const starts = new IdList();
     eachStart(bytes, ids, this.bpe, (start) => starts.pushOne(start));
-    const made = { ids, starts: starts.take() };
-    this.cache.set(piece, made);
-    return made;
+    return { ids, starts: starts.take() };
   }
 
   byteBpe(): ByteBpe {

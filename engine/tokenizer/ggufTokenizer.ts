@@ -1,7 +1,8 @@
 import type { ByteSource } from "../api.ts";
 import { type GgufValue, readGguf } from "../formats/gguf.ts";
 import { alphabetBytes } from "./byteAlphabet.ts";
-import { BpeTokenizer, bpeTokenizer, type PieceModel } from "./bpeTokenizer.ts";
+import { BpeTokenizer, bpeTokenizer } from "./bpeTokenizer.ts";
+import type { PieceModel } from "./pieceModel.ts";
 import { charsMapStep } from "./charsMap.ts";
 import { invalidTokenizer, unsupportedTokenizer } from "./fields.ts";
 import { ggufPattern } from "./ggufPatterns.ts";
@@ -11,6 +12,7 @@ import { TrieTokenizer, unescapeBytes } from "./rwkv.ts";
 import { ScoredBpe } from "./sentencePiece.ts";
 import { packTokens } from "./tokenTable.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import { tokenBorders } from "./tokenBorders.ts";
 import { UnigramModel } from "./unigram.ts";
 import { type AddedToken, specialToken, Vocabulary } from "./vocabulary.ts";
 
@@ -149,7 +151,7 @@ function wholeTextTokenizer(
   return new BpeTokenizer(
     new Vocabulary(ids, fields.added(), false),
     [...first, ...prepend, ...readNormalizer({ type: "Replace", pattern: { String: " " }, content: METASPACE })],
-    readPreTokenizer(null),
+    { ...readPreTokenizer(null), splitters: [tokenBorders(ids.keys())] },
     model,
     prefixIds,
     { stripStart: addsBlank ? 1 : 0 },

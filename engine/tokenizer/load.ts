@@ -1,12 +1,14 @@
 import { replaceAligned } from "./aligned.ts";
 import { BpeModel } from "./bpeModel.ts";
-import { BpeTokenizer, type PieceModel } from "./bpeTokenizer.ts";
+import { BpeTokenizer } from "./bpeTokenizer.ts";
+import type { PieceModel } from "./pieceModel.ts";
 import { readCharsMap } from "./charsMap.ts";
 import { readDecoder } from "./decoder.ts";
 import { asFields, asFlag, asList, asText, type Fields, isFields, unsupportedTokenizer } from "./fields.ts";
 import { readNormalizer, type Step } from "./normalizers.ts";
 import { readPrefixIds } from "./postProcessor.ts";
 import { readPreTokenizer } from "./preTokenizers.ts";
+import { tokenBorders } from "./tokenBorders.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { readUnigram, UnigramModel } from "./unigram.ts";
 import { type AddedToken, readAddedTokens, readVocab, Vocabulary } from "./vocabulary.ts";
@@ -20,10 +22,11 @@ export function loadTokenizer(json: unknown): Tokenizer {
   const model = asFields(file.model, "model");
   const preTokenizer = readPreTokenizer(file.pre_tokenizer);
   const { vocabulary, pieces } = readModel(model, readAddedTokens(file.added_tokens), preTokenizer.byteLevel);
+  const borders = preTokenizer.byteLevel || model.ignore_merges === true ? [] : [tokenBorders(vocabulary.ids.keys())];
   return new BpeTokenizer(
     vocabulary,
     readSteps(file.normalizer),
-    preTokenizer,
+    { ...preTokenizer, splitters: [...preTokenizer.splitters, ...borders] },
     pieces,
     readPrefixIds(file.post_processor),
     readDecoder(file.decoder),

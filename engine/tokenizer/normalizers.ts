@@ -1,4 +1,4 @@
-import { type Aligned, prependAligned, replaceAligned } from "./aligned.ts";
+import { type Aligned, prependAligned, replaceAligned, swapAligned } from "./aligned.ts";
 import { asFields, asList, asText, unsupportedTokenizer } from "./fields.ts";
 import { convertRegex, literalRegex } from "./regex.ts";
 
@@ -31,6 +31,9 @@ export function readNormalizer(json: unknown): readonly Step[] {
     case "Replace": {
       const pattern = readPattern(fields.pattern, "normalizer.pattern");
       const content = asText(fields.content, "normalizer.content");
+      const { String: literal } = asFields(fields.pattern, "normalizer.pattern");
+      if (typeof literal === "string" && literal.length === 1 && content.length === 1)
+        return [(input) => swapAligned(input, literal, content)];
       return [(input) => replaceAligned(input, pattern, () => content)];
     }
     default:

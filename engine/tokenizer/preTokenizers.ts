@@ -1,4 +1,4 @@
-import { type Aligned, prependAligned, replaceAligned, sliceAligned } from "./aligned.ts";
+import { type Aligned, prependAligned, sliceAligned, swapAligned } from "./aligned.ts";
 import { asFields, asFlag, asList, asText, type Fields, invalidTokenizer, unsupportedTokenizer } from "./fields.ts";
 import { readPattern } from "./normalizers.ts";
 import { convertRegex } from "./regex.ts";
@@ -172,7 +172,7 @@ function metaspace(fields: Fields): Splitter[] {
     throw invalidTokenizer("pre_tokenizer.prepend_scheme is unknown");
   const splitters: Splitter[] = [
     (input, atStart, emit) => {
-      const marked = replaceAligned(input, / /g, () => METASPACE);
+      const marked = swapAligned(input, " ", METASPACE);
       const prepend =
         (scheme === "always" || (scheme === "first" && atStart)) && marked.text !== "" && !marked.text.startsWith(METASPACE);
       emit(prepend ? prependAligned(marked, METASPACE) : marked);
