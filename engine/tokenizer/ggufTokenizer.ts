@@ -70,7 +70,7 @@ function byteLevelBpe(fields: TokenizerFields): Tokenizer {
     merges: readMerges(fields, ids),
     ignoreMerges: pattern.ignoreMerges,
     preTokenizer: splitInTurn(pattern.split),
-    added: fields.added(),
+    added: fields.added(false),
     prefixIds: fields.prefixIds(pattern.addBos),
   });
 }
@@ -149,7 +149,7 @@ function wholeTextTokenizer(
   });
   const prepend = addsBlank ? readNormalizer({ type: "Prepend", prepend: METASPACE }) : [];
   return new BpeTokenizer(
-    new Vocabulary(ids, fields.added(), false),
+    new Vocabulary(ids, fields.added(true), false),
     [...first, ...prepend, ...readNormalizer({ type: "Replace", pattern: { String: " " }, content: METASPACE })],
     { ...readPreTokenizer(null), splitters: [tokenBorders(ids.keys())] },
     model,
@@ -260,13 +260,14 @@ class TokenizerFields {
     return this.types[id] !== TokenType.normal && this.types[id] !== TokenType.byte;
   }
 
-  /** Control tokens, and the words that a model was taught in addition. */
-  added(): AddedToken[] {
-    return this.contents.flatMap((content, id) =>
-      this.isAdded(id) && content !== ""
-        ? [{ ...specialToken(content, id), special: this.types[id] !== TokenType.userDefined }]
-        : [],
-    );
+  /** Control tokens, and the words that a model was taught in addition; `sentencePieces`: those are text. */
+  added(sentencePieces: boolean): AddedToken[] {
+    return this.contents.flatMap((content, id) => {
+      if (!this.isAdded(id) || content === "") return [];
+      const special = this.types[id] !== TokenType.userDefined;
+      const plain = !special && (sentencePieces || content.trim() === "");
+      return [{ ...specialToken(content, id), special, plain }];
+    });
   }
 
   invalid(what: string): Error {

@@ -11,7 +11,7 @@ import { readPreTokenizer } from "./preTokenizers.ts";
 import { tokenBorders } from "./tokenBorders.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { readUnigram, UnigramModel } from "./unigram.ts";
-import { type AddedToken, readAddedTokens, readVocab, Vocabulary } from "./vocabulary.ts";
+import { readAddedTokens, readVocab, Vocabulary } from "./vocabulary.ts";
 
 /**
  * A tokenizer from a parsed Hugging Face tokenizer.json: byte-level BPE, SentencePiece-style BPE with byte fallback, or
@@ -21,7 +21,7 @@ export function loadTokenizer(json: unknown): Tokenizer {
   const file = asFields(json, "the file");
   const model = asFields(file.model, "model");
   const preTokenizer = readPreTokenizer(file.pre_tokenizer);
-  const { vocabulary, pieces } = readModel(model, readAddedTokens(file.added_tokens), preTokenizer.byteLevel);
+  const { vocabulary, pieces } = readModel(model, file.added_tokens, preTokenizer.byteLevel);
   const borders = preTokenizer.byteLevel || model.ignore_merges === true ? [] : [tokenBorders(vocabulary.ids.keys())];
   return new BpeTokenizer(
     vocabulary,
@@ -33,21 +33,19 @@ export function loadTokenizer(json: unknown): Tokenizer {
   );
 }
 
-function readModel(
-  model: Fields,
-  added: readonly AddedToken[],
-  byteLevel: boolean,
-): { vocabulary: Vocabulary; pieces: PieceModel } {
+function readModel(model: Fields, addedTokens: unknown, byteLevel: boolean): { vocabulary: Vocabulary; pieces: PieceModel } {
   const type = modelType(model);
   if (type === "BPE") {
-    const vocabulary = new Vocabulary(readVocab(model), added, byteLevel);
+    const ids = readVocab(model);
+    const vocabulary = new Vocabulary(ids, readAddedTokens(addedTokens, byteLevel ? undefined : ids), byteLevel);
     return { vocabulary, pieces: new BpeModel(model, vocabulary, byteLevel) };
   }
   if (type !== "Unigram") throw unsupportedTokenizer(`the tokenizer model ${type}`);
   if (byteLevel) throw unsupportedTokenizer("a Unigram model behind a ByteLevel pre-tokenizer");
-  const pieces = readUnigram(model, new Set(added.filter((token) => token.special).map((token) => token.id)));
-  const ids = new Map(pieces.contents.map((content, id) => [content, id]));
-  return { vocabulary: new Vocabulary(ids, added, false), pieces: new UnigramModel(pieces) };
+  const { contents, ...rest } = readUnigram(model);
+  const ids = new Map(contents.map((content, id) => [content, id]));
+  const vocabulary = new Vocabulary(ids, readAddedTokens(addedTokens, ids), false);
+  return { vocabulary, pieces: new UnigramModel({ contents, ...rest, withheld: vocabulary.specialIds }) };
 }
 
 /** The normalizers, with those that only SentencePiece models have. */

@@ -127,8 +127,8 @@ function isLowOfPair(text: string, unit: number): boolean {
   return unit > 0 && (text.codePointAt(unit - 1) ?? 0) > 0xffff;
 }
 
-/** Reads the `model` of a Unigram tokenizer.json; `withheld` are the ids of its special tokens. */
-export function readUnigram(model: Fields, withheld: ReadonlySet<number>): UnigramPieces {
+/** Reads the `model` of a Unigram tokenizer.json. */
+export function readUnigram(model: Fields): Omit<UnigramPieces, "withheld"> {
   const vocab = asList(model.vocab, "model.vocab");
   if (vocab.length === 0) throw invalidTokenizer("model.vocab is empty");
   const contents: string[] = [];
@@ -142,7 +142,7 @@ export function readUnigram(model: Fields, withheld: ReadonlySet<number>): Unigr
   const unknownId = model.unk_id === undefined || model.unk_id === null ? undefined : asCount(model.unk_id, "model.unk_id");
   if (unknownId !== undefined && unknownId >= contents.length)
     throw invalidTokenizer(`model.unk_id ${unknownId} is not in the vocabulary`);
-  return { contents, scores, unknownId, byteFallback: asFlag(model.byte_fallback, false, "model.byte_fallback"), withheld };
+  return { contents, scores, unknownId, byteFallback: asFlag(model.byte_fallback, false, "model.byte_fallback") };
 }
 
 /** Between two polls of `stop`: a few milliseconds. */

@@ -287,6 +287,7 @@ describe("a vocabulary of ranks", () => {
     id: 300,
     content: "<|end|>",
     special: true,
+    plain: false,
     normalized: false,
     lstrip: false,
     rstrip: false,
