@@ -15,7 +15,7 @@ const PACKAGES = [
 ];
 /** What these depend on is taken as it was then; later releases are other files. */
 const AS_OF = "2026-11-20";
-const SHA256 = "7e932f570019fa9b46082649787516e0c75d77b362d0b05f24a6b35f2aef178d";
+export const SHA256 = "7e932f570019fa9b46082649787516e0c75d77b362d0b05f24a6b35f2aef178d";
 const LARGEST_FILE = 2 ** 20;
 
 /** Below dist/test, which is git-ignored and which a build for release leaves alone. */

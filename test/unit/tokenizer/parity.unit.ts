@@ -1,7 +1,8 @@
 /**
  * Token for token the same as two other implementations, on real text in many scripts: prose in hundreds of languages, names,
- * compiler messages and sources. gpt-tokenizer gets more than 20 MB for o200k and every second text of it for cl100k; @huggingface/tokenizers, which does up to
- * 1 MB/s, gets more than a megabyte from all languages per kind of tokenizer, so that the test takes about a minute.
+ * compiler messages and sources. gpt-tokenizer gets more than 20 MB for o200k and every second text of it for cl100k;
+ * @huggingface/tokenizers, which does up to 1 MB/s, gets more than a megabyte from all languages per kind of tokenizer, so
+ * that the test takes about a minute.
  *
  * Both cut with JavaScript's \s, which has U+FEFF and not U+0085; the models were trained the other way round. The two are
  * taken out of the texts here; test/golden/tokenizer_kinds.json holds them to tiktoken itself.
