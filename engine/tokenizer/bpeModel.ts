@@ -1,3 +1,4 @@
+import { abortedError } from "../errors.ts";
 import { BpeMerger, PairTable } from "./bpe.ts";
 import { alphabetBytes, byteToChar } from "./byteAlphabet.ts";
 import { ByteBpe } from "./byteBpe.ts";
@@ -36,7 +37,7 @@ export class BpeModel implements PieceModel {
 
   /** Throws `aborted` when `stop` says so. */
   encode(piece: string, stop?: Stop): PieceTokens {
-    const { ids, starts } = this.byteLevel ? this.byteSymbols(piece) : this.charSymbols(piece);
+    const { ids, starts } = this.byteLevel ? this.byteSymbols(piece) : this.charSymbols(piece, stop);
     if (this.ignoreMerges) {
       const whole = this.vocabulary.ids.get(this.byteLevel ? this.spell(piece) : piece);
       if (whole !== undefined) return { ids: Int32Array.of(whole), starts: Int32Array.of(0) };
@@ -72,9 +73,13 @@ export class BpeModel implements PieceModel {
   }
 
   /** One symbol per character in the vocabulary; others fall back to bytes or to the unknown token. */
-  private charSymbols(piece: string): { ids: Int32Array; starts: Int32Array } {
+  private charSymbols(piece: string, stop: Stop | undefined): { ids: Int32Array; starts: Int32Array } {
     const symbols = new Symbols(piece.length);
-    for (let at = 0; at < piece.length;) {
+    for (let at = 0, poll = POLL_CHARS; at < piece.length;) {
+      if (at >= poll) {
+        poll = at + POLL_CHARS;
+        if (stop?.()) throw abortedError();
+      }
       const char = charAt(piece, at);
       const id = this.vocabulary.ids.get(char);
       if (id !== undefined) symbols.push(id, at);
@@ -121,6 +126,9 @@ export class BpeModel implements PieceModel {
     return id;
   }
 }
+
+/** Between two polls of `stop`: about a millisecond. */
+const POLL_CHARS = 1 << 13;
 
 /** The character at an offset; a lone surrogate counts as one. */
 function charAt(text: string, at: number): string {

@@ -171,9 +171,10 @@ export class BpeTokenizer implements Tokenizer {
         continue;
       }
       let normalized = raw.text;
+      const poll = () => pieces.now();
       for (const step of this.normalizer) {
         pieces.now();
-        normalized = step(normalized);
+        normalized = step(normalized, poll);
       }
       for (const segment of splitAdded(normalized, raw.atStart, this.splitNormalized[special])) {
         if (segment.id !== undefined) visit.one(segment.id, segment.text);

@@ -15,8 +15,8 @@ export function charsMapStep(map: Uint8Array, file: string): Step {
   const changed = ascii.filter((char) => chars.normalize(char) !== char);
   // Most text is ASCII that stays as it is, and nothing is done for what the pattern does not match.
   const clusters = new RegExp([...CLUSTERS, ...changed.map(escapeRegex)].join("|"), "gu");
-  return (input: Aligned) =>
-    clusters.test(input.text) ? replaceAligned(input, reset(clusters), (cluster) => chars.normalize(cluster)) : input;
+  return (input: Aligned, poll?: () => void) =>
+    clusters.test(input.text) ? replaceAligned(input, reset(clusters), (cluster) => chars.normalize(cluster), poll) : input;
 }
 
 /** Reads the `Precompiled` normalizer of tokenizer.json, which holds such a map in base64. */

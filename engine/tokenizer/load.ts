@@ -60,10 +60,10 @@ function readSteps(json: unknown): readonly Step[] {
       const left = asFlag(json.strip_left, true, "normalizer.strip_left") ? "^\\p{White_Space}+" : "";
       const right = asFlag(json.strip_right, true, "normalizer.strip_right") ? "\\p{White_Space}+$" : "";
       const ends = new RegExp([left, right].filter((end) => end !== "").join("|") || "(?!)", "gu");
-      return [(input) => replaceAligned(input, ends, () => "")];
+      return [(input, poll) => replaceAligned(input, ends, () => "", poll)];
     }
     case "StripAccents":
-      return [(input) => replaceAligned(input, /\p{M}+/gu, () => "")];
+      return [(input, poll) => replaceAligned(input, /\p{M}+/gu, () => "", poll)];
     default:
       return readNormalizer(json);
   }

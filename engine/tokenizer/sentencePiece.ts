@@ -1,3 +1,4 @@
+import { abortedError } from "../errors.ts";
 import { BpeMerger } from "./bpe.ts";
 import type { PieceModel, PieceTokens } from "./pieceModel.ts";
 import { invalidTokenizer } from "./fields.ts";
@@ -62,7 +63,11 @@ export class ScoredBpe implements PieceModel {
       ids[length] = id;
       places[length++] = unit;
     };
-    for (let at = 0; at < bytes.length;) {
+    for (let at = 0, poll = POLL_BYTES; at < bytes.length;) {
+      if (at >= poll) {
+        poll = at + POLL_BYTES;
+        if (stop?.()) throw abortedError();
+      }
       const width = charBytes(bytes[at]);
       const known = this.table.find(bytes, at, at + width);
       if (known >= 0) push(known);
@@ -80,3 +85,6 @@ export class ScoredBpe implements PieceModel {
     };
   }
 }
+
+/** Between two polls of `stop`: a few milliseconds. */
+const POLL_BYTES = 1 << 14;
