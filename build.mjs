@@ -4,8 +4,9 @@
 //   --only-tests   leave the product out  --match=NAME  only tests whose path contains NAME    --tests-out=FOLDER  (dist/test)
 // A full build ends by writing dist/.built with the time it began, by which extension/dev/ensureBuilt.mjs knows a stale one.
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
-  copyFileSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -31,8 +32,24 @@ const production = flags.has("--package");
 const vsixLimitMiB = 40;
 const vsix = "long-context-playground.vsix";
 
+/** An import of "./name.wasm" is the module, as bytes, that AssemblyScript makes of name.as.ts. */
+const assemblyScript = {
+  name: "assemblyscript",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^\.\/[^/]+\.wasm$/ }, ({ path, resolveDir }) => ({
+      path: join(resolveDir, path.replace(/wasm$/, "as.ts")),
+    }));
+    onLoad({ filter: /\.as\.ts$/ }, async ({ path }) => {
+      compiled.set(path, compiled.get(path) ?? compileAssemblyScript(path));
+      return { contents: await compiled.get(path), loader: "binary", watchFiles: [path] };
+    });
+  },
+};
+const compiled = new Map();
+
 const shared = {
   bundle: true,
+  plugins: [assemblyScript],
   sourcemap: !production,
   legalComments: "none",
   loader: { ".wgsl": "text", ".css": "text" },
@@ -118,17 +135,31 @@ function removeOutputs() {
 /** Copies what is missing or older than its source; tests need some of it too. */
 function makeCopies() {
   for (const [from, to] of copies) {
-    if (writtenAt(to) >= writtenAt(from)) continue;
-    mkdirSync(dirname(to), { recursive: true });
-    // Renamed into place, because another build may be reading or writing it.
-    copyFileSync(from, `${to}.${process.pid}`);
-    renameSync(`${to}.${process.pid}`, to);
+    if (writtenAt(to) < writtenAt(from)) writeInPlace(to, readFileSync(from));
   }
 }
 
 /** When a file was written, in milliseconds since 1970; 0 where there is none. */
 function writtenAt(file) {
   return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
+
+/** Takes seconds, so that the module is kept by what it was made of. */
+async function compileAssemblyScript(path) {
+  const options = ["-O3", "--runtime", "stub", "--noAssert", "--use", "abort=", "--outFile", "module.wasm"];
+  const madeOf = [readFileSync(path), readFileSync("node_modules/assemblyscript/package.json"), options.join()];
+  const kept = `dist/assemblyscript/${createHash("sha256").update(madeOf.join("\0")).digest("hex")}.wasm`;
+  if (existsSync(kept)) return readFileSync(kept);
+  const asc = await import("assemblyscript/asc");
+  let binary;
+  const { error, stderr } = await asc.main(["module.ts", ...options], {
+    readFile: (name) => (name === "module.ts" ? readFileSync(path, "utf8") : null),
+    writeFile: (_, contents) => (binary = contents),
+    listFiles: () => [],
+  });
+  if (error) throw new Error(`${path} does not compile: ${stderr.toString()}`);
+  writeInPlace(kept, binary);
+  return binary;
 }
 
 /** Writes the presets that are missing or older than what they are made of. */
@@ -147,11 +178,15 @@ async function makePresets() {
     `data:text/javascript;base64,${Buffer.from(bundle.outputFiles[0].contents).toString("base64")}`
   );
   for (const [from, to] of stale) {
-    mkdirSync(dirname(to), { recursive: true });
-    // Renamed into place, because another build may be reading or writing it.
-    writeFileSync(`${to}.${process.pid}`, packPreset(readTiktokenRanks(readFileSync(from), from)));
-    renameSync(`${to}.${process.pid}`, to);
+    writeInPlace(to, packPreset(readTiktokenRanks(readFileSync(from), from)));
   }
+}
+
+/** Renamed into place, because another build may be reading or writing it. */
+function writeInPlace(file, contents) {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(`${file}.${process.pid}`, contents);
+  renameSync(`${file}.${process.pid}`, file);
 }
 
 /** Every test file becomes one bundle, dependencies stay in node_modules. */

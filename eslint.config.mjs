@@ -1,7 +1,7 @@
 import tseslint from "typescript-eslint";
 
 export default tseslint.config(
-  { ignores: ["dist/", "node_modules/", ".vscode-host/", "test/fixtures/", "test/output/"] },
+  { ignores: ["dist/", "node_modules/", ".vscode-host/", "test/fixtures/", "test/output/", "**/*.as.ts"] },
   {
     files: ["**/*.ts"],
     extends: [tseslint.configs.strictTypeChecked],

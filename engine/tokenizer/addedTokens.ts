@@ -21,10 +21,9 @@ export interface AddedSplitter {
   readonly ids: ReadonlyMap<string, number>;
 }
 
-/** In plain text only runs of blanks count as added tokens (GPT-NeoX, Phi): they carry no control meaning. */
 export function addedSplitters(added: readonly AddedToken[]): AddedSplitters {
   return {
-    text: addedSplitter(added.filter((token) => !token.special && token.content.trim() === "")),
+    text: addedSplitter(added.filter((token) => token.plain)),
     recognize: addedSplitter(added),
   };
 }
@@ -51,7 +50,13 @@ export function splitAdded(input: Aligned, atStart: boolean, splitter: AddedSpli
 function addedSplitter(added: readonly AddedToken[]): AddedSplitter | undefined {
   if (added.length === 0) return undefined;
   const alternatives = [...added].sort((a, b) => b.content.length - a.content.length).map(addedPattern);
-  return { pattern: new RegExp(alternatives.join("|"), "gu"), ids: new Map(added.map((token) => [token.content, token.id])) };
+  // Most places are passed over by their first character, however many tokens there are.
+  const firsts = added.map(({ content }) => `\\u{${(content.codePointAt(0) ?? 0).toString(16)}}`);
+  const first = [...new Set(firsts), ...(added.some((token) => token.lstrip) ? ["\\p{White_Space}"] : [])].join("");
+  return {
+    pattern: new RegExp(`(?=[${first}])(?:${alternatives.join("|")})`, "gu"),
+    ids: new Map(added.map((token) => [token.content, token.id])),
+  };
 }
 
 function addedPattern(token: AddedToken): string {

@@ -27,14 +27,29 @@ export function prependAligned(input: Aligned, prefix: string): Aligned {
   return { text, base: 0, starts };
 }
 
-/** Replaces every match of a global pattern; what is put in counts as coming from where its match begins. */
-export function replaceAligned(input: Aligned, pattern: RegExp, replacement: (match: string) => string): Aligned {
+/** Writes one character for another everywhere. */
+export function swapAligned(input: Aligned, char: string, other: string): Aligned {
+  return { ...input, text: input.text.replaceAll(char, other) };
+}
+
+/**
+ * Replaces every match of a global pattern; what is put in counts as coming from where its match begins. `poll` is called
+ * every few thousand matches, and ends the work by throwing.
+ */
+export function replaceAligned(
+  input: Aligned,
+  pattern: RegExp,
+  replacement: (match: string) => string,
+  poll?: () => void,
+): Aligned {
   const starts: number[] = [];
   let from = 0;
+  let matches = 0;
   const copy = (end: number) => {
     for (let i = from; i < end; i++) starts.push(originOf(input, i));
   };
   const text = input.text.replace(pattern, (match: string, ...rest: unknown[]) => {
+    if ((++matches & POLL) === 0) poll?.();
     const at = rest.find((item) => typeof item === "number") ?? 0;
     const put = replacement(match);
     copy(at);
@@ -45,3 +60,6 @@ export function replaceAligned(input: Aligned, pattern: RegExp, replacement: (ma
   copy(input.text.length);
   return text === input.text ? input : { text, base: 0, starts: Int32Array.from(starts) };
 }
+
+/** Matches between two polls; well under a millisecond. */
+const POLL = 0x7ff;

@@ -1,20 +1,16 @@
+import { abortedError } from "../errors.ts";
 import { BpeMerger, PairTable } from "./bpe.ts";
 import { alphabetBytes, byteToChar } from "./byteAlphabet.ts";
 import { ByteBpe } from "./byteBpe.ts";
 import { asFlag, asText, type Fields, invalidTokenizer } from "./fields.ts";
 import { packTokens, TokenTable } from "./tokenTable.ts";
+import type { PieceModel, PieceTokens } from "./pieceModel.ts";
 import type { Stop } from "./tokenizer.ts";
 import { charBytes } from "./utf8.ts";
 import { checkBpe, readMerges, type Vocabulary } from "./vocabulary.ts";
 
-/** Tokens of one piece; `starts[i]` is the UTF-16 offset in the piece of the first character of token i. */
-export interface PieceTokens {
-  readonly ids: Int32Array;
-  readonly starts: Int32Array;
-}
-
 /** The `model` of a BPE tokenizer.json over pieces, byte-level or SentencePiece with byte fallback. */
-export class BpeModel {
+export class BpeModel implements PieceModel {
   private readonly pairs: PairTable;
   private readonly merger: BpeMerger;
   private readonly byteIds: Int32Array;
@@ -22,7 +18,6 @@ export class BpeModel {
   private readonly fuseUnknown: boolean;
   private readonly byteFallback: boolean;
   private readonly ignoreMerges: boolean;
-  private readonly cache = new PieceTokensCache();
   private readonly encoder = new TextEncoder();
 
   constructor(
@@ -42,11 +37,14 @@ export class BpeModel {
 
   /** Throws `aborted` when `stop` says so. */
   encode(piece: string, stop?: Stop): PieceTokens {
-    const known = this.cache.get(piece);
-    if (known) return known;
-    const made = this.encodeNew(piece, stop);
-    this.cache.set(piece, made);
-    return made;
+    const { ids, starts } = this.byteLevel ? this.byteSymbols(piece) : this.charSymbols(piece, stop);
+    if (this.ignoreMerges) {
+      const whole = this.vocabulary.ids.get(this.byteLevel ? this.spell(piece) : piece);
+      if (whole !== undefined) return { ids: Int32Array.of(whole), starts: Int32Array.of(0) };
+    }
+    const firsts = new Int32Array(ids.length);
+    const count = this.merger.merge(ids, firsts, ids.length, stop);
+    return { ids: ids.slice(0, count), starts: Int32Array.from({ length: count }, (_, i) => starts[firsts[i] ?? 0] ?? 0) };
   }
 
   /** The same model on UTF-8, where it is byte-level and every byte has a token. */
@@ -58,17 +56,6 @@ export class BpeModel {
       if (bytes) tokens[id] = bytes;
     }
     return new ByteBpe(new TokenTable(packTokens(tokens)), this.pairs, this.byteIds, this.ignoreMerges);
-  }
-
-  private encodeNew(piece: string, stop: Stop | undefined): PieceTokens {
-    const { ids, starts } = this.byteLevel ? this.byteSymbols(piece) : this.charSymbols(piece);
-    if (this.ignoreMerges) {
-      const whole = this.vocabulary.ids.get(this.byteLevel ? this.spell(piece) : piece);
-      if (whole !== undefined) return { ids: Int32Array.of(whole), starts: Int32Array.of(0) };
-    }
-    const firsts = new Int32Array(ids.length);
-    const count = this.merger.merge(ids, firsts, ids.length, stop);
-    return { ids: ids.slice(0, count), starts: Int32Array.from({ length: count }, (_, i) => starts[firsts[i] ?? 0] ?? 0) };
   }
 
   /** One symbol per UTF-8 byte. */
@@ -86,9 +73,13 @@ export class BpeModel {
   }
 
   /** One symbol per character in the vocabulary; others fall back to bytes or to the unknown token. */
-  private charSymbols(piece: string): { ids: Int32Array; starts: Int32Array } {
+  private charSymbols(piece: string, stop: Stop | undefined): { ids: Int32Array; starts: Int32Array } {
     const symbols = new Symbols(piece.length);
-    for (let at = 0; at < piece.length;) {
+    for (let at = 0, poll = POLL_CHARS; at < piece.length;) {
+      if (at >= poll) {
+        poll = at + POLL_CHARS;
+        if (stop?.()) throw abortedError();
+      }
       const char = charAt(piece, at);
       const id = this.vocabulary.ids.get(char);
       if (id !== undefined) symbols.push(id, at);
@@ -136,6 +127,9 @@ export class BpeModel {
   }
 }
 
+/** Between two polls of `stop`: about a millisecond. */
+const POLL_CHARS = 1 << 13;
+
 /** The character at an offset; a lone surrogate counts as one. */
 function charAt(text: string, at: number): string {
   const code = text.codePointAt(at) ?? 0;
@@ -175,29 +169,3 @@ class Symbols {
     return { ids: this.ids.subarray(0, this.count), starts: this.starts.subarray(0, this.count) };
   }
 }
-
-/** Pieces seen lately: two generations of bounded size, so that a long run neither grows nor forgets everything at once. */
-export class PieceTokensCache {
-  private young = new Map<string, PieceTokens>();
-  private old = new Map<string, PieceTokens>();
-
-  get(piece: string): PieceTokens | undefined {
-    const hit = this.young.get(piece);
-    if (hit) return hit;
-    const aged = this.old.get(piece);
-    if (aged) this.set(piece, aged);
-    return aged;
-  }
-
-  set(piece: string, tokens: PieceTokens): void {
-    if (piece.length > MAX_CACHED_PIECE) return;
-    if (this.young.size >= MAX_CACHED_PIECES) {
-      this.old = this.young;
-      this.young = new Map();
-    }
-    this.young.set(piece, tokens);
-  }
-}
-
-const MAX_CACHED_PIECE = 64;
-const MAX_CACHED_PIECES = 32_768;

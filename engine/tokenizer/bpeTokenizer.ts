@@ -2,7 +2,6 @@ import { abortedError, EngineError } from "../errors.ts";
 import { type AddedSplitters, addedSplitters, type Segment, splitAdded } from "./addedTokens.ts";
 import { align, type Aligned, originOf } from "./aligned.ts";
 import { PairTable } from "./bpe.ts";
-import { type PieceTokens, PieceTokensCache } from "./bpeModel.ts";
 import { alphabetBytes } from "./byteAlphabet.ts";
 import { ByteBpe } from "./byteBpe.ts";
 import { TokenStream } from "./decoder.ts";
@@ -10,7 +9,8 @@ import { invalidTokenizer } from "./fields.ts";
 import { IdList } from "./idList.ts";
 import type { Step } from "./normalizers.ts";
 import type { PreTokenizer } from "./preTokenizers.ts";
-import type { PieceScanner } from "./scanner.ts";
+import { type PieceModel, type PieceTokens, PieceTokensCache } from "./pieceModel.ts";
+import { type PieceMachine, pieceMachine } from "./pieceMachine.ts";
 import type { DecodeOptions, EncodedText, EncodeOptions, Stop, TextStream, Tokenizer } from "./tokenizer.ts";
 import { type PackedTokens, TokenTable } from "./tokenTable.ts";
 import { charBytes, isAscii } from "./utf8.ts";
@@ -58,25 +58,19 @@ export function bpeTokenizer(vocabulary: BpeVocabulary): Tokenizer {
   );
 }
 
-/** Turns the pieces of a text into tokens. */
-export interface PieceModel {
-  encode(piece: string, stop?: Stop): PieceTokens;
-  /** The same on UTF-8, where the model is a byte-level BPE in which every byte has a token. */
-  byteBpe?(): ByteBpe | undefined;
-}
-
 /** Ids and bytes of all tokens. */
 export type TokenBook = Pick<Vocabulary, "size" | "added" | "specialIds" | "id" | "tokenBytes">;
 
 /**
- * Added tokens, normalizer, pre-tokenizer, model, in the order of tokenizer.json. Where the pre-tokenizer is a known
- * pattern and the model a byte-level BPE, text is cut and looked up as UTF-8; everything else goes by strings.
+ * Added tokens, normalizer, pre-tokenizer, model, in the order of tokenizer.json. Where the pre-tokenizer consists of
+ * patterns and the model is a byte-level BPE, text is cut and looked up as UTF-8; everything else goes by strings.
  */
 export class BpeTokenizer implements Tokenizer {
   readonly vocabSize: number;
   private readonly splitRaw: AddedSplitters;
   private readonly splitNormalized: AddedSplitters;
   private readonly encoder = new TextEncoder();
+  private readonly cache = new PieceTokensCache();
   /** Undefined until first asked for: making it takes some 100 ms for a large vocabulary. */
   private fast: FastPath | "none" | undefined;
 
@@ -98,7 +92,7 @@ export class BpeTokenizer implements Tokenizer {
     const ids = new IdList();
     this.walk(text, options.special ?? "text", undefined, {
       one: (id) => ids.pushOne(id),
-      bytes: (fast, bytes) => fast.bpe.encode(bytes, fast.scanner, ids),
+      fast: ({ machine }, { text }) => machine.encode(text, ids),
       piece: (tokens) => ids.push(tokens.ids, 0, tokens.ids.length),
     });
     return ids.take();
@@ -112,10 +106,11 @@ export class BpeTokenizer implements Tokenizer {
         ids.pushOne(id);
         starts.pushOne(originOf(segment, 0));
       },
-      bytes: (fast, bytes, segment) => {
+      fast: ({ machine, bpe }, segment) => {
         const first = ids.length;
-        fast.bpe.encode(bytes, fast.scanner, ids);
-        eachStart(bytes, ids.from(first), fast.bpe, (start) => starts.pushOne(originOf(segment, start)));
+        const bytes = this.encoder.encode(segment.text);
+        machine.encode(bytes, ids);
+        eachStart(bytes, ids.from(first), bpe, (start) => starts.pushOne(originOf(segment, start)));
       },
       piece: (tokens, piece) => {
         ids.push(tokens.ids, 0, tokens.ids.length);
@@ -132,7 +127,7 @@ export class BpeTokenizer implements Tokenizer {
   countUtf8(bytes: Uint8Array, stop?: Stop): number {
     const fast = this.fastPath();
     if (fast && !this.splitRaw.text && !this.splitNormalized.text && this.keeps(bytes)) {
-      const count = fast.bpe.count(bytes, fast.scanner, stop);
+      const count = fast.machine.count(bytes, stop);
       if (count >= 0) return count;
     }
     return this.countText(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes), stop);
@@ -161,7 +156,7 @@ export class BpeTokenizer implements Tokenizer {
     let count = 0;
     this.walk(text, "text", stop, {
       one: () => count++,
-      bytes: (fast, bytes) => (count += fast.bpe.count(bytes, fast.scanner, stop)),
+      fast: ({ machine }, { text }) => (count += machine.count(text, stop)),
       piece: (tokens) => (count += tokens.ids.length),
     });
     return count;
@@ -176,14 +171,15 @@ export class BpeTokenizer implements Tokenizer {
         continue;
       }
       let normalized = raw.text;
+      const poll = () => pieces.now();
       for (const step of this.normalizer) {
         pieces.now();
-        normalized = step(normalized);
+        normalized = step(normalized, poll);
       }
       for (const segment of splitAdded(normalized, raw.atStart, this.splitNormalized[special])) {
         if (segment.id !== undefined) visit.one(segment.id, segment.text);
         else if (segment.text.text === "") continue;
-        else if (fast) visit.bytes(fast, this.encoder.encode(segment.text.text), segment.text);
+        else if (fast) visit.fast(fast, segment.text);
         else this.split(0, segment, pieces, visit);
       }
     }
@@ -194,7 +190,7 @@ export class BpeTokenizer implements Tokenizer {
     const splitter = this.preTokenizer.splitters[level];
     if (!splitter) {
       pieces.passed(piece.text.length);
-      visit.piece(this.model.encode(piece.text, pieces.stop), piece);
+      visit.piece(this.tokensOf(piece.text, pieces.stop), piece);
       return;
     }
     let first = atStart;
@@ -204,11 +200,20 @@ export class BpeTokenizer implements Tokenizer {
     });
   }
 
+  private tokensOf(piece: string, stop: Stop | undefined): PieceTokens {
+    const known = this.cache.get(piece);
+    if (known) return known;
+    const made = this.model.encode(piece, stop);
+    this.cache.set(piece, made);
+    return made;
+  }
+
   private fastPath(): FastPath | undefined {
     if (this.fast === undefined) {
-      const { scanner } = this.preTokenizer;
-      const bpe = scanner && this.model.byteBpe?.();
-      this.fast = scanner && bpe ? { scanner, bpe } : "none";
+      const { byteLevel, cuts } = this.preTokenizer;
+      const bpe = byteLevel && cuts ? this.model.byteBpe?.() : undefined;
+      const machine = bpe && pieceMachine(cuts ?? [], bpe);
+      this.fast = machine ? { machine, bpe } : "none";
     }
     return this.fast === "none" ? undefined : this.fast;
   }
@@ -221,15 +226,15 @@ export class BpeTokenizer implements Tokenizer {
 }
 
 interface FastPath {
-  readonly scanner: PieceScanner;
+  readonly machine: PieceMachine;
   readonly bpe: ByteBpe;
 }
 
 /** What a walk over a text meets, in order. */
 interface Visit {
   one(id: number, segment: Aligned): void;
-  /** A stretch as UTF-8 that the fast path can do. */
-  bytes(fast: FastPath, bytes: Uint8Array, segment: Aligned): void;
+  /** A stretch that the fast path can do. */
+  fast(fast: FastPath, segment: Aligned): void;
   piece(tokens: PieceTokens, piece: Aligned): void;
 }
 
@@ -292,20 +297,15 @@ class PackedVocabulary implements TokenBook {
 /** Pieces of a pattern that no scanner knows, merged as UTF-8. */
 class BytePieces implements PieceModel {
   private readonly encoder = new TextEncoder();
-  private readonly cache = new PieceTokensCache();
 
   constructor(private readonly bpe: ByteBpe) {}
 
   encode(piece: string, stop?: Stop): PieceTokens {
-    const known = this.cache.get(piece);
-    if (known) return known;
     const bytes = this.encoder.encode(piece);
-    const ids = this.bpe.encodePiece(bytes, stop);
+    const ids = this.bpe.merge(bytes, 0, bytes.length, stop).slice();
     const starts = new IdList();
     eachStart(bytes, ids, this.bpe, (start) => starts.pushOne(start));
-    const made = { ids, starts: starts.take() };
-    this.cache.set(piece, made);
-    return made;
+    return { ids, starts: starts.take() };
   }
 
   byteBpe(): ByteBpe {

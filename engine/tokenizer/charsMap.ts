@@ -15,15 +15,8 @@ export function charsMapStep(map: Uint8Array, file: string): Step {
   const changed = ascii.filter((char) => chars.normalize(char) !== char);
   // Most text is ASCII that stays as it is, and nothing is done for what the pattern does not match.
   const clusters = new RegExp([...CLUSTERS, ...changed.map(escapeRegex)].join("|"), "gu");
-  const known = new Map<string, string>();
-  const normalize = (cluster: string): string => {
-    const found = known.get(cluster);
-    if (found !== undefined) return found;
-    const made = chars.normalize(cluster);
-    if (known.size < MAX_KNOWN && cluster.length < LONG_CLUSTER_BYTES) known.set(cluster, made);
-    return made;
-  };
-  return (input: Aligned) => (clusters.test(input.text) ? replaceAligned(input, reset(clusters), normalize) : input);
+  return (input: Aligned, poll?: () => void) =>
+    clusters.test(input.text) ? replaceAligned(input, reset(clusters), (cluster) => chars.normalize(cluster), poll) : input;
 }
 
 /** Reads the `Precompiled` normalizer of tokenizer.json, which holds such a map in base64. */
@@ -56,6 +49,8 @@ class CharsMap {
   private readonly replacements: Uint8Array;
   private readonly encoder = new TextEncoder();
   private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  /** Characters and short clusters met before, and what they become. */
+  private readonly known = new Map<string, string>();
 
   constructor(map: Uint8Array, file: string) {
     const view = new DataView(map.buffer, map.byteOffset, map.byteLength);
@@ -66,14 +61,28 @@ class CharsMap {
   }
 
   normalize(cluster: string): string {
-    if (cluster.length < LONG_CLUSTER_BYTES) {
-      const bytes = this.encoder.encode(cluster);
-      const whole = bytes.length < LONG_CLUSTER_BYTES ? this.find(bytes) : undefined;
-      if (whole !== undefined) return whole;
-    }
+    if (cluster.length < LONG_CLUSTER_BYTES) return this.remembered(cluster, () => this.normalizeNew(cluster));
     let text = "";
-    for (const char of cluster) text += this.find(this.encoder.encode(char)) ?? char;
+    for (const char of cluster) text += this.normalizeChar(char);
     return text;
+  }
+
+  private normalizeNew(cluster: string): string {
+    const bytes = this.encoder.encode(cluster);
+    const whole = bytes.length < LONG_CLUSTER_BYTES ? this.find(bytes) : undefined;
+    return whole ?? Array.from(cluster, (char) => this.normalizeChar(char)).join("");
+  }
+
+  private normalizeChar(char: string): string {
+    return this.remembered(char, () => this.find(this.encoder.encode(char)) ?? char);
+  }
+
+  private remembered(text: string, make: () => string): string {
+    const found = this.known.get(text);
+    if (found !== undefined) return found;
+    const made = make();
+    if (this.known.size < MAX_KNOWN) this.known.set(text, made);
+    return made;
   }
 
   /** What the shortest entry that begins these bytes is replaced by. */

@@ -1,7 +1,8 @@
 import type { ByteSource } from "../api.ts";
 import { type GgufValue, readGguf } from "../formats/gguf.ts";
 import { alphabetBytes } from "./byteAlphabet.ts";
-import { BpeTokenizer, bpeTokenizer, type PieceModel } from "./bpeTokenizer.ts";
+import { BpeTokenizer, bpeTokenizer } from "./bpeTokenizer.ts";
+import type { PieceModel } from "./pieceModel.ts";
 import { charsMapStep } from "./charsMap.ts";
 import { invalidTokenizer, unsupportedTokenizer } from "./fields.ts";
 import { ggufPattern } from "./ggufPatterns.ts";
@@ -11,6 +12,7 @@ import { TrieTokenizer, unescapeBytes } from "./rwkv.ts";
 import { ScoredBpe } from "./sentencePiece.ts";
 import { packTokens } from "./tokenTable.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import { tokenBorders } from "./tokenBorders.ts";
 import { UnigramModel } from "./unigram.ts";
 import { type AddedToken, specialToken, Vocabulary } from "./vocabulary.ts";
 
@@ -68,7 +70,7 @@ function byteLevelBpe(fields: TokenizerFields): Tokenizer {
     merges: readMerges(fields, ids),
     ignoreMerges: pattern.ignoreMerges,
     preTokenizer: splitInTurn(pattern.split),
-    added: fields.added(),
+    added: fields.added(false),
     prefixIds: fields.prefixIds(pattern.addBos),
   });
 }
@@ -147,9 +149,9 @@ function wholeTextTokenizer(
   });
   const prepend = addsBlank ? readNormalizer({ type: "Prepend", prepend: METASPACE }) : [];
   return new BpeTokenizer(
-    new Vocabulary(ids, fields.added(), false),
+    new Vocabulary(ids, fields.added(true), false),
     [...first, ...prepend, ...readNormalizer({ type: "Replace", pattern: { String: " " }, content: METASPACE })],
-    readPreTokenizer(null),
+    { ...readPreTokenizer(null), splitters: [tokenBorders(ids.keys())] },
     model,
     prefixIds,
     { stripStart: addsBlank ? 1 : 0 },
@@ -258,13 +260,14 @@ class TokenizerFields {
     return this.types[id] !== TokenType.normal && this.types[id] !== TokenType.byte;
   }
 
-  /** Control tokens, and the words that a model was taught in addition. */
-  added(): AddedToken[] {
-    return this.contents.flatMap((content, id) =>
-      this.isAdded(id) && content !== ""
-        ? [{ ...specialToken(content, id), special: this.types[id] !== TokenType.userDefined }]
-        : [],
-    );
+  /** Control tokens, and the words that a model was taught in addition; `sentencePieces`: those are text. */
+  added(sentencePieces: boolean): AddedToken[] {
+    return this.contents.flatMap((content, id) => {
+      if (!this.isAdded(id) || content === "") return [];
+      const special = this.types[id] !== TokenType.userDefined;
+      const plain = !special && (sentencePieces || content.trim() === "");
+      return [{ ...specialToken(content, id), special, plain }];
+    });
   }
 
   invalid(what: string): Error {

@@ -1,10 +1,10 @@
-import { type Aligned, prependAligned, replaceAligned } from "./aligned.ts";
+import { type Aligned, prependAligned, replaceAligned, swapAligned } from "./aligned.ts";
 import { asFields, asList, asText, unsupportedTokenizer } from "./fields.ts";
 import { convertRegex, literalRegex } from "./regex.ts";
 
-/** One normalizer: text in, text out, offsets kept. */
+/** One normalizer: text in, text out, offsets kept. `poll` is called now and then, and ends the work by throwing. */
 export interface Step {
-  (input: Aligned): Aligned;
+  (input: Aligned, poll?: () => void): Aligned;
   /** ASCII text comes out as it went in. */
   readonly keepsAscii?: boolean;
 }
@@ -23,7 +23,7 @@ export function readNormalizer(json: unknown): readonly Step[] {
     case "NFKD":
       return [unicodeForm(type)];
     case "Lowercase":
-      return [(input) => replaceAligned(input, /[\s\S]/gu, (char) => char.toLowerCase())];
+      return [(input, poll) => replaceAligned(input, /[\s\S]/gu, (char) => char.toLowerCase(), poll)];
     case "Prepend": {
       const prefix = asText(fields.prepend, "normalizer.prepend");
       return [(input) => (input.text === "" ? input : prependAligned(input, prefix))];
@@ -31,7 +31,10 @@ export function readNormalizer(json: unknown): readonly Step[] {
     case "Replace": {
       const pattern = readPattern(fields.pattern, "normalizer.pattern");
       const content = asText(fields.content, "normalizer.content");
-      return [(input) => replaceAligned(input, pattern, () => content)];
+      const { String: literal } = asFields(fields.pattern, "normalizer.pattern");
+      if (typeof literal === "string" && literal.length === 1 && content.length === 1)
+        return [(input) => swapAligned(input, literal, content)];
+      return [(input, poll) => replaceAligned(input, pattern, () => content, poll)];
     }
     default:
       throw unsupportedTokenizer(`the normalizer ${type}`);
@@ -49,9 +52,9 @@ export function readPattern(json: unknown, where: string): RegExp {
 const CLUSTER = /[\u1100-\u11ff]+\p{M}*|\P{M}\p{M}*|\p{M}+/gu;
 
 function unicodeForm(form: "NFC" | "NFD" | "NFKC" | "NFKD"): Step {
-  const step = (input: Aligned) => {
+  const step = (input: Aligned, poll?: () => void) => {
     if (input.text.normalize(form) === input.text) return input;
-    return replaceAligned(input, CLUSTER, (cluster) => cluster.normalize(form));
+    return replaceAligned(input, CLUSTER, (cluster) => cluster.normalize(form), poll);
   };
   return Object.assign(step, { keepsAscii: true });
 }

@@ -1,6 +1,9 @@
 import { asCount, asFields, asList, asText, isFields, unsupportedTokenizer } from "./fields.ts";
 
-/** Tokens the `post_processor` puts in front of a single text: a BOS for Llama, Gemma and Mistral, none for Qwen. */
+/**
+ * Tokens the `post_processor` puts in front of a single text: a BOS for Llama, Gemma and Mistral, none for Qwen. What it puts
+ * behind (the EOS of embedding models and T5) ends a text; here texts are parts of a prompt that goes on, so it is left out.
+ */
 export function readPrefixIds(json: unknown): number[] {
   if (json === undefined || json === null) return [];
   const fields = asFields(json, "post_processor");

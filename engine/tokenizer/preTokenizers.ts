@@ -1,8 +1,8 @@
-import { type Aligned, prependAligned, replaceAligned, sliceAligned } from "./aligned.ts";
+import { type Aligned, prependAligned, sliceAligned, swapAligned } from "./aligned.ts";
 import { asFields, asFlag, asList, asText, type Fields, invalidTokenizer, unsupportedTokenizer } from "./fields.ts";
 import { readPattern } from "./normalizers.ts";
 import { convertRegex } from "./regex.ts";
-import { type PieceScanner, scannerFor } from "./scanner.ts";
+import { patterns } from "./presets.ts";
 
 /** Cuts a text into pieces that merge on their own, and emits them in order; `atStart` where nothing stands in front of it. */
 export type Splitter = (input: Aligned, atStart: boolean, emit: (piece: Aligned) => void) => void;
@@ -11,19 +11,18 @@ export interface PreTokenizer {
   readonly splitters: readonly Splitter[];
   /** Pieces are spelt in the byte-level alphabet before they are looked up. */
   readonly byteLevel: boolean;
-  /** Cuts UTF-8 as the splitters cut text, where they are a pattern that is known. */
-  readonly scanner?: PieceScanner | undefined;
+  /** Patterns that do what the splitters do: pieces are what they match and what lies between. */
+  readonly cuts?: readonly RegExp[] | undefined;
 }
 
 /** What GPT-2 cuts at; tokenizer.json names it with `"use_regex": true`. */
 const GPT2 =
   /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
-const GPT2_TEXT = String.raw`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
 const METASPACE = "\u2581";
 
 /** A byte-level pre-tokenizer that cuts at what a pattern matches, as tiktoken does; the pattern is an Oniguruma one. */
 export function preTokenizerOf(pattern: string): PreTokenizer {
-  return { splitters: [splitBy(convertRegex(pattern), "Isolated", false)], byteLevel: true, scanner: scannerFor(pattern) };
+  return { ...isolating(convertRegex(pattern)), byteLevel: true };
 }
 
 /** Reads the `pre_tokenizer` of tokenizer.json; null means one piece. */
@@ -36,28 +35,25 @@ export function readPreTokenizer(json: unknown): PreTokenizer {
       const parts = asList(fields.pretokenizers, "pre_tokenizer.pretokenizers").map(readPreTokenizer);
       const early = parts.slice(0, -1).some((part) => part.byteLevel);
       if (early) throw unsupportedTokenizer("a pre-tokenizer behind ByteLevel");
-      const splitters = parts.flatMap((part) => part.splitters);
-      const scanner = splitters.length === 1 ? parts.find((part) => part.scanner)?.scanner : undefined;
-      return { splitters, byteLevel: parts.some((part) => part.byteLevel), scanner };
+      const cuts = parts.every((part) => part.cuts) ? parts.flatMap((part) => part.cuts ?? []) : undefined;
+      return { splitters: parts.flatMap((part) => part.splitters), byteLevel: parts.some((part) => part.byteLevel), cuts };
     }
     case "Split":
       return readSplit(fields);
     case "Digits": {
       const individual = asFlag(fields.individual_digits, false, "pre_tokenizer.individual_digits");
-      return splitting(splitBy(/\p{N}/gu, individual ? "Isolated" : "Contiguous", false));
+      return isolating(individual ? /\p{N}/gu : /\p{N}+/gu);
     }
     case "Punctuation":
-      return splitting(splitBy(/[\p{P}$+<=>^`|~]/gu, readBehavior(fields), false));
+      return splitting(/[\p{P}$+<=>^`|~]/gu, readBehavior(fields), false);
     case "WhitespaceSplit":
-      return splitting(splitBy(/\p{White_Space}/gu, "Removed", false));
+      return splitting(/\p{White_Space}/gu, "Removed", false);
     case "ByteLevel": {
-      const splitters: Splitter[] = [];
-      if (asFlag(fields.add_prefix_space, true, "pre_tokenizer.add_prefix_space")) {
-        splitters.push((input, _atStart, emit) => emit(input.text.startsWith(" ") ? input : prependAligned(input, " ")));
-      }
       const useRegex = asFlag(fields.use_regex, true, "pre_tokenizer.use_regex");
-      if (useRegex) splitters.push(splitBy(GPT2, "Isolated", false));
-      return { splitters, byteLevel: true, scanner: useRegex && splitters.length === 1 ? scannerFor(GPT2_TEXT) : undefined };
+      const { splitters, cuts } = useRegex ? isolating(GPT2) : { splitters: [], cuts: [] };
+      if (!asFlag(fields.add_prefix_space, true, "pre_tokenizer.add_prefix_space")) return { splitters, byteLevel: true, cuts };
+      const prefix: Splitter = (input, _, emit) => emit(input.text.startsWith(" ") ? input : prependAligned(input, " "));
+      return { splitters: [prefix, ...splitters], byteLevel: true };
     }
     case "Metaspace":
       return { splitters: metaspace(fields), byteLevel: false };
@@ -68,18 +64,22 @@ export function readPreTokenizer(json: unknown): PreTokenizer {
 
 type Behavior = "Removed" | "Isolated" | "MergedWithPrevious" | "MergedWithNext" | "Contiguous";
 
-function splitting(splitter: Splitter): PreTokenizer {
-  return { splitters: [splitter], byteLevel: false };
+function isolating(pattern: RegExp): PreTokenizer {
+  return { splitters: [splitBy(pattern, "Isolated", false)], byteLevel: false, cuts: [pattern] };
 }
 
-/** The known patterns match all of a text, so that cutting out matches and cutting out what lies between them are the same. */
+function splitting(pattern: RegExp, behavior: Behavior, invert: boolean): PreTokenizer {
+  return behavior === "Isolated" ? isolating(pattern) : { splitters: [splitBy(pattern, behavior, invert)], byteLevel: false };
+}
+
 function readSplit(fields: Fields): PreTokenizer {
   const behavior = readBehavior(fields);
   const invert = asFlag(fields.invert, false, "pre_tokenizer.invert");
-  const { splitters } = splitting(splitBy(readPattern(fields.pattern, "pre_tokenizer.pattern"), behavior, invert));
+  const pattern = readPattern(fields.pattern, "pre_tokenizer.pattern");
   const regex = asFields(fields.pattern, "pre_tokenizer.pattern").Regex;
-  const whole = (behavior === "Isolated" && !invert) || (behavior === "Removed" && invert);
-  return { splitters, byteLevel: false, scanner: whole && typeof regex === "string" ? scannerFor(regex) : undefined };
+  // What these do not match is dropped, and there is nothing.
+  if (behavior === "Removed" && invert && Object.values(patterns).some((known) => known === regex)) return isolating(pattern);
+  return splitting(pattern, behavior, invert);
 }
 
 function readBehavior(fields: Fields): Behavior {
@@ -172,7 +172,7 @@ function metaspace(fields: Fields): Splitter[] {
     throw invalidTokenizer("pre_tokenizer.prepend_scheme is unknown");
   const splitters: Splitter[] = [
     (input, atStart, emit) => {
-      const marked = replaceAligned(input, / /g, () => METASPACE);
+      const marked = swapAligned(input, " ", METASPACE);
       const prepend =
         (scheme === "always" || (scheme === "first" && atStart)) && marked.text !== "" && !marked.text.startsWith(METASPACE);
       emit(prepend ? prependAligned(marked, METASPACE) : marked);

@@ -1,9 +1,10 @@
+import { abortedError } from "../errors.ts";
 import { BpeMerger } from "./bpe.ts";
-import type { PieceTokens } from "./bpeModel.ts";
+import type { PieceModel, PieceTokens } from "./pieceModel.ts";
 import { invalidTokenizer } from "./fields.ts";
-import { IdList } from "./idList.ts";
 import { packTokens, TokenTable } from "./tokenTable.ts";
 import type { Stop } from "./tokenizer.ts";
+import { charBytes } from "./utf8.ts";
 
 /** A SentencePiece BPE vocabulary as the SentencePiece model itself and GGUF files have it: with scores in place of merges. */
 export interface ScoredTokens {
@@ -16,7 +17,7 @@ export interface ScoredTokens {
 }
 
 /** Two neighbours merge where they make a token together, and the token with the highest score goes first. */
-export class ScoredBpe {
+export class ScoredBpe implements PieceModel {
   /**
    * Tokens in the order of their scores, so that a place in it is a rank. Behind them stand the byte tokens, written as
    * 0xFF and the byte: no text holds 0xFF, so that they never merge.
@@ -53,32 +54,31 @@ export class ScoredBpe {
   }
 
   encode(piece: string, stop?: Stop): PieceTokens {
-    const symbols = new IdList();
-    const starts = new IdList();
     const bytes = this.encoder.encode(piece);
+    const ids = new Int32Array(bytes.length);
+    const places = new Int32Array(bytes.length);
+    let length = 0;
     let unit = 0;
-    for (let at = 0; at < bytes.length;) {
+    const push = (id: number): void => {
+      ids[length] = id;
+      places[length++] = unit;
+    };
+    for (let at = 0, poll = POLL_BYTES; at < bytes.length;) {
+      if (at >= poll) {
+        poll = at + POLL_BYTES;
+        if (stop?.()) throw abortedError();
+      }
       const width = charBytes(bytes[at]);
       const known = this.table.find(bytes, at, at + width);
-      if (known >= 0 || this.firstByte < 0) {
-        // Unknown characters in a row are one token.
-        if (known >= 0 || symbols.length === 0 || symbols.from(symbols.length - 1)[0] !== this.unknownId) {
-          symbols.pushOne(known >= 0 ? known : this.unknownId);
-          starts.pushOne(unit);
-        }
-      } else {
-        for (let i = 0; i < width; i++) {
-          symbols.pushOne(this.firstByte + bytes[at + i]);
-          starts.pushOne(unit);
-        }
-      }
+      if (known >= 0) push(known);
+      else if (this.firstByte >= 0) for (let i = at; i < at + width; i++) push(this.firstByte + bytes[i]);
+      // Unknown characters in a row are one token.
+      else if (length === 0 || ids[length - 1] !== this.unknownId) push(this.unknownId);
       at += width;
       unit += width === 4 ? 2 : 1;
     }
-    const ids = symbols.take();
-    const firsts = new Int32Array(ids.length);
-    const count = this.merger.merge(ids, firsts, ids.length, stop);
-    const places = starts.take();
+    const firsts = new Int32Array(length);
+    const count = this.merger.merge(ids, firsts, length, stop);
     return {
       ids: ids.slice(0, count).map((place) => this.idOf[place]),
       starts: firsts.slice(0, count).map((first) => places[first]),
@@ -86,8 +86,5 @@ export class ScoredBpe {
   }
 }
 
-function charBytes(lead: number): number {
-  if (lead < 0x80) return 1;
-  if (lead < 0xe0) return 2;
-  return lead < 0xf0 ? 3 : 4;
-}
+/** Between two polls of `stop`: a few milliseconds. */
+const POLL_BYTES = 1 << 14;

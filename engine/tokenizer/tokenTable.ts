@@ -27,11 +27,13 @@ export class TokenTable implements MergeRule {
   readonly ranks: number;
   private readonly bytes: Uint8Array;
   private readonly offsets: Uint32Array;
-  /** Id + 1, or 0 where the slot is free. */
+  /** Id + 1 in the low bits and part of the hash above them, by which most other tokens are passed over; 0 is a free slot. */
   private readonly slots: Int32Array;
   private readonly mask: number;
   private longest = 0;
-  /** Pairs asked for lately: left id + 1, right id, rank. */
+  /** Rank + 2 of pairs of ids below 256, which are the bytes in most vocabularies; 0 where it was not asked for. */
+  private readonly small = new Int32Array(1 << 16);
+  /** Other pairs asked for lately: left id + 1, right id, rank. */
   private readonly memo = new Int32Array(3 << (32 - MEMO_SHIFT));
 
   constructor(packed: PackedTokens) {
@@ -49,16 +51,21 @@ export class TokenTable implements MergeRule {
   find(bytes: Uint8Array, start: number, end: number): number {
     const length = end - start;
     if (length === 0 || length > this.longest) return -1;
-    let slot = settle(hashOf(SEED, bytes, start, end)) & this.mask;
-    for (let entry = this.slots[slot]; entry !== 0; entry = this.slots[slot]) {
-      const from = this.offsets[entry - 1];
-      if (this.offsets[entry] - from === length && same(this.bytes, from, bytes, start, length)) return entry - 1;
-      slot = (slot + 1) & this.mask;
+    const hash = settle(hashOf(SEED, bytes, start, end));
+    for (let slot = hash & this.mask; ; slot = (slot + 1) & this.mask) {
+      const entry = this.slots[slot];
+      if (entry === 0) return -1;
+      if (((entry ^ hash) & TAG) !== 0) continue;
+      const id = (entry & ENTRY_ID) - 1;
+      if (this.length(id) === length && same(this.bytes, this.offsets[id], bytes, start, length)) return id;
     }
-    return -1;
   }
 
   rank(left: number, right: number): number {
+    if ((left | right) < 256) {
+      const known = this.small[(left << 8) | right];
+      return known === 0 ? (this.small[(left << 8) | right] = this.findPair(left, right) + 2) - 2 : known - 2;
+    }
     const { memo } = this;
     const place = 3 * ((Math.imul(left, 0x9e3779b1) + Math.imul(right, 0x85ebca6b)) >>> MEMO_SHIFT);
     if (memo[place] === left + 1 && memo[place + 1] === right) return memo[place + 2];
@@ -90,19 +97,20 @@ export class TokenTable implements MergeRule {
     const rightLength = offsets[right + 1] - rightAt;
     const length = leftLength + rightLength;
     if (length > this.longest) return -1;
-    const hash = hashOf(hashOf(SEED, bytes, leftAt, leftAt + leftLength), bytes, rightAt, rightAt + rightLength);
-    let slot = settle(hash) & this.mask;
-    for (let entry = this.slots[slot]; entry !== 0; entry = this.slots[slot]) {
-      const from = offsets[entry - 1];
+    const hash = settle(hashOf(hashOf(SEED, bytes, leftAt, leftAt + leftLength), bytes, rightAt, rightAt + rightLength));
+    for (let slot = hash & this.mask; ; slot = (slot + 1) & this.mask) {
+      const entry = this.slots[slot];
+      if (entry === 0) return -1;
+      if (((entry ^ hash) & TAG) !== 0) continue;
+      const id = (entry & ENTRY_ID) - 1;
+      const from = offsets[id];
       if (
-        offsets[entry] - from === length &&
+        this.length(id) === length &&
         same(bytes, from, bytes, leftAt, leftLength) &&
         same(bytes, from + leftLength, bytes, rightAt, rightLength)
       )
-        return entry - 1;
-      slot = (slot + 1) & this.mask;
+        return id;
     }
-    return -1;
   }
 
   /** Where two ids have the same bytes the lower one is found. */
@@ -111,17 +119,22 @@ export class TokenTable implements MergeRule {
     const end = this.offsets[id + 1];
     if (start === end) return;
     this.longest = Math.max(this.longest, end - start);
-    let slot = settle(hashOf(SEED, this.bytes, start, end)) & this.mask;
+    const hash = settle(hashOf(SEED, this.bytes, start, end));
+    let slot = hash & this.mask;
     for (let entry = this.slots[slot]; entry !== 0; entry = this.slots[slot]) {
-      const from = this.offsets[entry - 1];
-      if (this.offsets[entry] - from === end - start && same(this.bytes, from, this.bytes, start, end - start)) return;
+      const other = (entry & ENTRY_ID) - 1;
+      const mayBe = ((entry ^ hash) & TAG) === 0 && this.length(other) === end - start;
+      if (mayBe && same(this.bytes, this.offsets[other], this.bytes, start, end - start)) return;
       slot = (slot + 1) & this.mask;
     }
-    this.slots[slot] = id + 1;
+    this.slots[slot] = (hash & TAG) | (id + 1);
   }
 }
 
-const MEMO_SHIFT = 18;
+const MEMO_SHIFT = 16;
+/** Ids are below this; the bits above are the tag. */
+const ENTRY_ID = 0x7f_ffff;
+const TAG = ~ENTRY_ID;
 const SEED = 0x811c9dc5;
 
 /** FNV-1a, continued from `hash`. */

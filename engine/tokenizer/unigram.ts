@@ -1,5 +1,7 @@
-import type { PieceTokens } from "./bpeModel.ts";
+import { abortedError } from "../errors.ts";
+import type { PieceModel, PieceTokens } from "./pieceModel.ts";
 import { asCount, asFlag, asList, asText, type Fields, invalidTokenizer } from "./fields.ts";
+import type { Stop } from "./tokenizer.ts";
 import { Trie } from "./trie.ts";
 
 /** A vocabulary of pieces with log probabilities; the id is the place in the list. */
@@ -17,7 +19,7 @@ export interface UnigramPieces {
  * unknown character costs 10 more than the least likely entry; unknown ones in a row become one token, or bytes where the
  * vocabulary has them. Time goes with text length times the longest entry.
  */
-export class UnigramModel {
+export class UnigramModel implements PieceModel {
   private readonly trie = new Trie();
   private readonly scores: Float64Array;
   private readonly unknownScore: number;
@@ -40,8 +42,8 @@ export class UnigramModel {
     if (this.unknownId < 0 && !this.byteIds) throw invalidTokenizer("a Unigram model has neither an unknown token nor bytes");
   }
 
-  encode(piece: string): PieceTokens {
-    this.findBest(piece);
+  encode(piece: string, stop?: Stop): PieceTokens {
+    this.findBest(piece, stop);
     const ids: number[] = [];
     const starts: number[] = [];
     for (let end = piece.length; end > 0;) {
@@ -60,7 +62,7 @@ export class UnigramModel {
   }
 
   /** Fills the tables for one piece; of equal scores the way found first stays. Unknown characters have the id -1. */
-  private findBest(piece: string): void {
+  private findBest(piece: string, stop: Stop | undefined): void {
     const { length } = piece;
     if (length >= this.best.length) {
       this.best = new Float64Array(2 * length);
@@ -70,7 +72,12 @@ export class UnigramModel {
     const { best, lastId, lastStart, scores, trie } = this;
     best.fill(-Infinity, 1, length + 1);
     best[0] = 0;
+    let poll = 0;
     for (let start = 0; start < length;) {
+      if (start >= poll) {
+        poll = start + POLL_CHARS;
+        if (stop?.()) throw abortedError();
+      }
       const next = start + ((piece.codePointAt(start) ?? 0) > 0xffff ? 2 : 1);
       let single = false;
       let node = 0;
@@ -120,8 +127,8 @@ function isLowOfPair(text: string, unit: number): boolean {
   return unit > 0 && (text.codePointAt(unit - 1) ?? 0) > 0xffff;
 }
 
-/** Reads the `model` of a Unigram tokenizer.json; `withheld` are the ids of its special tokens. */
-export function readUnigram(model: Fields, withheld: ReadonlySet<number>): UnigramPieces {
+/** Reads the `model` of a Unigram tokenizer.json. */
+export function readUnigram(model: Fields): Omit<UnigramPieces, "withheld"> {
   const vocab = asList(model.vocab, "model.vocab");
   if (vocab.length === 0) throw invalidTokenizer("model.vocab is empty");
   const contents: string[] = [];
@@ -135,9 +142,11 @@ export function readUnigram(model: Fields, withheld: ReadonlySet<number>): Unigr
   const unknownId = model.unk_id === undefined || model.unk_id === null ? undefined : asCount(model.unk_id, "model.unk_id");
   if (unknownId !== undefined && unknownId >= contents.length)
     throw invalidTokenizer(`model.unk_id ${unknownId} is not in the vocabulary`);
-  return { contents, scores, unknownId, byteFallback: asFlag(model.byte_fallback, false, "model.byte_fallback"), withheld };
+  return { contents, scores, unknownId, byteFallback: asFlag(model.byte_fallback, false, "model.byte_fallback") };
 }
 
+/** Between two polls of `stop`: a few milliseconds. */
+const POLL_CHARS = 1 << 12;
 /** How much less likely an unknown character is than the least likely entry. */
 const UNKNOWN_PENALTY = 10;
 

@@ -7,6 +7,11 @@ export interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special: boolean;
+  /**
+   * Plain text becomes it too: blanks, and what a SentencePiece vocabulary holds itself, such as the tags of HTML in Gemma's.
+   * What was added to a vocabulary later directs the model, whether it is called special or not, and no file may do that.
+   */
+  readonly plain: boolean;
   /** Matched in the normalised text instead of the raw one. */
   readonly normalized: boolean;
   /** Takes the blanks on that side with it. */
@@ -68,11 +73,11 @@ export function unknownToken(id: number, size: number): EngineError {
 
 /** A control token that is matched as it is written, and only where control tokens are recognised. */
 export function specialToken(content: string, id: number): AddedToken {
-  return { id, content, special: true, normalized: false, lstrip: false, rstrip: false, singleWord: false };
+  return { id, content, special: true, plain: false, normalized: false, lstrip: false, rstrip: false, singleWord: false };
 }
 
-/** Reads `added_tokens`. */
-export function readAddedTokens(json: unknown): AddedToken[] {
+/** Reads `added_tokens`; `sentencePieces` are the tokens of a SentencePiece vocabulary. */
+export function readAddedTokens(json: unknown, sentencePieces: ReadonlyMap<string, number> | undefined): AddedToken[] {
   return asList(json ?? [], "added_tokens").map((item, i) => {
     const where = `added_tokens[${i}]`;
     const fields = asFields(item, where);
@@ -83,6 +88,7 @@ export function readAddedTokens(json: unknown): AddedToken[] {
       id: asCount(fields.id, `${where}.id`),
       content,
       special,
+      plain: !special && (content.trim() === "" || sentencePieces?.has(content) === true),
       normalized: asFlag(fields.normalized, !special, `${where}.normalized`),
       lstrip: asFlag(fields.lstrip, false, `${where}.lstrip`),
       rstrip: asFlag(fields.rstrip, false, `${where}.rstrip`),
@@ -128,7 +134,8 @@ function mergeParts(merge: unknown, rank: number): readonly [string, string] {
     const blank = merge.indexOf(" ");
     if (blank >= 0 && !merge.includes(" ", blank + 1)) return [merge.slice(0, blank), merge.slice(blank + 1)];
   } else if (Array.isArray(merge) && merge.length === 2) {
-    const [left, right]: readonly unknown[] = merge;
+    const pair: readonly unknown[] = merge;
+    const [left, right] = pair;
     if (typeof left === "string" && typeof right === "string") return [left, right];
   }
   throw invalidTokenizer(`model.merges[${rank}] is not a pair`);

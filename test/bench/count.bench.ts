@@ -1,15 +1,16 @@
 /**
  * How fast tokens are counted: one process per engine over the same JavaScript of seven packages, every file's count compared;
- * then what hangs others, the whole corpus as a workspace, and repomix on the same files. `npm run bench:count`.
+ * then what hangs others, the whole corpus as a workspace, and repomix on the same files. `npm run bench:count` prints tables
+ * and, when all of it went well, writes the figures to test/bench/results/count.json.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
-import { join, resolve } from "node:path";
-import { it } from "node:test";
+import { dirname, join, resolve } from "node:path";
+import { after, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { cacheFolder, CORPUS_TOKENS, corpusWorkspace, npmInstall, prepareCorpus, readCorpus } from "./countCorpus.ts";
+import { cacheFolder, CORPUS_TOKENS, corpusWorkspace, npmInstall, prepareCorpus, readCorpus, SHA256 } from "./countCorpus.ts";
 import {
   type EngineName,
   engineNames,
@@ -23,7 +24,7 @@ import { measureWorkspace, type WorkspaceFigures } from "./workspaceCount.ts";
 
 const PASSES = 2;
 /** Engines take turns this often, because speed on a shared machine comes and goes; medians are shown. */
-const ROUNDS = 1;
+const ROUNDS = 3;
 /** The last repomix that runs on Node 20, and the one for newer ones. */
 const REPOMIX = Number(process.versions.node.split(".")[0]) >= 22 ? "repomix@1.18.1" : "repomix@1.14.0";
 
@@ -31,9 +32,12 @@ const job = process.env.LCP_COUNT_JOB;
 const output = join(cacheFolder, "measured.json");
 if (job === undefined) declareBenches();
 else if (isEngine(job)) await measureEngine(job, PASSES, output);
-else measureWorstCases(output);
+else await measureWorstCases(output);
 
 function declareBenches(): void {
+  const report: Partial<Report> = {};
+  after(() => writeReport(report));
+
   it("the corpus, one thread", () => {
     prepareCorpus();
     const files = readCorpus();
@@ -45,22 +49,26 @@ function declareBenches(): void {
     const speeds = new Map([...runs].map(([name, of]) => [name, speedsOf(of, megabytes)]));
     const ours = speeds.get("ours, UTF-8") ?? [];
     say(row(["engine", "version", "pass 1 MB/s", "pass 2 MB/s", "ours is", "start ms", "RSS + MB"]));
-    for (const [name, of] of runs) {
-      const [first = 0, second = 0] = speeds.get(name) ?? [];
-      const ratio = `${((ours[0] ?? 0) / first).toFixed(1)} / ${((ours[1] ?? 0) / second).toFixed(1)} x`;
-      const rest = [median(of.map((run) => run.startMs)), median(of.map((run) => run.grownMB))].map((value) => value.toFixed(0));
-      say(row([name, versionOf(name), first.toFixed(1), second.toFixed(1), ratio, ...rest]));
-    }
+    const engines = [...runs].map(([engine, of]): EngineRow => {
+      const megabytesPerSecond = (speeds.get(engine) ?? []).map(rounded);
+      const oursIs = megabytesPerSecond.map((speed, pass) => rounded((ours[pass] ?? 0) / speed));
+      const [startMs, residentMB] = [median(of.map((run) => run.startMs)), median(of.map((run) => run.grownMB))].map(rounded);
+      return { engine, version: versionOf(engine), megabytesPerSecond, oursIs, startMs, residentMB };
+    });
+    for (const { engine, version, megabytesPerSecond, oursIs, startMs, residentMB } of engines)
+      say(row([engine, version, ...megabytesPerSecond, `${oursIs.join(" / ")} x`, startMs, residentMB]));
     checkCounts(
       runs,
       files.map(({ path }) => path),
     );
+    report.engines = engines;
     say(`\nall ${engineNames.length} count ${CORPUS_TOKENS.toLocaleString("en")} tokens and agree on every file\n`);
     sayShortRuns(runs);
   });
 
   it("unbroken runs of 160,000 characters", () => {
     const rows = readJob("worst cases") as WorstCase[];
+    report.unbrokenRuns = rows.map((it) => ({ ...it, ms: rounded(it.ms), stopMs: rounded(it.stopMs) }));
     const tokenizers = [...new Set(rows.map(({ tokenizer }) => tokenizer))];
     say(`\nunbroken runs of 160,000 characters: ms, and ms to stop`);
     say(row(["", ...tokenizers]));
@@ -81,6 +89,7 @@ function declareBenches(): void {
     const savedFile = join(workspace, "lodash", "lodash.js");
     const figures = await measureWorkspace(workspace, { bundle, tokenizer: "o200k", savedFile, tokens: CORPUS_TOKENS });
     sayWorkspace(figures);
+    report.server = figures;
   });
 
   it("repomix on the same files, end to end", (test) => {
@@ -105,8 +114,44 @@ function declareBenches(): void {
       assert.equal(status, 0, stderr);
       told = /Total Tokens:.*/.exec(stdout)?.[0] ?? "";
     }
+    report.repomix = { version: REPOMIX, seconds: rounded(median(seconds)), told };
     say(`${REPOMIX}, cold: ${median(seconds).toFixed(1)} s for the whole corpus; ${told}\n`);
   });
+}
+
+interface EngineRow {
+  engine: EngineName;
+  version: string;
+  /** Of each pass, median of the rounds. */
+  megabytesPerSecond: number[];
+  /** How many times as fast our count of UTF-8 is. */
+  oursIs: number[];
+  startMs: number;
+  residentMB: number;
+}
+
+interface Report {
+  engines: EngineRow[];
+  unbrokenRuns: WorstCase[];
+  server: WorkspaceFigures;
+  repomix: { version: string; seconds: number; told: string };
+}
+
+/** Writes what was measured, unless a part failed. */
+function writeReport({ engines, unbrokenRuns, server, repomix }: Partial<Report>): void {
+  if (!engines || !unbrokenRuns || !server) return;
+  const machine = { processor: cpus()[0]?.model.trim(), cores: availableParallelism(), node: process.versions.node };
+  const corpus = { sha256: SHA256, tokens: CORPUS_TOKENS };
+  const head = { date: new Date().toISOString().slice(0, 10), command: "npm run bench:count", machine, corpus };
+  const file = join("test", "bench", "results", "count.json");
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, `${JSON.stringify({ ...head, engines, unbrokenRuns, server, repomix }, undefined, 2)}\n`);
+  say(`written to ${file}`);
+}
+
+/** Three digits are more than a shared machine repeats. */
+function rounded(value: number): number {
+  return Number(value.toPrecision(3));
 }
 
 /** Runs one job in a process of its own and reads what it measured. */
@@ -168,8 +213,8 @@ function median(values: readonly number[]): number {
   return sorted[sorted.length >> 1] ?? NaN;
 }
 
-function row(cells: readonly string[]): string {
-  return cells.map((cell, i) => (i === 0 ? cell.padEnd(20) : cell.padStart(14))).join("");
+function row(cells: readonly (string | number)[]): string {
+  return cells.map((cell, i) => (i === 0 ? String(cell).padEnd(20) : String(cell).padStart(14))).join("");
 }
 
 function say(line: string): void {

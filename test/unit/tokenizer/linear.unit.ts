@@ -5,6 +5,7 @@ import { BpeMerger, type MergeRule, PairTable } from "../../../engine/tokenizer/
 import { loadTokenizer } from "../../../engine/tokenizer/load.ts";
 import { packTokens, TokenTable } from "../../../engine/tokenizer/tokenTable.ts";
 import type { Tokenizer } from "../../../engine/tokenizer/tokenizer.ts";
+import { everyKind } from "../../support/tokenizerKinds.ts";
 import { byteLevelJson, isolatedSplit } from "../../support/tinyTokenizer.ts";
 import { seeded } from "../../support/random.ts";
 
@@ -146,6 +147,46 @@ describe("an unbroken run of 160,000 characters", () => {
           tokenizer.countUtf8(bytes.subarray(0, 4 * new TextEncoder().encode(char).length)),
           tokenizer.count(char.repeat(4)),
         );
+      });
+    }
+  }
+});
+
+describe("160,000 characters, with every kind of tokenizer", async () => {
+  const few = (code: number, count: number) =>
+    Array.from({ length: RUN }, (_, i) => String.fromCodePoint(code + (((i * 2_654_435_761) >>> 7) % count))).join("");
+  const runs: Readonly<Record<string, string>> = {
+    underscores: "_".repeat(RUN),
+    letters: "a".repeat(RUN),
+    "alternating letters": "ab".repeat(RUN / 2),
+    words: "the ".repeat(RUN / 4),
+    digits: "7".repeat(RUN),
+    "CJK characters": few(0x4e00, 500),
+    spaces: " ".repeat(RUN),
+    "line breaks": "\n".repeat(RUN),
+    "combining marks": "e" + "\u0301".repeat(RUN),
+    emoji: few(0x1f600, 64),
+  };
+  for (const [name, tokenizer] of await everyKind()) {
+    for (const [what, text] of Object.entries(runs)) {
+      it(`${name}: ${what} in parts come to what they come to as a whole, within the polls of their length`, () => {
+        const bytes = new TextEncoder().encode(text);
+        const polls = (of: Uint8Array) => {
+          let asked = 0;
+          tokenizer.countUtf8(of, () => ++asked < 0);
+          return asked;
+        };
+        const [half, whole] = [polls(bytes.subarray(0, (bytes.length >> 4) << 3)), polls(bytes)];
+        assert.ok(whole >= 2, `${whole} polls`);
+        assert.ok(whole <= 2 * half + 20, `${half} polls for half, ${whole} for all`);
+        const ids = tokenizer.encode(text);
+        assert.equal(ids.length, tokenizer.countUtf8(bytes));
+        let seen = 0;
+        assert.throws(
+          () => tokenizer.countUtf8(bytes, () => ++seen === whole >> 1),
+          (error) => EngineError.is(error, "aborted"),
+        );
+        assert.equal(tokenizer.countUtf8(bytes), ids.length);
       });
     }
   }
