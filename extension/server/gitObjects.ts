@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readdirSync, readSync } from "node:fs";
+import { readdirSync, readSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { inflateSync } from "node:zlib";
-import { readRegularFile } from "./regularFile.ts";
+import { readRegularFile, withRegularFile } from "./regularFile.ts";
 
 export type GitObjectType = "commit" | "tree" | "blob" | "tag";
 
@@ -82,8 +82,8 @@ export class GitObjects {
     for (const name of namesIn(join(folder, "pack"))) {
       if (!name.endsWith(".idx")) continue;
       const base = join(folder, "pack", name.slice(0, -".idx".length));
-      const offset = withFile(`${base}.idx`, (file) => packOffset(file, wanted));
-      if (offset !== undefined) return withFile(`${base}.pack`, (file) => this.readAt(file, offset, namedBases));
+      const offset = withRegularFile(`${base}.idx`, false, (file) => packOffset(file, wanted));
+      if (offset !== undefined) return withRegularFile(`${base}.pack`, false, (file) => this.readAt(file, offset, namedBases));
     }
     return undefined;
   }
@@ -153,23 +153,6 @@ function readLoose(folder: string, id: string): GitObject | undefined {
   } catch {
     // Damaged: another place may have it.
     return undefined;
-  }
-}
-
-/** What `use` finds in the file; undefined where it cannot be opened or its content makes no sense. */
-function withFile<Result>(path: string, use: (file: number) => Result | undefined): Result | undefined {
-  let file: number;
-  try {
-    file = openSync(path, "r");
-  } catch {
-    return undefined;
-  }
-  try {
-    return use(file);
-  } catch {
-    return undefined;
-  } finally {
-    closeSync(file);
   }
 }
 

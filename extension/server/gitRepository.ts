@@ -1,4 +1,4 @@
-import { accessSync, constants, lstatSync, readlinkSync, realpathSync, statSync } from "node:fs";
+import { accessSync, constants, lstatSync, readlinkSync, realpathSync, type Stats, statSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { type ConfigPlace, type Environment, type GitConfig, readGitConfig, readRepositoryFormat } from "./gitConfig.ts";
 import { type GitIndex, noIndex, readGitIndex } from "./gitIndex.ts";
@@ -34,23 +34,21 @@ export async function openRepository(
 
 /** The repository whose working tree `folder`, a real path, lies in. */
 export function findRepository(folder: string): ConfigPlace | undefined {
-  const device = statSync(folder, { throwIfNoEntry: false })?.dev;
+  const device = statsOf(folder)?.dev;
   for (let at = folder; ; at = dirname(at)) {
-    const stats = statSync(at, { throwIfNoEntry: false });
     // Git does not look beyond the file system of the folder it starts in.
-    if (stats?.dev !== device) return undefined;
+    if (statsOf(at)?.dev !== device) return undefined;
     const place = repositoryAt(at);
     if (place) return withWorkTree(place, folder);
     // A .git file that leads nowhere is an error for git, and so is the inside of a .git folder or of a bare repository.
-    if (statSync(join(at, ".git"), { throwIfNoEntry: false })?.isFile() || isGitFolder(at) || dirname(at) === at)
-      return undefined;
+    if (statsOf(join(at, ".git"))?.isFile() || isGitFolder(at) || dirname(at) === at) return undefined;
   }
 }
 
 /** The repository whose .git lies in `top`: a folder, or a file as a submodule or another working tree has. */
 export function repositoryAt(top: string): ConfigPlace | undefined {
   const entry = join(top, ".git");
-  const stats = statSync(entry, { throwIfNoEntry: false });
+  const stats = statsOf(entry);
   if (!stats) return undefined;
   const gitFolder = stats.isFile() ? namedFolder(readRegularFile(entry, false), "gitdir: ", top) : entry;
   if (gitFolder === undefined || !isGitFolder(gitFolder)) return undefined;
@@ -66,6 +64,15 @@ export function withWorkTree(place: ConfigPlace, folder: string): ConfigPlace | 
   if (workTree === undefined) return isBare ? undefined : place;
   const top = realPath(resolve(place.gitFolder, workTree));
   return insideOf(top, folder) === undefined ? undefined : { ...place, top };
+}
+
+function statsOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    // A link that leads in a circle, or through a folder that may not be looked into.
+    return undefined;
+  }
 }
 
 function realPath(path: string): string {

@@ -88,7 +88,7 @@ export class RuleList {
    */
   match(folder: string, name: string, isFolder: boolean): Rule | undefined {
     const folded = this.place.ignoreCase ? foldCase(name) : name;
-    let best = latest(this.names.get(folded), isFolder);
+    let best = this.names.size > 0 ? latest(this.names.get(folded), isFolder) : -1;
     if (this.endings.size > 0) best = lastMatch(this.endings.get(folded.slice(-1)), best, isFolder, folded, folded);
     if (this.beginnings.size > 0) {
       best = lastMatch(this.beginnings.get(folded.charAt(0)), best, isFolder, folded, folded);

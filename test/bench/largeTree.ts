@@ -1,9 +1,9 @@
 /** A made-up monorepo of 200,000 files that git lists, the same each time, for what has to be fast on very many files. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { randomText, seeded } from "../support/random.ts";
+import { seeded } from "../support/random.ts";
 
 /** Files that git lists: each package has a .gitignore and 1,999 others. */
 export const LISTED_FILES = 200_000;
@@ -20,20 +20,22 @@ const stems = ["index", "parser", "client", "server", "table", "buffer", "sessio
 const TEXT_CHARACTERS = 256 * 1024;
 const LARGEST_FILE = 4096;
 
-/** Makes the tree with an index that tracks three of four packages, runs `use` on it and removes it. */
-export async function withLargeTree(use: (folder: string) => Promise<void>): Promise<void> {
+/** Makes the tree with an index that tracks three of four packages, and returns its folder. Takes a quarter of a minute. */
+export function makeLargeTree(): string {
   const folder = mkdtempSync(join(tmpdir(), "lcp-large-"));
-  try {
-    makeTree(folder);
-    await use(folder);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  makeTree(folder);
+  return folder;
 }
 
-/** `folder` is empty or missing. */
-export function makeTree(folder: string): void {
+function makeTree(folder: string): void {
   const random = seeded(200_000);
+  const made = new Set<string>();
+  const write = (path: string, content: Uint8Array): void => {
+    const parent = join(folder, path.slice(0, path.lastIndexOf("/")));
+    if (!made.has(parent)) mkdirSync(parent, { recursive: true });
+    made.add(parent);
+    writeFileSync(join(folder, path), content);
+  };
   const text = Buffer.from(sampleText(random));
   const tracked: string[] = [];
   for (let number = 0; number < PACKAGES; number++) {
@@ -42,7 +44,7 @@ export function makeTree(folder: string): void {
     for (const path of [...paths, ...ignoredFiles(name)]) {
       const from = Math.floor(random() * (text.length - LARGEST_FILE));
       // Most files are small, and a few are as large as they get.
-      write(folder, path, text.subarray(from, from + 64 + Math.floor(random() ** 3 * (LARGEST_FILE - 64))));
+      write(path, text.subarray(from, from + 64 + Math.floor(random() ** 3 * (LARGEST_FILE - 64))));
     }
     writeFileSync(join(folder, name, ".gitignore"), "/out/\n/dist/\n*.log\n!keep.log\n/docs/**/draft-*\n*.tmp.[a-z]*\n");
     if (number % 4 !== 3) tracked.push(...paths, `${name}/.gitignore`);
@@ -66,24 +68,39 @@ function ignoredFiles(name: string): string[] {
   });
 }
 
+/** Lines that look like a program's. */
 function sampleText(random: () => number): string {
+  const words = [
+    "table",
+    "entry",
+    "count",
+    "folder",
+    "index",
+    "reader",
+    "result",
+    "options",
+    "signal",
+    "buffer",
+    "token",
+    "value",
+  ];
+  const word = (): string => words[Math.floor(random() * words.length)] ?? "";
+  const name = (): string => word() + word().replace(/^./, (letter) => letter.toUpperCase());
+  const lines = [
+    (): string => `  const ${name()} = this.${word()}.${name()}(${word()}, ${Math.floor(random() * 1000)});`,
+    (): string => `  if (${name()} === undefined) return ${word()};`,
+    (): string => `export function ${name()}(${word()}: ${name()}): ${name()} {`,
+    (): string => `  // The ${word()} of the ${word()} is not the ${word()} of a ${word()}.`,
+    (): string => "}\n",
+  ];
   let text = "";
-  while (text.length < TEXT_CHARACTERS) text += `${randomText(random, 90).replaceAll("<|end|>", "end")}\n`;
+  while (text.length < TEXT_CHARACTERS) text += `${lines[Math.floor(random() * lines.length)]?.() ?? ""}\n`;
   return text;
-}
-
-const made = new Set<string>();
-
-function write(folder: string, path: string, content: Uint8Array): void {
-  const parent = join(folder, path.slice(0, path.lastIndexOf("/")));
-  if (!made.has(parent)) mkdirSync(parent, { recursive: true });
-  made.add(parent);
-  writeFileSync(join(folder, path), content);
 }
 
 /** Puts paths into the index by the name of the empty object, because hashing and keeping 150,000 objects would take minutes. */
 function track(folder: string, paths: readonly string[]): void {
-  if (!existsSync(join(folder, ".git"))) execFileSync("git", ["init", "-q", folder]);
+  execFileSync("git", ["init", "-q", folder]);
   const empty = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
   const input = paths.map((path) => `100644 ${empty}\t${path}\n`).join("");
   execFileSync("git", ["update-index", "--index-info"], { cwd: folder, input });

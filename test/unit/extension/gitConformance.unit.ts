@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { appendFileSync, lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { before, test } from "node:test";
 import { checkAgainstGit, environmentAt, git } from "../../support/gitAnswers.ts";
@@ -106,8 +106,9 @@ function openedFolders(random: Random, entries: ReadonlyMap<string, Entry>): str
 
 /** What holds where a folder of the repository is opened that git does not ignore. */
 async function checkInside(folder: string, inner: string, environment: Record<string, string>): Promise<void> {
-  const isFolder = lstatSync(join(folder, inner), { throwIfNoEntry: false })?.isDirectory();
-  if (!isFolder || git(folder, environment, ["check-ignore", "-z", "--no-index", "--stdin"], inner) !== "") return;
+  const isFolder = existsSync(`${join(folder, inner)}/.`);
+  // Of a folder that holds tracked files git does not say it, but of what might be in it.
+  if (!isFolder || git(folder, environment, ["check-ignore", "-z", "--stdin"], `${inner}/anything`) !== "") return;
   await checkAgainstGit(join(folder, inner), environment);
 }
 
