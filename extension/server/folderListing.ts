@@ -18,11 +18,11 @@ export const symbolicLink = "symbolic link";
 const largeFolderBytes = 128 * 1024;
 const entriesPerSlice = 256;
 
-/** Lists a folder that is no link; `pause` is called often where that takes long. Throws what the system says. */
-export async function listFolder(absolute: string, pause: () => Promise<void>): Promise<Listing> {
+/** Lists a folder; undefined where it is none, or a link to one. `pause` is called often where that takes long. Throws what the system says. */
+export async function listFolder(absolute: string, pause: () => Promise<void>): Promise<Listing | undefined> {
   const listing: Listing = { names: [], others: new Map(), unreadable: new Map() };
   const stats = lstatSync(absolute);
-  if (!stats.isDirectory()) throw new Error("it is no folder any more");
+  if (!stats.isDirectory()) return undefined;
   if (process.platform === "win32" || stats.size > largeFolderBytes) {
     await readInSlices(absolute, listing, pause);
     listing.names = await sortInSlices(listing.names, pause);

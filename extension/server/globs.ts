@@ -57,7 +57,7 @@ export function foldCase(bytes: string): string {
   return bytes.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
-/** The patterns that "{a,b}" stands for, nested ones too; at most a thousand, then the rest is taken literally. */
+/** The patterns that "{a,b}" stands for, nested ones too; from about a thousand on the rest is taken literally. */
 export function expandBraces(pattern: string): string[] {
   const done: string[] = [];
   const open = [pattern];

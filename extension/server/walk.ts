@@ -1,4 +1,4 @@
-import { lstatSync, readlinkSync, type Stats } from "node:fs";
+import { lstatSync, readlinkSync, realpathSync, type Stats } from "node:fs";
 import { stat } from "node:fs/promises";
 import { dirname, resolve, sep } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -201,7 +201,7 @@ class FolderWalk {
   /** Lists a folder that is not left out. `asRepository`: if it is a repository inside another one, it is entered all the same. */
   private async open(given: Scope, path: string, absolute: string, asRepository: boolean): Promise<Exclusion | undefined> {
     const wanted = this.way[this.frames.length];
-    let listing: Listing;
+    let listing: Listing | undefined;
     try {
       // Only the root may be a link: behind a separator at the end the system would follow one that a folder was replaced with.
       const folder = this.frames.length === 0 ? absolute : absolute.slice(0, -1);
@@ -210,7 +210,9 @@ class FolderWalk {
       throwIfAborted(this.options.signal);
       return { reason: unreadable(error), kind: "unreadable" };
     }
-    const has = (name: string): boolean => wanted !== undefined || holds(listing, name);
+    if (!listing) return changedMeanwhile;
+    const { names } = listing;
+    const has = (name: string): boolean => wanted !== undefined || holds(names, name);
     const inner =
       this.frames.length > 0 && (has(".git/") || has(".git"))
         ? await this.enterRepository(given, path, absolute, asRepository)
@@ -284,7 +286,7 @@ class FolderWalk {
     }
     // Gone since the folder was listed.
     if (!stats) return undefined;
-    if (!stats.isFile()) return { reason: "changed while it was looked at", kind: "unreadable" };
+    if (!stats.isFile()) return changedMeanwhile;
     const { size: sizeBytes, mtimeMs } = stats;
     const limit = this.options.maxFileBytes ?? maxFileBytes;
     if (sizeBytes > limit) return tooLarge(sizeBytes, limit);
@@ -335,6 +337,7 @@ class FolderWalk {
 
 const gitData: Exclusion = { reason: "git's own data", kind: "git-data" };
 const badName: Exclusion = { reason: "cannot be read (its name is not valid UTF-8)", kind: "unreadable" };
+const changedMeanwhile: Exclusion = { reason: "changed while it was looked at", kind: "unreadable" };
 const notNamed: Exclusion = { reason: "no include glob names it", kind: "not-included" };
 const rulesMissing = "it is not checked out and git's objects lack it: its rules do not count";
 
@@ -355,19 +358,29 @@ function bytesOf({ repository }: Scope, { unreadable: raw }: Listing, name: stri
   return bytes ?? byteString(repository.precomposeUnicode ? name.normalize("NFC") : name);
 }
 
-function holds({ names }: Listing, name: string): boolean {
+function holds(names: readonly string[], name: string): boolean {
   return (
     names.includes(name) || (foldsCase && names.some((other) => other.length === name.length && other.toLowerCase() === name))
   );
 }
 
+/** Where a link leads, followed to its end; one that leads nowhere or in a circle by what it says. */
 function linkReason(root: Root, absolute: string): string {
   try {
     const target = readlinkSync(absolute);
-    const inside = insideOf(root.folder, resolve(dirname(absolute), target)) !== undefined;
+    const end = realPath(absolute) ?? resolve(dirname(absolute), target);
+    const inside = [root.folder, realPath(root.folder) ?? root.folder].some((folder) => insideOf(folder, end) !== undefined);
     return `symbolic link to ${target}${inside ? "" : ", outside the folder"}; not followed`;
   } catch (error) {
     return `symbolic link; ${unreadable(error)}`;
+  }
+}
+
+function realPath(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined;
   }
 }
 
