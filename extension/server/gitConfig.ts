@@ -1,6 +1,7 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { byteString, compileGlob, foldCase } from "./globs.ts";
+import { readRegularFile } from "./regularFile.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -26,67 +27,85 @@ export interface ConfigPlace {
   commonFolder: string;
 }
 
-/** Rule and configuration files above this size are not read, as git does not either. */
-const maxBytes = 100 * 1024 * 1024;
 const maxIncludeDepth = 10;
 
-/** Reads the system's, the user's and the repository's configuration, the later winning, with includes. Missing files count as empty. */
+/**
+ * Reads the system's, the user's and the repository's configuration and that of the environment, the later winning, with includes.
+ * Missing files count as empty.
+ */
 export function readGitConfig(place: ConfigPlace | undefined, environment: Environment): GitConfig {
-  const values = new Map<string, string | undefined>();
   const home = environment.HOME ?? environment.USERPROFILE;
-  const context: Context = { place, home, values };
-  for (const file of outerFiles(environment, home)) readInto(context, file, 0);
-  if (place) {
-    readInto(context, join(place.commonFolder, "config"), 0);
-    if (isTrue(values, "extensions.worktreeconfig")) readInto(context, join(place.gitFolder, "config.worktree"), 0);
-  }
+  const first = readAll(place, environment, home, []);
+  // Conditions on the addresses of remotes are about the whole configuration.
+  const asksForRemotes = [...first.values.keys()].some((key) => key.startsWith("includeif.hasconfig:"));
+  const { values } = asksForRemotes ? readAll(place, environment, home, first.foundUrls) : first;
   return {
     excludesFile: excludesFile(values, place, home, environment),
-    ignoreCase: values.has("core.ignorecase") ? isTrue(values, "core.ignorecase") : undefined,
-    precomposeUnicode: isTrue(values, "core.precomposeunicode"),
-    objectIdBytes: values.get("extensions.objectformat") === "sha256" ? 32 : 20,
+    ignoreCase: isTrue(values, "core.ignorecase"),
+    precomposeUnicode: process.platform === "darwin" && isTrue(values, "core.precomposeunicode") === true,
+    objectIdBytes: place && readRepositoryFormat(place).objectFormat === "sha256" ? 32 : 20,
   };
 }
 
-/**
- * Bytes of a small file that must be a regular one; undefined where there is none or it cannot be read. Never waits for a pipe.
- * With `ownOnly` a symbolic link counts as no file.
- */
-export function readRegularFile(path: string, ownOnly: boolean): Buffer | undefined {
-  if (isNetworkPath(path)) return undefined;
-  let file: number;
-  try {
-    // A pipe in place of the file would block without O_NONBLOCK.
-    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
-    file = openSync(path, process.platform === "win32" ? O_RDONLY : O_RDONLY | O_NONBLOCK | (ownOnly ? O_NOFOLLOW : 0));
-  } catch {
-    return undefined;
-  }
-  try {
-    const stats = fstatSync(file);
-    if (!stats.isFile() || stats.size > maxBytes) return undefined;
-    const bytes = Buffer.allocUnsafe(stats.size);
-    let length = 0;
-    for (let read = -1; read !== 0 && length < stats.size; length += read) {
-      read = readSync(file, bytes, length, stats.size - length, length);
-    }
-    return bytes.subarray(0, length);
-  } catch {
-    return undefined;
-  } finally {
-    closeSync(file);
-  }
+/** What a repository says of itself; git takes it from the repository's own configuration alone, without includes. */
+export interface RepositoryFormat {
+  isBare: boolean;
+  /** Top of the working tree, relative to the git folder, where it is not the folder that holds .git. */
+  workTree: string | undefined;
+  objectFormat: string | undefined;
+  /** The working tree has a configuration of its own. */
+  hasOwnConfig: boolean;
 }
+
+export function readRepositoryFormat({ gitFolder, commonFolder }: ConfigPlace): RepositoryFormat {
+  const common = ownValues(join(commonFolder, "config"));
+  const hasOwnConfig = isTrue(common, "extensions.worktreeconfig") ?? false;
+  const own = hasOwnConfig ? ownValues(join(gitFolder, "config.worktree")) : new Map<string, string | undefined>();
+  // Of the configuration that linked working trees share, these are about the first one.
+  const isLinked = gitFolder !== commonFolder && !hasOwnConfig;
+  const both = new Map([...(isLinked ? [] : common), ...own]);
+  return {
+    isBare: isTrue(both, "core.bare") ?? false,
+    workTree: both.get("core.worktree"),
+    objectFormat: common.get("extensions.objectformat"),
+    hasOwnConfig,
+  };
+}
+
+/** Values by key; undefined where a key stands alone, which means true. */
+type Values = ReadonlyMap<string, string | undefined>;
 
 interface Context {
   place: ConfigPlace | undefined;
   home: string | undefined;
   values: Map<string, string | undefined>;
+  /** Addresses of all remotes, as an earlier reading found them, and as this one finds them. */
+  urls: readonly string[];
+  foundUrls: string[];
 }
 
-/** A repository must not make Windows log in to somebody's server by naming a path on it. */
-function isNetworkPath(path: string): boolean {
-  return process.platform === "win32" && /^[\\/]{2}/.test(path);
+function readAll(
+  place: ConfigPlace | undefined,
+  environment: Environment,
+  home: string | undefined,
+  urls: readonly string[],
+): Context {
+  const context: Context = { place, home, values: new Map(), urls, foundUrls: [] };
+  for (const file of outerFiles(environment, home)) readInto(context, file, 0);
+  if (place) {
+    readInto(context, join(place.commonFolder, "config"), 0);
+    if (readRepositoryFormat(place).hasOwnConfig) readInto(context, join(place.gitFolder, "config.worktree"), 0);
+  }
+  const count = Number(environment.GIT_CONFIG_COUNT ?? 0);
+  for (let number = 0; number < count && environment[`GIT_CONFIG_KEY_${number}`] !== undefined; number++) {
+    context.values.set((environment[`GIT_CONFIG_KEY_${number}`] ?? "").toLowerCase(), environment[`GIT_CONFIG_VALUE_${number}`]);
+  }
+  return context;
+}
+
+function ownValues(file: string): Values {
+  const bytes = readRegularFile(file, false);
+  return new Map(bytes ? [...configEntries(bytes.toString("utf8"))].map(({ key, value }) => [key, value]) : []);
 }
 
 function outerFiles(environment: Environment, home: string | undefined): string[] {
@@ -112,7 +131,7 @@ function userFolder(environment: Environment, home: string | undefined): string 
 }
 
 function excludesFile(
-  values: ReadonlyMap<string, string | undefined>,
+  values: Values,
   place: ConfigPlace | undefined,
   home: string | undefined,
   environment: Environment,
@@ -123,7 +142,8 @@ function excludesFile(
     return user === undefined ? undefined : join(user, "ignore");
   }
   const path = fromHome(set.replace(/^:\(optional\)/, ""), home);
-  if (path === "") return undefined;
+  // Homes of other users and git's own folder are not known here.
+  if (path === "" || path.startsWith("~") || path.startsWith("%(prefix)")) return undefined;
   if (isAbsolute(path)) return path;
   return place && join(place.top, path);
 }
@@ -136,33 +156,61 @@ function readInto(context: Context, path: string, depth: number): void {
   const bytes = depth > maxIncludeDepth ? undefined : readRegularFile(path, false);
   if (!bytes) return;
   for (const { key, value } of configEntries(bytes.toString("utf8"))) {
-    const included =
+    context.values.set(key, value);
+    if (/^remote\..*\.url$/s.test(key) && value !== undefined) context.foundUrls.push(value);
+    const isInclude =
       key === "include.path" || (key.startsWith("includeif.") && key.endsWith(".path") && holds(context, path, key));
-    if (!included) context.values.set(key, value);
-    else if (value !== undefined) {
-      const named = fromHome(value, context.home);
-      readInto(context, isAbsolute(named) ? named : join(dirname(path), named), depth + 1);
-    }
+    if (!isInclude || value === undefined) continue;
+    const named = fromHome(value, context.home);
+    readInto(context, isAbsolute(named) ? named : join(dirname(path), named), depth + 1);
   }
 }
 
 /** Whether the condition of an includeIf holds; what we do not know counts as not. */
-function holds({ place, home }: Context, file: string, key: string): boolean {
+function holds({ place, home, urls }: Context, file: string, key: string): boolean {
   const condition = key.slice("includeif.".length, -".path".length);
+  const remotes = "hasconfig:remote.*.url:";
+  if (condition.startsWith(remotes)) return urls.some((url) => isMatch(condition.slice(remotes.length), url, false));
   const colon = condition.indexOf(":");
   const kind = condition.slice(0, colon);
-  let pattern = condition.slice(colon + 1);
+  const pattern = condition.slice(colon + 1);
   if (!place) return false;
   if (kind === "onbranch") {
     const head = /^ref: refs\/heads\/(.*)$/m.exec(readRegularFile(join(place.gitFolder, "HEAD"), false)?.toString("utf8") ?? "");
     return head?.[1] !== undefined && isMatch(pattern.endsWith("/") ? `${pattern}**` : pattern, head[1], false);
   }
   if (kind !== "gitdir" && kind !== "gitdir/i") return false;
-  if (pattern.startsWith("./")) pattern = `${dirname(file)}${pattern.slice(1)}`;
-  else if (pattern.startsWith("~/")) pattern = fromHome(pattern, home);
-  else if (!isAbsolute(pattern)) pattern = `**/${pattern}`;
-  if (condition.endsWith("/")) pattern = `${pattern.replace(/\/$/, "")}/**`;
-  return isMatch(pattern.replaceAll("\\", "/"), place.gitFolder.replaceAll("\\", "/"), kind === "gitdir/i");
+  return isGitFolderLike(place.gitFolder, pattern, file, home, kind === "gitdir/i");
+}
+
+/** Git compares the real path first, then the one by which it found the folder. */
+function isGitFolderLike(gitFolder: string, given: string, file: string, home: string | undefined, ignoreCase: boolean): boolean {
+  let pattern = fromHome(given, home === undefined ? undefined : realPath(home));
+  let literal = "";
+  if (/^\.[/\\]/.test(pattern)) {
+    // The path of the file holds no pattern.
+    literal = `${withSlashes(realPath(dirname(file)))}/`;
+    pattern = pattern.slice(2);
+  } else if (!isAbsolute(pattern)) pattern = `**/${pattern}`;
+  if (pattern.endsWith("/")) pattern += "**";
+  return [realPath(gitFolder), gitFolder].some((path) => {
+    const text = withSlashes(path);
+    const isBelow = ignoreCase ? foldCase(text).startsWith(foldCase(literal)) : text.startsWith(literal);
+    return isBelow && isMatch(withSlashes(pattern), text.slice(literal.length), ignoreCase);
+  });
+}
+
+/** On Windows "\\" is a separator in paths of the configuration; elsewhere it escapes. */
+function withSlashes(path: string): string {
+  return process.platform === "win32" ? path.replaceAll("\\", "/") : path;
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
 }
 
 function isMatch(pattern: string, text: string, ignoreCase: boolean): boolean {
@@ -270,8 +318,9 @@ class Characters {
   }
 }
 
-function isTrue(values: ReadonlyMap<string, string | undefined>, key: string): boolean {
-  if (!values.has(key)) return false;
+/** undefined where the key is not set. */
+function isTrue(values: Values, key: string): boolean | undefined {
+  if (!values.has(key)) return undefined;
   const value = values.get(key);
   return value === undefined || !isFalse(value);
 }

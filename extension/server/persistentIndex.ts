@@ -1,9 +1,14 @@
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { mkdir, open, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, sep } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { LineRange } from "../../engine/pack/levels.ts";
 import type { KnownOutline } from "./budgetTable.ts";
+import { ByteReader, ByteWriter } from "./indexBytes.ts";
+import { NoteReader, NoteTable, type PathNote } from "./indexNotes.ts";
 import type { ExclusionKind, FileMark } from "./requests.ts";
+import { sortInSlices } from "./slicedSort.ts";
 import type { KnownScan } from "./textKnowledge.ts";
 
 /** What an earlier count knew of one file; true as long as size and time of change are the same. */
@@ -37,6 +42,15 @@ const racyMs = 2000;
 const version = 2;
 const magic = "LCPINDEX";
 const checksumBytes = 32;
+const hashBytes = 32;
+/** Larger files are no index of ours: one of a million files has not a tenth of it. */
+const maxFileBytes = 512 * 1024 * 1024;
+/** Files with longer paths are not kept: a map takes very long strings of one length for the same until it compares them. */
+const maxPathLength = 8 * 1024;
+/** Of all paths together, which are shorter in the file than in memory. */
+const maxAllPathsLength = 128 * 1024 * 1024;
+/** Entries between two turns of the event loop. */
+const entriesPerTurn = 4096;
 
 /** Whether a file that was read at `readAtMs` may change again without another time of change. */
 export function isRacy(mtimeMs: number, readAtMs: number): boolean {
@@ -44,25 +58,25 @@ export function isRacy(mtimeMs: number, readAtMs: number): boolean {
 }
 
 /**
- * Entries of an index file by absolute path, where it was written with the same identity (tokenizer, limits). No file, or one of another identity or
- * version, is an empty index; a damaged one is reported through `log` and is empty too: all of it can be counted again.
+ * Entries of an index file by absolute path, where it was written with the same identity (tokenizer, limits). No file, or one of another
+ * identity, is an empty index; a damaged one or one of another version is told through `log` and is empty too: all of it can be counted again.
  */
 export async function readIndex(
   file: string,
   identity: string,
   log: (message: string) => void,
 ): Promise<Map<string, IndexEntry>> {
-  let bytes: Buffer;
+  let bytes: Buffer | undefined;
   try {
-    bytes = await readFile(file);
+    bytes = await readWhole(file);
   } catch (error) {
-    if (!isMissing(error)) log(`the index of token counts cannot be read and is made again: ${String(error)}`);
+    if (!isMissing(error)) log(`the index of token counts cannot be read and is made again: ${said(error)}`);
     return new Map();
   }
   try {
-    return decodeIndex(bytes, identity);
+    return await decodeIndex(bytes, identity);
   } catch (error) {
-    log(`the index of token counts is damaged and is made again: ${error instanceof Error ? error.message : String(error)}`);
+    log(`the index of token counts is damaged and is made again: ${said(error)}`);
     return new Map();
   }
 }
@@ -72,7 +86,7 @@ export async function writeIndex(file: string, identity: string, entries: readon
   await mkdir(dirname(file), { recursive: true });
   const written = `${file}.${randomUUID()}`;
   try {
-    await writeFile(written, encodeIndex(identity, entries));
+    await writeFile(written, await encodeIndex(identity, entries));
     await rename(written, file);
   } catch (error) {
     await rm(written, { force: true });
@@ -80,100 +94,126 @@ export async function writeIndex(file: string, identity: string, entries: readon
   }
 }
 
-/** "LCPINDEX", version, SHA-256 of the rest; identity, notes and entry count; then each entry with its path front-coded. */
-export function encodeIndex(identity: string, entries: readonly IndexEntry[]): Uint8Array {
-  const sorted = [...entries].sort((a, b) => (a.absolute < b.absolute ? -1 : a.absolute > b.absolute ? 1 : 0));
+/**
+ * "LCPINDEX", version, SHA-256 of the rest; identity, notes and entry count; then each entry, sorted by its path, which is front-coded.
+ * Other work goes on meanwhile.
+ */
+export async function encodeIndex(identity: string, entries: readonly IndexEntry[]): Promise<Uint8Array> {
+  const kept = entries.filter(({ absolute }) => absolute.length <= maxPathLength);
+  const byPath = new Map(kept.map((entry) => [entry.absolute, entry]));
+  const paths = await sortInSlices([...byPath.keys()], () => nextTurn());
   const notes = new NoteTable();
   const body = new ByteWriter();
   let before = "";
-  for (const entry of sorted) {
-    const shared = sharedLength(before, entry.absolute);
-    before = entry.absolute;
+  for (const [place, absolute] of paths.entries()) {
+    const entry = byPath.get(absolute);
+    if (!entry) continue;
+    const shared = sharedLength(before, absolute);
+    before = absolute;
     body.count(shared);
-    body.text(entry.absolute.slice(shared));
-    body.count(entry.sizeBytes);
-    body.number(entry.mtimeMs);
-    const { known } = entry;
-    body.count((entry.racy ? 1 : 0) | ("hash" in known ? 2 : 0));
-    if (!("hash" in known)) {
-      body.count(notes.place(known));
-      continue;
-    }
-    body.bytes(Buffer.from(known.hash, "hex"));
-    body.count(known.tokens);
-    body.count(known.bodyTokens);
-    body.count(known.nameTokens);
-    // The path in the workspace is the end of the absolute one, behind a prefix where the workspace has several folders.
-    body.count(notes.place(pathNote(known.path, entry.absolute)));
-    body.count(known.marks.length === 0 ? 0 : 1 + notes.place(known.marks));
-    body.count(known.scan === undefined ? 0 : 1 + notes.place(known.scan));
-    writeOutline(body, known.outline, notes);
+    body.text(absolute.slice(shared));
+    writeEntry(body, entry, notes);
+    if (place % entriesPerTurn === 0) await nextTurn();
   }
   const head = new ByteWriter();
   head.text(identity);
   head.text(JSON.stringify(notes.all));
-  head.count(sorted.length);
+  head.count(paths.length);
   const content = Buffer.concat([head.take(), body.take()]);
   const start = Buffer.from(`${magic}${String.fromCharCode(version)}`, "latin1");
-  return Buffer.concat([start, createHash("sha256").update(content).digest(), content]);
+  return Buffer.concat([start, checksum(content), content]);
 }
 
-/** Throws what is wrong with the bytes. */
-export function decodeIndex(bytes: Uint8Array, identity: string): Map<string, IndexEntry> {
+/** Other work goes on meanwhile. Throws in words what is wrong with the bytes. */
+export async function decodeIndex(bytes: Uint8Array, identity: string): Promise<Map<string, IndexEntry>> {
   const start = magic.length + 1;
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (file.length < start + checksumBytes || file.toString("latin1", 0, magic.length) !== magic)
-    throw new Error("it is no index");
-  if (file[magic.length] !== version) return new Map();
+  if (file.toString("latin1", 0, magic.length) !== magic) throw new Error("it is no index");
+  if (file[magic.length] !== version) throw new Error(`it is of version ${file[magic.length] ?? "?"}, not ${version}`);
+  if (file.length < start + checksumBytes) throw new Error("it ends too early");
   const content = file.subarray(start + checksumBytes);
-  if (
-    !createHash("sha256")
-      .update(content)
-      .digest()
-      .equals(file.subarray(start, start + checksumBytes))
-  )
-    throw new Error("its checksum is wrong");
+  if (!checksum(content).equals(file.subarray(start, start + checksumBytes))) throw new Error("its checksum is wrong");
   const reader = new ByteReader(content);
   if (reader.text() !== identity) return new Map();
-  const notes: unknown = JSON.parse(reader.text());
-  if (!Array.isArray(notes)) throw new Error("it has no notes");
+  const notes = new NoteReader(reader.text());
   const entries = new Map<string, IndexEntry>();
+  const count = reader.count();
   let before = "";
-  for (let left = reader.count(); left > 0; left--) {
-    const absolute = before.slice(0, reader.count()) + reader.text();
-    before = absolute;
-    const sizeBytes = reader.count();
-    const mtimeMs = reader.number();
-    const flags = reader.count();
-    const racy = (flags & 1) !== 0;
-    const note = (): unknown => notes[reader.count()];
-    if ((flags & 2) === 0) {
-      entries.set(absolute, { absolute, sizeBytes, mtimeMs, racy, known: note() as { reason: string; kind: ExclusionKind } });
-      continue;
+  let allPathsLength = 0;
+  for (let place = 0; place < count; place++) {
+    const shared = reader.count();
+    const absolute = before.slice(0, shared) + reader.text();
+    allPathsLength += absolute.length;
+    if (shared > before.length || absolute.length > maxPathLength || allPathsLength > maxAllPathsLength) {
+      throw new Error("a path is too long");
     }
-    const hash = reader.bytes(32).toString("hex");
-    const tokens = reader.count();
-    const bodyTokens = reader.count();
-    const nameTokens = reader.count();
-    const path = pathOf(note() as PathNote, absolute);
-    const marksNote = reader.count();
-    const marks = marksNote === 0 ? [] : (notes[marksNote - 1] as FileMark[]);
-    const scanNote = reader.count();
-    const scan = scanNote === 0 ? undefined : (notes[scanNote - 1] as KnownScan);
-    const outline = readOutline(reader, notes);
-    const known: IndexedText = {
-      hash,
-      tokens,
-      bodyTokens,
-      nameTokens,
-      path,
-      marks,
-      ...(scan && { scan }),
-      ...(outline && { outline }),
-    };
-    entries.set(absolute, { absolute, sizeBytes, mtimeMs, racy, known });
+    if (place > 0 && absolute <= before) throw new Error("its paths are not in order");
+    before = absolute;
+    entries.set(absolute, readEntry(reader, absolute, notes));
+    if (place % entriesPerTurn === 0) await nextTurn();
   }
+  if (!reader.isAtEnd) throw new Error("it goes on behind its end");
   return entries;
+}
+
+const racyFlag = 1;
+const textFlag = 2;
+
+/** Everything but the path. */
+function writeEntry(body: ByteWriter, { absolute, sizeBytes, mtimeMs, racy, known }: IndexEntry, notes: NoteTable): void {
+  body.count(sizeBytes);
+  body.number(mtimeMs);
+  body.count((racy ? racyFlag : 0) | ("hash" in known ? textFlag : 0));
+  if (!("hash" in known)) {
+    body.count(notes.place(known));
+    return;
+  }
+  body.hex(known.hash);
+  body.count(known.tokens);
+  body.count(known.bodyTokens);
+  body.count(known.nameTokens);
+  // The path in the workspace is the end of the absolute one, behind a prefix where the workspace has several folders.
+  body.count(notes.place(pathNote(known.path, absolute)));
+  body.count(known.marks.length === 0 ? 0 : 1 + notes.place(known.marks));
+  body.count(known.scan === undefined ? 0 : 1 + notes.place(known.scan));
+  writeOutline(body, known.outline, notes);
+}
+
+function readEntry(reader: ByteReader, absolute: string, notes: NoteReader): IndexEntry {
+  const sizeBytes = reader.count();
+  const mtimeMs = reader.number();
+  const flags = reader.count();
+  const start = { absolute, sizeBytes, mtimeMs, racy: (flags & racyFlag) !== 0 };
+  if ((flags & textFlag) === 0) return { ...start, known: notes.exclusion(reader.count()) };
+  const hash = reader.hex(hashBytes);
+  const tokens = reader.count();
+  const bodyTokens = reader.count();
+  const nameTokens = reader.count();
+  const path = pathOf(notes.path(reader.count()), absolute);
+  const marksNote = reader.count();
+  const marks = marksNote === 0 ? [] : notes.marks(marksNote - 1);
+  const scanNote = reader.count();
+  const scan = scanNote === 0 ? undefined : notes.scan(scanNote - 1);
+  const outline = readOutline(reader, notes);
+  const text = { hash, tokens, bodyTokens, nameTokens, path, marks };
+  return { ...start, known: { ...text, ...(scan && { scan }), ...(outline && { outline }) } };
+}
+
+/** Bytes of a regular file; never waits for a pipe. */
+async function readWhole(file: string): Promise<Buffer> {
+  const handle = await open(file, process.platform === "win32" ? constants.O_RDONLY : constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw new Error("it is no file");
+    if (stats.size > maxFileBytes) throw new Error(`it has ${stats.size} bytes`);
+    return await handle.readFile();
+  } finally {
+    await handle.close();
+  }
+}
+
+function checksum(content: Uint8Array): Buffer {
+  return createHash("sha256").update(content).digest();
 }
 
 /** 0 for none, 1 and the place of a reason, or 2 and more for the tokens; then the ranges by their distances, and the names. */
@@ -197,13 +237,13 @@ function writeOutline(body: ByteWriter, outline: KnownOutline | undefined, notes
   }
   const { buffer, byteOffset, byteLength } = outline.definitions;
   body.count(byteLength);
-  body.bytes(Buffer.from(buffer, byteOffset, byteLength));
+  body.bytes(new Uint8Array(buffer, byteOffset, byteLength));
 }
 
-function readOutline(reader: ByteReader, notes: readonly unknown[]): KnownOutline | undefined {
+function readOutline(reader: ByteReader, notes: NoteReader): KnownOutline | undefined {
   const kind = reader.count();
   if (kind === 0) return undefined;
-  if (kind === 1) return { reason: notes[reader.count()] as string };
+  if (kind === 1) return { reason: notes.text(reader.count()) };
   const lines: LineRange[] = [];
   let before = 0;
   for (let left = reader.count(); left > 0; left--) {
@@ -211,16 +251,10 @@ function readOutline(reader: ByteReader, notes: readonly unknown[]): KnownOutlin
     before = first + reader.count();
     lines.push({ first, last: before });
   }
-  const bytes = reader.bytes(reader.count());
-  if (bytes.length % 4 !== 0) throw new Error("it has half a name");
+  const names = reader.bytes(reader.count());
+  if (names.length % 4 !== 0) throw new Error("it has half a name");
   // Copied to an array of its own, because names in the file begin anywhere.
-  return { tokens: kind - 2, lines, definitions: new Int32Array(Uint8Array.from(bytes).buffer) };
-}
-
-/** What of the absolute path is replaced by which prefix; one note per folder of the workspace. */
-interface PathNote {
-  cut: number;
-  prefix: string;
+  return { tokens: kind - 2, lines, definitions: new Int32Array(Uint8Array.from(names).buffer) };
 }
 
 function pathNote(path: string, absolute: string): PathNote {
@@ -246,89 +280,10 @@ function sharedLength(a: string, b: string): number {
   return (a.charCodeAt(shared - 1) & 0xfc00) === 0xd800 ? shared - 1 : shared;
 }
 
+function said(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 function isMissing(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "ENOENT";
-}
-
-/** Values that many entries share, each once. */
-class NoteTable {
-  readonly all: unknown[] = [];
-  private readonly places = new Map<string, number>();
-
-  place(note: unknown): number {
-    const key = JSON.stringify(note);
-    const known = this.places.get(key);
-    if (known !== undefined) return known;
-    this.places.set(key, this.all.length);
-    return this.all.push(note) - 1;
-  }
-}
-
-class ByteWriter {
-  private buffer = Buffer.allocUnsafe(64 * 1024);
-  private length = 0;
-
-  /** A whole number of at least 0: seven bits a byte, lowest first. */
-  count(value: number): void {
-    this.room(8);
-    let rest = value;
-    for (; rest > 0x7f; rest = Math.floor(rest / 128)) this.buffer[this.length++] = (rest % 128) | 0x80;
-    this.buffer[this.length++] = rest;
-  }
-
-  number(value: number): void {
-    this.room(8);
-    this.length = this.buffer.writeDoubleLE(value, this.length);
-  }
-
-  text(value: string): void {
-    this.count(Buffer.byteLength(value));
-    this.bytes(Buffer.from(value));
-  }
-
-  bytes(value: Buffer): void {
-    this.room(value.length);
-    this.length += value.copy(this.buffer, this.length);
-  }
-
-  take(): Buffer {
-    return this.buffer.subarray(0, this.length);
-  }
-
-  private room(bytes: number): void {
-    if (this.length + bytes <= this.buffer.length) return;
-    this.buffer = Buffer.concat([this.buffer], 2 * (this.length + bytes));
-  }
-}
-
-class ByteReader {
-  private at = 0;
-
-  constructor(private readonly buffer: Buffer) {}
-
-  count(): number {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = this.buffer[this.at++];
-      if (byte === undefined) throw new Error("it ends too early");
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
-    }
-  }
-
-  number(): number {
-    const value = this.buffer.readDoubleLE(this.at);
-    this.at += 8;
-    return value;
-  }
-
-  text(): string {
-    return this.bytes(this.count()).toString();
-  }
-
-  bytes(length: number): Buffer {
-    if (this.at + length > this.buffer.length) throw new Error("it ends too early");
-    this.at += length;
-    return this.buffer.subarray(this.at - length, this.at);
-  }
 }

@@ -1,10 +1,11 @@
-import { type Dirent, lstatSync, opendirSync, readdirSync, readlinkSync, type Stats } from "node:fs";
+import { lstatSync, readlinkSync, realpathSync, type Stats } from "node:fs";
 import { stat } from "node:fs/promises";
-import { dirname, join, resolve, sep } from "node:path";
+import { dirname, resolve, sep } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { EngineError, throwIfAborted } from "../../engine/errors.ts";
+import { listFolder, type Listing, listOne, symbolicLink } from "./folderListing.ts";
 import type { Environment } from "./gitConfig.ts";
-import { repositoryAt } from "./gitRepository.ts";
+import { repositoryAt, withWorkTree } from "./gitRepository.ts";
 import { byteString, foldCase } from "./globs.ts";
 import type { RuleList } from "./ignoreRules.ts";
 import type { ExcludedRow } from "./requests.ts";
@@ -35,9 +36,8 @@ export interface FoundFile {
   path: string;
   absolute: string;
   sizeBytes: number;
-  /** Last change of the content and of the file's own data, in milliseconds since 1970 with fractions. */
+  /** Last change in milliseconds since 1970, with fractions where the file system has them. */
   mtimeMs: number;
-  ctimeMs: number;
 }
 
 export interface Walk {
@@ -100,13 +100,10 @@ export function unreadable(error: unknown): string {
 }
 
 /** Between two turns of the event loop the walk works this long; it calls the file system without promises, which cost more than the calls. */
-const sliceMs = 8;
+const sliceMs = 6;
 const progressEveryMs = 50;
 /** Entries between two looks at the clock. */
 const entriesPerLook = 16;
-/** A folder whose own entry is larger holds thousands of names, and is read in slices. */
-const largeFolderBytes = 128 * 1024;
-const sortedAtOnce = 8192;
 /** More rows than this are counted, not listed. */
 const maxRows = 500_000;
 /** Rows that a row for the whole folder says as well. */
@@ -127,18 +124,16 @@ interface Frame {
   readonly isWay: boolean;
 }
 
-/** Names of a folder in the order of their paths, a folder's with "/" at its end, and what those are that are neither file nor folder. */
-interface Listing {
-  names: string[];
-  others: Map<string, string>;
-}
-
 class FolderWalk {
   readonly files: FoundFile[] = [];
   readonly rows: ExcludedRow[] = [];
   /** Rows that come out of order. */
   private readonly late: ExcludedRow[] = [];
+  /** What there is to say of the root itself. */
+  private readonly rootReasons: string[] = [];
   private readonly root: Root;
+  /** The root's path with a separator at its end. */
+  private readonly rootFolder: string;
   private readonly options: WalkOptions;
   private readonly otherRoots: ReadonlySet<string>;
   private readonly frames: Frame[] = [];
@@ -153,6 +148,7 @@ class FolderWalk {
 
   constructor(root: Root, options: WalkOptions) {
     this.root = root;
+    this.rootFolder = root.folder.endsWith(sep) ? root.folder : root.folder + sep;
     this.options = options;
     const inner = (options.otherRoots ?? []).map(({ folder }) => insideOf(root.folder, folder) ?? "");
     this.otherRoots = new Set(inner.filter((path) => path !== "").map(placeKey));
@@ -164,23 +160,25 @@ class FolderWalk {
     this.way = way;
     this.include = includeRules(include, foldsCase);
     this.sliceEnd = performance.now() + sliceMs;
-    const scope = await rootScope(this.root.folder, this.include, environment, signal);
-    const { folder, prefix } = this.root;
+    const scope = await rootScope(this.root.folder, this.include, environment, signal, (source) =>
+      this.rootReasons.push(`${source}: ${rulesMissing}`),
+    );
+    const { prefix } = this.root;
     this.reportIndex(scope, prefix);
-    const unopened = await this.open(scope, prefix, folder.endsWith(sep) ? folder : folder + sep, true);
-    if (unopened) this.leaveOut(`${prefix}./`, unopened);
+    const unopened = await this.open(scope, prefix, this.rootFolder, true);
+    if (unopened) this.rootReasons.push(unopened.reason);
     for (let frame = this.frames.at(-1); frame; frame = this.frames.at(-1)) {
       const name = frame.listing.names[frame.next++];
       if (name === undefined) {
         this.frames.pop();
         this.close(frame);
-      } else {
-        const exclusion = name.endsWith("/") ? await this.visitFolder(frame, name.slice(0, -1)) : this.visitFile(frame, name);
-        if (exclusion) this.leaveOut(frame.path + name, exclusion);
+        continue;
       }
+      const exclusion = name.endsWith("/") ? await this.visitFolder(frame, name.slice(0, -1)) : this.visitFile(frame, name);
+      if (exclusion) this.leaveOut(frame.path + name, exclusion);
       if (++this.entries % entriesPerLook === 0 && performance.now() >= this.sliceEnd) await this.breathe();
     }
-    this.addCounts();
+    this.addRootRow();
     if (this.late.length > 0) {
       this.rows.push(...this.late);
       this.rows.sort(byPath);
@@ -189,49 +187,59 @@ class FolderWalk {
   }
 
   /** Opens a folder, or says why it is left out. */
-  private async visitFolder({ scope, path, absolute }: Frame, name: string): Promise<Exclusion | undefined> {
+  private async visitFolder({ scope, path, absolute, listing }: Frame, name: string): Promise<Exclusion | undefined> {
     if (isGitData(scope, name)) return gitData;
     if (this.otherRoots.size > 0 && this.otherRoots.has(placeKey(path.slice(this.root.prefix.length) + name))) {
       return { reason: "another folder of the workspace", kind: "other-root" };
     }
-    const verdict = folderVerdict(scope, bytesOf(scope, name), this.include);
+    const verdict = folderVerdict(scope, bytesOf(scope, listing, name), this.include);
     if ("leaveOut" in verdict) return verdict.leaveOut;
+    if (listing.unreadable.has(name)) return badName;
     return await this.open(verdict.enter, `${path}${name}/`, absolute + name + sep, verdict.asRepository);
   }
 
   /** Lists a folder that is not left out. `asRepository`: if it is a repository inside another one, it is entered all the same. */
   private async open(given: Scope, path: string, absolute: string, asRepository: boolean): Promise<Exclusion | undefined> {
-    const { environment = process.env, signal } = this.options;
     const wanted = this.way[this.frames.length];
-    let listing: Listing;
+    let listing: Listing | undefined;
     try {
-      listing = wanted === undefined ? await this.list(absolute) : listOne(absolute, wanted);
+      // Only the root may be a link: behind a separator at the end the system would follow one that a folder was replaced with.
+      const folder = this.frames.length === 0 ? absolute : absolute.slice(0, -1);
+      listing = wanted === undefined ? await listFolder(folder, () => this.pause()) : listOne(folder, wanted);
     } catch (error) {
-      throwIfAborted(signal);
-      return { reason: whyUnreadable(path, error), kind: "unreadable" };
+      throwIfAborted(this.options.signal);
+      return { reason: unreadable(error), kind: "unreadable" };
     }
-    const has = (name: string): boolean => wanted !== undefined || holds(listing, name);
-    let scope = given;
-    if (
-      this.frames.length > 0 &&
-      (has(".git/") || has(".git")) &&
-      !scope.repository.index.tracksBelow(scope.gitFolder.slice(0, -1))
-    ) {
-      const place = repositoryAt(absolute.slice(0, -1));
-      if (place && !asRepository && scope.repository.place) {
-        return ownRepository("a repository of its own", scope.ownFolder.slice(0, -1));
-      }
-      if (place) {
-        scope = await repositoryScope(scope, place, environment, signal);
-        this.reportIndex(scope, path);
-      }
-    }
-    scope = withIgnoreFiles(scope, absolute, path, has);
+    if (!listing) return changedMeanwhile;
+    const { names } = listing;
+    const has = (name: string): boolean => wanted !== undefined || holds(names, name);
+    const inner =
+      this.frames.length > 0 && (has(".git/") || has(".git"))
+        ? await this.enterRepository(given, path, absolute, asRepository)
+        : given;
+    if ("reason" in inner) return inner;
+    const scope = withIgnoreFiles(inner, absolute, path, has, (source) =>
+      this.late.push({ path: source, reason: rulesMissing, kind: "unreadable" }),
+    );
     const { length: firstFile } = this.files;
     const { length: firstRow } = this.rows;
     this.frames.push({ scope, path, absolute, listing, next: 0, firstFile, firstRow, isWay: wanted !== undefined });
-    if (performance.now() >= this.sliceEnd) await this.breathe();
+    await this.pause();
     return undefined;
+  }
+
+  /** The scope of a folder that may be a repository of its own, or why it is left out. */
+  private async enterRepository(scope: Scope, path: string, absolute: string, isWanted: boolean): Promise<Scope | Exclusion> {
+    if (scope.repository.index.tracksBelow(scope.gitFolder.slice(0, -1))) return scope;
+    const place = repositoryAt(absolute.slice(0, -1));
+    if (!place) return scope;
+    if (!isWanted && scope.repository.place) return ownRepository("a repository of its own", scope.ownFolder.slice(0, -1));
+    const workTree = withWorkTree(place, place.top);
+    if (!workTree) return scope;
+    const { environment = process.env, signal } = this.options;
+    const entered = await repositoryScope(scope, workTree, environment, signal);
+    this.reportIndex(entered, path);
+    return entered;
   }
 
   private reportIndex({ repository }: Scope, path: string): void {
@@ -250,16 +258,18 @@ class FolderWalk {
   }
 
   /** Adds a file, or says why it is left out. */
-  private visitFile({ scope, path, absolute, listing }: Frame, name: string): Exclusion | undefined {
+  private visitFile({ scope, path, absolute, listing, isWay }: Frame, name: string): Exclusion | undefined {
     if (isGitData(scope, name)) return gitData;
-    const bytes = bytesOf(scope, name);
+    const bytes = bytesOf(scope, listing, name);
     const ignored = fileVerdict(scope, bytes);
     if (ignored) return ignored;
+    if (listing.unreadable.has(name)) return badName;
     const other = listing.others.size > 0 ? listing.others.get(name) : undefined;
     if (other === symbolicLink) return { reason: linkReason(this.root, absolute + name), kind: "symlink" };
     if (other !== undefined) return { reason: `${other}; only files are read`, kind: "unreadable" };
-    if (this.include && !isIncluded(scope, bytes, this.include))
-      return { reason: "no include glob names it", kind: "not-included" };
+    // The path that is looked at goes on below what is a file now.
+    if (isWay && this.frames.length < this.way.length) return undefined;
+    if (this.include && !isIncluded(scope, bytes, this.include)) return notNamed;
     if (this.files.length >= (this.options.maxFiles ?? maxFiles)) {
       this.filesNotLookedAt++;
       return undefined;
@@ -274,13 +284,15 @@ class FolderWalk {
     } catch (error) {
       return { reason: unreadable(error), kind: "unreadable" };
     }
-    // Gone since the folder was listed, unless its name could not even be read.
-    if (!stats) return path.includes("\uFFFD") ? { reason: badName, kind: "unreadable" } : undefined;
-    if (!stats.isFile()) return { reason: "changed while it was looked at", kind: "unreadable" };
-    const { size: sizeBytes, mtimeMs, ctimeMs } = stats;
+    // Gone since the folder was listed.
+    if (!stats) return undefined;
+    if (!stats.isFile()) return changedMeanwhile;
+    const { size: sizeBytes, mtimeMs } = stats;
     const limit = this.options.maxFileBytes ?? maxFileBytes;
-    if (sizeBytes > limit) return { reason: `larger than ${sizeText(limit, 0)} (${sizeText(sizeBytes, 1)})`, kind: "too-large" };
-    this.files.push({ path, absolute, sizeBytes, mtimeMs, ctimeMs });
+    if (sizeBytes > limit) return tooLarge(sizeBytes, limit);
+    // A part of the other string instead of a second one: there are very many of them.
+    const shared = sep === "/" ? this.root.prefix + absolute.slice(this.rootFolder.length) : path;
+    this.files.push({ path: shared, absolute, sizeBytes, mtimeMs });
     return undefined;
   }
 
@@ -289,18 +301,29 @@ class FolderWalk {
     else this.rowsNotListed++;
   }
 
-  /** The row for what the caps left out; "./" stands for the root itself and sorts before its files. */
-  private addCounts(): void {
-    if (this.filesNotLookedAt === 0 && this.rowsNotListed === 0) return;
-    const files = `too many files: ${this.filesNotLookedAt.toLocaleString("en")} not looked at`;
-    const rows = `${this.rowsNotListed.toLocaleString("en")} left out without a row of their own`;
-    const reason = [this.filesNotLookedAt > 0 ? files : "", this.rowsNotListed > 0 ? rows : ""]
-      .filter((text) => text !== "")
-      .join("; ");
-    this.late.push({ path: `${this.root.prefix}./`, reason, kind: "too-many-files" });
+  /** The row for the root itself, and for what the caps left out; "./" sorts before its files. */
+  private addRootRow(): void {
+    const capped = this.filesNotLookedAt > 0 || this.rowsNotListed > 0;
+    if (this.filesNotLookedAt > 0) {
+      const limit = (this.options.maxFiles ?? maxFiles).toLocaleString("en");
+      const missed = this.filesNotLookedAt.toLocaleString("en");
+      this.rootReasons.push(
+        `more than ${limit} files: ${missed} not looked at; open a smaller folder or narrow the include globs`,
+      );
+    }
+    if (this.rowsNotListed > 0) {
+      this.rootReasons.push(`${this.rowsNotListed.toLocaleString("en")} left out without a row of their own`);
+    }
+    if (this.rootReasons.length === 0) return;
+    const kind = capped ? "too-many-files" : "unreadable";
+    this.late.push({ path: `${this.root.prefix}./`, reason: this.rootReasons.join("; "), kind });
   }
 
-  /** Lets other work of the process happen; throws `aborted`. */
+  /** Lets other work of the process happen where it has waited long enough; throws `aborted`. */
+  private async pause(): Promise<void> {
+    if (performance.now() >= this.sliceEnd) await this.breathe();
+  }
+
   private async breathe(): Promise<void> {
     if (performance.now() >= this.nextProgress) {
       this.options.onProgress?.(this.entries);
@@ -310,49 +333,13 @@ class FolderWalk {
     throwIfAborted(this.options.signal);
     this.sliceEnd = performance.now() + sliceMs;
   }
-
-  private async list(absolute: string): Promise<Listing> {
-    const listing: Listing = { names: [], others: new Map() };
-    if (lstatSync(absolute).size <= largeFolderBytes) {
-      for (const entry of readdirSync(absolute, { withFileTypes: true })) addEntry(listing, entry);
-      listing.names.sort();
-      return listing;
-    }
-    const folder = opendirSync(absolute, { bufferSize: 256 });
-    try {
-      for (let entry = folder.readSync(); entry; entry = folder.readSync()) {
-        addEntry(listing, entry);
-        if (listing.names.length % 256 === 0 && performance.now() >= this.sliceEnd) await this.breathe();
-      }
-    } finally {
-      folder.closeSync();
-    }
-    listing.names = await this.sorted(listing.names);
-    return listing;
-  }
-
-  /** Sorts pieces and merges them, so that a folder of any size leaves turns to other work. */
-  private async sorted(names: readonly string[]): Promise<string[]> {
-    let pieces: string[][] = [];
-    for (let at = 0; at < names.length; at += sortedAtOnce) {
-      pieces.push(names.slice(at, at + sortedAtOnce).sort());
-      await this.breathe();
-    }
-    while (pieces.length > 1) {
-      const merged: string[][] = [];
-      for (let at = 0; at < pieces.length; at += 2) {
-        merged.push(mergeSorted(pieces[at] ?? [], pieces[at + 1] ?? []));
-        await this.breathe();
-      }
-      pieces = merged;
-    }
-    return pieces[0] ?? [];
-  }
 }
 
 const gitData: Exclusion = { reason: "git's own data", kind: "git-data" };
-const symbolicLink = "symbolic link";
-const badName = "cannot be read (its name is not valid UTF-8)";
+const badName: Exclusion = { reason: "cannot be read (its name is not valid UTF-8)", kind: "unreadable" };
+const changedMeanwhile: Exclusion = { reason: "changed while it was looked at", kind: "unreadable" };
+const notNamed: Exclusion = { reason: "no include glob names it", kind: "not-included" };
+const rulesMissing = "it is not checked out and git's objects lack it: its rules do not count";
 
 /** Whether the file system of this platform takes names that differ in case for one. */
 const foldsCase = process.platform === "win32" || process.platform === "darwin";
@@ -366,58 +353,42 @@ function isGitData({ repository }: Scope, name: string): boolean {
 }
 
 /** A name as git compares it. */
-function bytesOf({ repository }: Scope, name: string): string {
-  return byteString(repository.precomposeUnicode ? name.normalize("NFC") : name);
+function bytesOf({ repository }: Scope, { unreadable: raw }: Listing, name: string): string {
+  const bytes = raw.size > 0 ? raw.get(name) : undefined;
+  return bytes ?? byteString(repository.precomposeUnicode ? name.normalize("NFC") : name);
 }
 
-function holds({ names }: Listing, name: string): boolean {
+function holds(names: readonly string[], name: string): boolean {
   return (
     names.includes(name) || (foldsCase && names.some((other) => other.length === name.length && other.toLowerCase() === name))
   );
 }
 
-function addEntry(listing: Listing, entry: Dirent | (Stats & { name: string })): void {
-  if (entry.isDirectory()) {
-    listing.names.push(`${entry.name}/`);
-    return;
-  }
-  listing.names.push(entry.name);
-  if (entry.isFile()) return;
-  const what = entry.isSymbolicLink() ? symbolicLink : entry.isFIFO() ? "named pipe" : entry.isSocket() ? "socket" : "device";
-  listing.others.set(entry.name, what);
-}
-
-/** The listing of a folder as if it held only that name; empty where it does not. */
-function listOne(absolute: string, name: string): Listing {
-  const listing: Listing = { names: [], others: new Map() };
-  const stats = lstatSync(join(absolute, name), { throwIfNoEntry: false });
-  if (stats) addEntry(listing, Object.assign(stats, { name }));
-  return listing;
-}
-
-function mergeSorted(a: readonly string[], b: readonly string[]): string[] {
-  const merged: string[] = [];
-  let inB = 0;
-  for (const name of a) {
-    for (let other = b[inB]; other !== undefined && other < name; other = b[++inB]) merged.push(other);
-    merged.push(name);
-  }
-  for (; inB < b.length; inB++) merged.push(b[inB] ?? "");
-  return merged;
-}
-
+/** Where a link leads, followed to its end; one that leads nowhere or in a circle by what it says. */
 function linkReason(root: Root, absolute: string): string {
   try {
     const target = readlinkSync(absolute);
-    const inside = insideOf(root.folder, resolve(dirname(absolute), target)) !== undefined;
+    const end = realPath(absolute) ?? resolve(dirname(absolute), target);
+    const inside = [root.folder, realPath(root.folder) ?? root.folder].some((folder) => insideOf(folder, end) !== undefined);
     return `symbolic link to ${target}${inside ? "" : ", outside the folder"}; not followed`;
   } catch (error) {
     return `symbolic link; ${unreadable(error)}`;
   }
 }
 
-function whyUnreadable(path: string, error: unknown): string {
-  return path.includes("\uFFFD") ? badName : unreadable(error);
+function realPath(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function tooLarge(sizeBytes: number, limit: number): Exclusion {
+  const [most, has] = [sizeText(limit, 0), sizeText(sizeBytes, 1)];
+  // Rounded, a little more than the limit looks like the limit.
+  const size = sizeText(limit, 1) === has ? `${sizeBytes.toLocaleString("en")} bytes` : has;
+  return { reason: `larger than ${most} (${size})`, kind: "too-large" };
 }
 
 function sizeText(bytes: number, digits: number): string {

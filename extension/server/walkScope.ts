@@ -1,9 +1,10 @@
 import { realpathSync } from "node:fs";
 import { join } from "node:path";
-import { type Environment, readRegularFile } from "./gitConfig.ts";
+import type { Environment } from "./gitConfig.ts";
 import { builtInSource, findRepository, openRepository, type Repository } from "./gitRepository.ts";
 import { byteString, expandBraces, textOf } from "./globs.ts";
 import { decidingRule, ignoreFileNames, type Rule, type RuleChain, RuleList } from "./ignoreRules.ts";
+import { readRegularFile } from "./regularFile.ts";
 import type { ExcludedRow } from "./requests.ts";
 import { insideOf } from "./roots.ts";
 
@@ -27,12 +28,16 @@ export interface Scope {
 /** What to do with a folder: leave it out, enter it, or enter it as a repository of its own. */
 export type FolderVerdict = { leaveOut: Exclusion } | { enter: Scope; asRepository: boolean };
 
+/** Gets the ignore file that git reads from its objects, where these lack it. */
+export type OnMissing = (source: string) => void;
+
 /** What holds in the root: the rules from the top of its repository down to it, unless they ignore the root itself. */
 export async function rootScope(
   folder: string,
   include: RuleList | undefined,
   environment: Environment,
   signal: AbortSignal | undefined,
+  onMissing: OnMissing,
 ): Promise<Scope> {
   const real = realpathSync(folder);
   const place = findRepository(real);
@@ -46,12 +51,13 @@ export async function rootScope(
   let gitRules = repository.rules;
   let gitFolder = "";
   for (const [depth, part] of parts.entries()) {
-    const bytes = readRegularFile(join(place?.top ?? "", ...parts.slice(0, depth), ".gitignore"), true);
     const source = `${"../".repeat(parts.length - depth)}.gitignore`;
-    gitRules = withRules(gitRules, bytes, { base: gitFolder, source, ignoreCase: repository.ignoreCase });
+    const bytes = gitRulesFile(repository, join(place?.top ?? "", ...parts.slice(0, depth)), gitFolder, true);
+    if (bytes === "missing") onMissing(source);
+    else gitRules = withRules(gitRules, bytes, { base: gitFolder, source, ignoreCase: repository.ignoreCase });
     const name = byteString(part);
     // Who opens an ignored folder means it.
-    const ignored = decidingRule(gitRules, gitFolder + name, gitFolder.length, true);
+    const ignored = decidingRule(gitRules, gitFolder, name, true);
     gitFolder += `${name}/`;
     if (!ignored || ignored.negated || ignored.source === builtInSource) continue;
     gitFolder = parts.map((below) => `${byteString(below)}/`).join("");
@@ -74,18 +80,23 @@ export async function repositoryScope(
 }
 
 /** The scope with the rules that the folder's own ignore files add. `source` is the folder as a person names it, with "/" at its end. */
-export function withIgnoreFiles(scope: Scope, folder: string, source: string, has: (name: string) => boolean): Scope {
+export function withIgnoreFiles(
+  scope: Scope,
+  folder: string,
+  source: string,
+  has: (name: string) => boolean,
+  onMissing: OnMissing,
+): Scope {
   const { ignoreCase } = scope.repository;
   const [gitName, ownName] = ignoreFileNames;
   let { gitRules, ownRules } = scope;
   // Git does not read the rules of a folder that it leaves out.
-  if (!scope.ignored && has(gitName)) {
-    const bytes = readRegularFile(join(folder, gitName), true);
-    gitRules = withRules(gitRules, bytes, { base: scope.gitFolder, source: source + gitName, ignoreCase });
-  }
+  const bytes = scope.ignored ? undefined : gitRulesFile(scope.repository, folder, scope.gitFolder, has(gitName));
+  if (bytes === "missing") onMissing(source + gitName);
+  else gitRules = withRules(gitRules, bytes, { base: scope.gitFolder, source: source + gitName, ignoreCase });
   if (has(ownName)) {
-    const bytes = readRegularFile(join(folder, ownName), true);
-    ownRules = withRules(ownRules, bytes, { base: scope.ownFolder, source: source + ownName, ignoreCase });
+    const own = readRegularFile(join(folder, ownName), true);
+    ownRules = withRules(ownRules, own, { base: scope.ownFolder, source: source + ownName, ignoreCase });
   }
   return gitRules === scope.gitRules && ownRules === scope.ownRules ? scope : { ...scope, gitRules, ownRules };
 }
@@ -102,14 +113,14 @@ export function folderVerdict(scope: Scope, name: string, include: RuleList | un
   const { repository, gitFolder, ownFolder, ownRules } = scope;
   const gitPath = gitFolder + name;
   const ownPath = ownFolder + name;
-  const own = decidingRule(ownRules, ownPath, ownFolder.length, true);
+  const own = decidingRule(ownRules, ownFolder, name, true);
   if (own && !own.negated) return { leaveOut: ignoredBy(own) };
   const takenBack = own !== undefined;
   const isSubmodule = repository.index.isSubmodule(gitPath);
   if (isSubmodule && !takenBack) return { leaveOut: ownRepository("submodule", ownPath) };
-  const ignored = takenBack ? undefined : (scope.ignored ?? ignoredByGit(scope, gitPath, true));
+  const ignored = takenBack ? undefined : (scope.ignored ?? ignoredByGit(scope, name, true));
   if (ignored && !repository.index.tracksBelow(gitPath) && !takesBackBelow(ownRules, `${ownPath}/`)) return { leaveOut: ignored };
-  const rule = include?.match(ownPath, ownFolder.length, true);
+  const rule = include?.match(ownFolder, name, true);
   const included = rule ? !rule.negated : scope.included;
   if (!included && !include?.reachesInto(`${ownPath}/`, false, true)) return { leaveOut: notIncluded() };
   const enter = { ...scope, gitFolder: `${gitPath}/`, ownFolder: `${ownPath}/`, ignored, included };
@@ -119,15 +130,14 @@ export function folderVerdict(scope: Scope, name: string, include: RuleList | un
 /** Why the file `name` (one character per byte) of the scope's folder is left out by the ignore rules. */
 export function fileVerdict(scope: Scope, name: string): Exclusion | undefined {
   const { repository, gitFolder, ownFolder, ownRules } = scope;
-  const own = ownRules && decidingRule(ownRules, ownFolder + name, ownFolder.length, false);
+  const own = decidingRule(ownRules, ownFolder, name, false);
   if (own) return own.negated ? undefined : ignoredBy(own);
-  const gitPath = gitFolder + name;
-  const ignored = scope.ignored ?? ignoredByGit(scope, gitPath, false);
-  return ignored && !repository.index.tracks(gitPath) ? ignored : undefined;
+  const ignored = scope.ignored ?? ignoredByGit(scope, name, false);
+  return ignored && !repository.index.tracks(gitFolder + name) ? ignored : undefined;
 }
 
 export function isIncluded(scope: Scope, name: string, include: RuleList | undefined): boolean {
-  const rule = include?.match(scope.ownFolder + name, scope.ownFolder.length, false);
+  const rule = include?.match(scope.ownFolder, name, false);
   return rule ? !rule.negated : scope.included;
 }
 
@@ -143,19 +153,40 @@ export function ownRepository(what: string, ownPath: string): Exclusion {
   return { reason: `${what}; ${remedy}`, kind: "submodule" };
 }
 
-function ignoredByGit({ gitRules, gitFolder }: Scope, gitPath: string, isFolder: boolean): Exclusion | undefined {
-  const rule = decidingRule(gitRules, gitPath, gitFolder.length, isFolder);
+function ignoredByGit({ gitRules, gitFolder }: Scope, name: string, isFolder: boolean): Exclusion | undefined {
+  const rule = decidingRule(gitRules, gitFolder, name, isFolder);
   return rule && !rule.negated ? ignoredBy(rule) : undefined;
 }
 
+/** One for all that a rule leaves out. */
+const exclusions = new WeakMap<Rule, Exclusion>();
+
 function ignoredBy(rule: Rule): Exclusion {
-  if (rule.source === builtInSource) return { reason: "installed packages", kind: "installed-packages" };
-  return { reason: `ignored by ${rule.source}: ${rule.text}`, kind: "ignored" };
+  let exclusion = exclusions.get(rule);
+  if (!exclusion) {
+    exclusion =
+      rule.source === builtInSource
+        ? { reason: "installed packages", kind: "installed-packages" }
+        : { reason: `ignored by ${rule.source}: ${rule.text}`, kind: "ignored" };
+    exclusions.set(rule, exclusion);
+  }
+  return exclusion;
 }
 
 function takesBackBelow(rules: RuleChain | undefined, folder: string): boolean {
   for (let at = rules; at; at = at.weaker) if (at.list.reachesInto(folder, true, false)) return true;
   return false;
+}
+
+/** The .gitignore of a folder: the file, or what git tracks of it where it is not checked out. */
+function gitRulesFile(
+  { index }: Repository,
+  folder: string,
+  gitFolder: string,
+  mayExist: boolean,
+): Buffer | "missing" | undefined {
+  const [name] = ignoreFileNames;
+  return (mayExist ? readRegularFile(join(folder, name), true) : undefined) ?? index.skippedRules(gitFolder + name);
 }
 
 function withRules(

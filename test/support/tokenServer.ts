@@ -16,6 +16,8 @@ export interface Published {
 export class TokenServer {
   readonly published: Published[] = [];
   readonly log: string[] = [];
+  /** Of every progress that the server wanted to show. */
+  readonly progressTokens: (string | number)[] = [];
   /** Milliseconds from the start of the process to its answer to `initialize`. */
   startMs = 0;
   private readonly child: ChildProcess;
@@ -119,8 +121,10 @@ export class TokenServer {
       this.published.push({ atMs: this.nowMs, budget: params as BudgetSnapshot });
       for (const listener of [...this.listeners]) listener();
     } else if (method === "window/logMessage") this.log.push((params as { message: string }).message);
-    else if (method !== undefined && id !== undefined) this.child.send({ jsonrpc: "2.0", id, result: null });
-    else if (id !== undefined) {
+    else if (method !== undefined && id !== undefined) {
+      if (method === "window/workDoneProgress/create") this.progressTokens.push((params as { token: string | number }).token);
+      this.child.send({ jsonrpc: "2.0", id, result: null });
+    } else if (id !== undefined) {
       const call = this.waiting.get(id);
       assert.ok(call, `an answer to nothing: ${id}`);
       this.waiting.delete(id);

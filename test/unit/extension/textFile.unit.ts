@@ -80,6 +80,55 @@ describe("the text of a file", () => {
     }
   });
 
+  it("is valid UTF-8 or a reason, whatever the bytes and wherever they are cut", () => {
+    const random = seeded(6);
+    const starts = [
+      [],
+      [0xef, 0xbb, 0xbf],
+      [0xff, 0xfe],
+      [0xfe, 0xff],
+      [0xff, 0xfe, 0, 0],
+      [0, 0, 0xfe, 0xff],
+      [0xef, 0xbb],
+      [0xff],
+    ];
+    const pieces = [
+      "x",
+      "\n",
+      "é",
+      "日本",
+      "\u{1f642}",
+      "\ud83d",
+      "\uFFFD",
+      "\uFEFF",
+      "// generated\n",
+      "\r",
+      "\t",
+      "\x00",
+      "\x1b[0m",
+    ];
+    let texts = 0;
+    for (let round = 0; round < 2000; round++) {
+      const encoding = (["utf8", "utf16le", "latin1"] as const)[Math.floor(random() * 3)] ?? "utf8";
+      const text = Array.from({ length: random() * 40 }, () => pieces[Math.floor(random() ** 1.4 * pieces.length)] ?? "").join(
+        "",
+      );
+      const bytes = [...(starts[Math.floor(random() * starts.length)] ?? []), ...Buffer.from(text, encoding)];
+      for (let damage = Math.floor(random() * 3); damage > 0; damage--)
+        bytes[Math.floor(random() * bytes.length)] = random() * 256;
+      const found = decodeTextFile(Uint8Array.from(bytes), random() < 0.5 ? "a.ts" : "a.md");
+      if ("reason" in found) {
+        assert.equal(found.kind, "binary");
+        assert.notEqual(found.reason, "");
+        continue;
+      }
+      texts++;
+      assert.doesNotThrow(() => new TextDecoder("utf-8", { fatal: true }).decode(found.utf8), Buffer.from(bytes).toString("hex"));
+      assert.match(found.hash, /^[0-9a-f]{64}$/);
+    }
+    assert.ok(texts > 300, `${texts} texts`);
+  });
+
   it("is none where a NUL, many control characters or no encoding we know stand, with the reason", () => {
     const lateNul = new Uint8Array(5000).fill(65);
     lateNul[4000] = 0;

@@ -148,7 +148,7 @@ test("links, big files, .git and node_modules are rows", async () => {
       assert.deepEqual(walk.files, [{ path: "a.ts", absolute: join(folder, "a.ts"), sizeBytes: 1, mtimeMs }]);
       assert.deepEqual(walk.excluded, [
         { path: ".git/", reason: "git's own data", kind: "git-data" },
-        { path: "big.txt", reason: "larger than 1 MiB (1 MiB)", kind: "too-large" },
+        { path: "big.txt", reason: "larger than 1 MiB (1,048,577 bytes)", kind: "too-large" },
         { path: "link.ts", reason: `symbolic link to ${join(folder, "a.ts")}; not followed`, kind: "symlink" },
         { path: "loop", reason: `symbolic link to ${folder}; not followed`, kind: "symlink" },
         { path: "node_modules/", reason: "installed packages", kind: "installed-packages" },
@@ -162,7 +162,10 @@ test("links, big files, .git and node_modules are rows", async () => {
       assert.equal(wide.excluded.find(({ path }) => path === "a.ts")?.kind, "not-included");
       const few = await walkRoot(rootAt(folder), { maxFileBytes: 2 * 1024 * 1024, maxFiles: 1 });
       assert.equal(few.files.length, 1);
-      assert.match(few.excluded.find(({ kind }) => kind === "too-many-files")?.reason ?? "", /^1 more files were not looked at/);
+      assert.match(
+        few.excluded.find(({ kind }) => kind === "too-many-files")?.reason ?? "",
+        /^more than 1 files: 1 not looked at; open a smaller folder/,
+      );
     },
   );
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { chmod, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -13,8 +14,9 @@ const nobody = { HOME: "/nonexistent", GIT_CONFIG_NOSYSTEM: "1", PATH: process.e
 async function walked(folder: string, options: WalkOptions = {}): Promise<{ files: string[]; rows: Record<string, string> }> {
   const { files, excluded } = await walkRoot({ folder, prefix: "" }, { environment: nobody, ...options });
   assert.equal(new Set(excluded.map(({ path }) => path)).size, excluded.length, "a path has one row");
-  const rows = excluded.map(({ path, kind, reason }) => [path, `${kind}: ${reason}`]);
-  return { files: files.map(({ path }) => path), rows: Object.fromEntries(rows) };
+  const rows: Record<string, string> = {};
+  for (const { path, kind, reason } of excluded) rows[path] = `${kind}: ${reason}`;
+  return { files: files.map(({ path }) => path), rows };
 }
 
 /** Runs git as nobody in particular. */
@@ -71,7 +73,7 @@ describe("repositories inside the walk", () => {
       for (const name of ["new.log", "new.tmp", "new.ts"]) await writeFile(join(linked, name), "1");
       const { files, rows } = await walked(linked);
       assert.deepEqual(files, ["a.log", "new.ts"]);
-      assert.equal(rows["new.log"], "ignored: ignored by .git/info/exclude: *.log");
+      assert.equal(rows["new.log"], `ignored: ignored by ${repo}/.git/info/exclude: *.log`);
       assert.match(rows["new.tmp"] ?? "", /home\/ignore \(core.excludesFile\): \*\.tmp$/);
     });
   });
@@ -230,7 +232,7 @@ describe("settings of a walk", () => {
       const { files, rows } = await walked(folder, { maxFileBytes: 2048, maxFiles: 3 });
       assert.deepEqual(files, ["a.js", "a.ts", "docs/d.md"]);
       assert.deepEqual(rows, {
-        "./": "too-many-files: too many files: 4 not looked at",
+        "./": "too-many-files: more than 3 files: 4 not looked at; open a smaller folder or narrow the include globs",
         "big.txt": "too-large: larger than 2 KiB (2.9 KiB)",
       });
       assert.equal((await walked(folder, { maxFileBytes: 3000 })).files.includes("big.txt"), true);
@@ -255,19 +257,19 @@ describe("settings of a walk", () => {
       await assert.rejects(stopped, (error) => EngineError.is(error, "aborted"));
     }));
 
-  it("gives size and times of a file", () =>
+  it("gives size and time of a file", () =>
     withTempTree({ "a.ts": "123" }, async (folder) => {
       const { files } = await walkRoot({ folder, prefix: "" }, { environment: nobody });
       const [file] = files;
       assert.ok(file);
       assert.equal(file.sizeBytes, 3);
-      assert.ok(Math.abs(file.mtimeMs - Date.now()) < 60_000 && Math.abs(file.ctimeMs - Date.now()) < 60_000);
+      assert.ok(Math.abs(file.mtimeMs - Date.now()) < 60_000);
     }));
 
   it("lists a folder of thousands in the order of paths", () =>
     withTempTree({ "f/z/a": "1", "f/z.a": "1" }, async (folder) => {
       const names = Array.from({ length: 9000 }, (_, at) => `${(at * 7919) % 9000}-a-rather-long-name`);
-      for (const name of names) await writeFile(join(folder, "f", name), "");
+      for (const name of names) writeFileSync(join(folder, "f", name), "");
       const { files } = await walked(folder);
       assert.deepEqual(files, [...names.map((name) => `f/${name}`), "f/z.a", "f/z/a"].sort());
     }));
@@ -310,7 +312,7 @@ describe("what is no file", { skip: process.platform === "win32" ? "Windows has 
       assert.deepEqual(rows, {
         ".gitignore": "unreadable: named pipe; only files are read",
         ".longcontextignore": "unreadable: named pipe; only files are read",
-        "bad\uFFFD": "unreadable: cannot be read (its name is not valid UTF-8)",
+        "bad\\xff": "unreadable: cannot be read (its name is not valid UTF-8)",
         ...closed,
         pipe: "unreadable: named pipe; only files are read",
       });

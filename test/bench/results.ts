@@ -1,0 +1,18 @@
+/** Where measured figures are kept: test/bench/results/<name>.json, with the date, the machine and the command. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { join } from "node:path";
+
+export function keepResults(name: string, command: string, figures: Record<string, unknown>): void {
+  const machine = {
+    processor: cpus()[0]?.model ?? "unknown",
+    cores: availableParallelism(),
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    platform: process.platform,
+    node: process.versions.node,
+  };
+  const folder = join("test", "bench", "results");
+  mkdirSync(folder, { recursive: true });
+  const content = { date: new Date().toISOString().slice(0, 10), machine, command, figures };
+  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(content, null, 2)}\n`);
+}
