@@ -30,6 +30,7 @@ export async function measureLargeWorkspace(bundle: string, folder: string, file
     window: 128_000,
     reserve: 8_000,
     git: false,
+    commits: 0,
   };
   const server = await TokenServer.start(bundle, [folder], options);
   const slowest = { before: 0, after: 0 };

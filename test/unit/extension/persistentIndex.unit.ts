@@ -239,7 +239,7 @@ describe("the index on disk", () => {
       await rejects(excluded(notes), /a note is (missing|no reason)/);
     }
     assert.equal((await decodeIndex(excluded('[{"reason":"r","kind":"binary","__proto__":{"polluted":1}}]'), identity)).size, 1);
-    const counted = (notes: string, marks: number): Buffer =>
+    const counted = (notes: string, marks: number, scan = 0, outline: readonly number[] = [0]): Buffer =>
       file(
         notes,
         varint(1),
@@ -254,6 +254,8 @@ describe("the index on disk", () => {
         varint(0),
         varint(0),
         varint(marks),
+        varint(scan),
+        ...outline.map(varint),
       );
     for (const notes of ['[{"cut":"1","prefix":""}]', '[{"cut":-1,"prefix":""}]', '[{"cut":1}]'])
       await rejects(counted(notes, 0), /a note is no path/);
@@ -262,6 +264,13 @@ describe("the index on disk", () => {
     await rejects(counted(`[${path},[{"kind":"bom"}]]`, 2), /no mark/);
     await rejects(counted(`[${path}]`, 2), /no list of marks/);
     assert.equal((await decodeIndex(counted(`[${path}]`, 0), identity)).size, 1);
+    for (const scan of ["{}", '{"secrets":[{"line":"1"}]}', '{"secrets":[],"hostileLine":{"line":1}}'])
+      await rejects(counted(`[${path},${scan}]`, 0, 2), /no scan|no secret|no line/);
+    await rejects(counted(`[${path}]`, 0, 0, [1, 0]), /a note is no text/);
+    await rejects(counted(`[${path}]`, 0, 0, [2, Number.MAX_SAFE_INTEGER, 1, 0]), /ends too early/);
+    await rejects(counted(`[${path}]`, 0, 0, [2, 0, 2, 0, 0]), /half a name/);
+    await rejects(counted(`[${path}]`, 0, 0, [2, 0, 4_000_000]), /ends too early/);
+    assert.equal((await decodeIndex(counted(`[${path}]`, 0, 0, [7, 1, 3, 2, 0]), identity)).size, 1);
     const two = Buffer.concat([
       varint(0),
       text("b"),
