@@ -14,6 +14,7 @@ const expected = [
   "extension/changelog.md",
   "extension/readme.md",
   "extension/package.json",
+  "extension/dist/countWorker.js",
   "extension/dist/extension.js",
   "extension/dist/grammars/tree-sitter-bash.wasm",
   "extension/dist/grammars/tree-sitter-c-sharp.wasm",
@@ -35,9 +36,12 @@ const expected = [
   "extension/dist/tokenizers/cl100k.bin",
   "extension/dist/tokenizers/o200k.bin",
   "extension/dist/worker.js",
+  "extension/media/budget.png",
+  "extension/media/budget.svg",
   "extension/media/icon-dark.svg",
   "extension/media/icon-light.svg",
   "extension/media/playground.png",
+  "extension/media/schemas/contextSet.schema.json",
   "extension/media/specimens/keyshift-4m/README.md",
   "extension/media/specimens/keyshift-4m/config.json",
   "extension/media/specimens/keyshift-4m/eval.json",
@@ -64,7 +68,7 @@ describe("vsix", () => {
   });
 
   it("ships bundles without source maps or machine paths", () => {
-    for (const name of ["extension", "server", "panel", "worker"]) {
+    for (const name of ["extension", "server", "countWorker", "panel", "worker"]) {
       const text = readFileSync(`dist/${name}.js`, "utf8");
       assert.doesNotMatch(text, /sourceMappingURL=/, `${name}.js`);
       assert.ok(!text.includes(process.cwd()), `${name}.js holds the path of this checkout`);
