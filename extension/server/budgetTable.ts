@@ -77,6 +77,8 @@ export class BudgetTable {
   readonly git: FolderNode = newFolder("", undefined);
   excludedRows = 0;
   private readonly copies = new Duplicates();
+  /** All folders below the root, by path. */
+  private readonly folders = new Map<string, FolderNode>();
 
   /** `levelOf` says the level of an entry by the selection of now. */
   constructor(private readonly levelOf: (entry: CountedEntry) => Level) {}
@@ -121,12 +123,7 @@ export class BudgetTable {
 
   /** The folder of a path that ends in "/", or of "". */
   folder(path: string): FolderNode | undefined {
-    let node: FolderNode | undefined = this.root;
-    for (const name of namesOf(path)) {
-      node = node.folders.get(name);
-      if (!node) return undefined;
-    }
-    return node;
+    return path === "" ? this.root : this.folders.get(path);
   }
 
   /** Removes the file, the folder and the rows of a path (without "/" at its end) and all below it. */
@@ -146,14 +143,14 @@ export class BudgetTable {
     if (!folder || !before) return;
     this.takeOut(folder, before);
     folder.files.delete(path);
-    prune(folder);
+    this.prune(folder);
   }
 
   removeExcluded(path: string): void {
     const folder = this.folder(parentPath(path));
     if (!folder?.excluded.delete(path)) return;
     this.excludedRows--;
-    prune(folder);
+    this.prune(folder);
   }
 
   /** Decides the levels below a folder anew, or of one file. */
@@ -174,7 +171,17 @@ export class BudgetTable {
       folder.newestMs = undefined;
     }
     this.excludedRows = 0;
+    this.folders.clear();
     this.copies.clear();
+  }
+
+  /** Folders without anything in them are no rows. */
+  private prune(folder: FolderNode): void {
+    for (let node = folder; node.parent; node = node.parent) {
+      if (node.files.size + node.folders.size + node.excluded.size > 0) return;
+      node.parent.folders.delete(nameIn(node.parent, node.path));
+      this.folders.delete(node.path);
+    }
   }
 
   private takeOut(folder: FolderNode, file: LeveledEntry): void {
@@ -193,16 +200,13 @@ export class BudgetTable {
   }
 
   private folderFor(path: string): FolderNode {
-    let node = this.root;
-    for (const name of namesOf(path)) {
-      let below = node.folders.get(name);
-      if (!below) {
-        below = newFolder(`${node.path}${name}/`, node);
-        node.folders.set(name, below);
-      }
-      node = below;
-    }
-    return node;
+    const known = this.folder(path);
+    if (known) return known;
+    const parent = this.folderFor(parentPath(path));
+    const folder = newFolder(path, parent);
+    parent.folders.set(nameIn(parent, path), folder);
+    this.folders.set(path, folder);
+    return folder;
   }
 }
 
@@ -274,8 +278,9 @@ function parentPath(path: string): string {
   return path.slice(0, path.lastIndexOf("/", path.length - 2) + 1);
 }
 
-function namesOf(path: string): string[] {
-  return path === "" ? [] : path.slice(0, -1).split("/");
+/** The folder's own name in its parent. */
+function nameIn(parent: FolderNode, path: string): string {
+  return path.slice(parent.path.length, -1);
 }
 
 function addUp(folder: FolderNode, { entry, level, packTokens, approximate }: LeveledEntry, sign: 1 | -1): void {
@@ -289,14 +294,6 @@ function addUp(folder: FolderNode, { entry, level, packTokens, approximate }: Le
     sums.fullTokens += sign * entry.tokens;
     sums.packTokens += sign * packTokens;
     sums.levels[level] += sign;
-  }
-}
-
-/** Folders without anything in them are no rows. */
-function prune(folder: FolderNode): void {
-  for (let node = folder; node.parent; node = node.parent) {
-    if (node.files.size + node.folders.size + node.excluded.size > 0) return;
-    node.parent.folders.delete(node.path.slice(node.parent.path.length, -1));
   }
 }
 

@@ -3,7 +3,7 @@ import { packedUtf8 } from "../../engine/pack/body.ts";
 import type { NamesOfText } from "../../engine/pack/names.ts";
 import { headerLine } from "../../engine/pack/pack.ts";
 import type { Stop, Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
-import { FileReader } from "./fileReader.ts";
+import { FileReader, type FileWindow } from "./fileReader.ts";
 import type { ExclusionKind, FileMark, SymbolTokens } from "./requests.ts";
 import { decodeTextFile } from "./textFile.ts";
 import { type OutlineAnswer, type ScanAnswer, type TextJobs, type TextRequest } from "./textJobs.ts";
@@ -56,8 +56,8 @@ export type CountAnswer = CountedText | Uncounted;
 /** Parameters and results of the work that counting threads do, by name. */
 export interface CountJobs {
   count: { params: { files: CountRequest[]; maxFileBytes: number }; result: CountAnswer[] };
-  /** Tokens of files as a few windows of each let expect; -1 where one could not be read. */
-  sample: { params: { absolutes: string[] }; result: number[] };
+  /** Bytes and tokens of each window, one after the other; both 0 where it could not be read or is no text. */
+  sample: { params: { windows: FileWindow[] }; result: Int32Array<ArrayBuffer> };
   texts: { params: { texts: string[] }; result: number[] };
   outlines: { params: { files: TextRequest[] }; result: OutlineAnswer[] };
   /** What files define and use, for ranking; empty for one that could not be read. */
@@ -73,9 +73,6 @@ export type CountHandlers = {
     stop: Stop,
   ) => CountJobs[Name]["result"] | Promise<CountJobs[Name]["result"]>;
 };
-
-/** Smaller files are counted at once where a larger one is sampled first. */
-export const exactBelowBytes = 4 * 1024;
 
 /** Does the jobs with one tokenizer; each throws `aborted` soon after `stop` says so. */
 export function countHandlers(tokenizer: Pick<Tokenizer, "countUtf8">, textJobs: TextJobs): CountHandlers {
@@ -102,11 +99,15 @@ export function countHandlers(tokenizer: Pick<Tokenizer, "countUtf8">, textJobs:
         throwIfStopped(stop);
         return countFile(request, maxFileBytes, stop);
       }),
-    sample: ({ absolutes }, stop) =>
-      absolutes.map((absolute) => {
+    sample: ({ windows }, stop) => {
+      const sampled = new Int32Array(2 * windows.length);
+      windows.forEach((window, i) => {
         throwIfStopped(stop);
-        return reader.sample(absolute, (bytes) => tokenizer.countUtf8(bytes, stop));
-      }),
+        const words = reader.window(window);
+        if (words) sampled.set([words.length, tokenizer.countUtf8(words, stop)], 2 * i);
+      });
+      return sampled;
+    },
     texts: ({ texts }, stop) => texts.map((text) => countText(text, stop)),
     outlines: ({ files }, stop) => textJobs.outlines(files, stop),
     names: ({ files }, stop) => textJobs.names(files, stop),

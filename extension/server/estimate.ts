@@ -1,4 +1,7 @@
 import { extname } from "node:path";
+import type { CountPool } from "./countPool.ts";
+import type { FileWindow } from "./fileReader.ts";
+import type { FoundFile } from "./walk.ts";
 
 /**
  * Bytes per token by the end of a name, for the moment before any file was read: rounded medians over packages of the registry with o200k;
@@ -30,26 +33,77 @@ const usualBytesPerToken: Readonly<Record<string, number>> = {
 };
 const otherBytesPerToken = 3.6;
 /** Bytes that the table's ratio weighs beside those really counted. */
-const tableWeightBytes = 16 * 1024;
+const tableWeightBytes = 2 * 1024;
 
-/** Expects tokens of files that nobody has read yet from those that somebody has. */
+/** Bytes of files below which counting them all takes no longer than guessing first. */
+const guessedFromBytes = 1024 * 1024;
+/** Places that are looked at, and bytes at each. */
+const windows = 2048;
+const windowBytes = 1024;
+
+/**
+ * Looks at evenly spread places of all files together, as they lie one behind the other, so that every byte has the same chance and
+ * neighbours, which are alike, share few of them. Takes some ten milliseconds, and the sum is then nearly always within one percent. Throws `aborted`.
+ */
+export async function sampleFiles(
+  files: readonly Pick<FoundFile, "path" | "absolute" | "sizeBytes">[],
+  pool: CountPool,
+  signal?: AbortSignal,
+): Promise<TokenEstimator> {
+  const estimator = new TokenEstimator();
+  const bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  if (bytes < guessedFromBytes) return estimator;
+  const chosen = spreadWindows(files, bytes / windows);
+  const share = Math.ceil(chosen.length / pool.width);
+  const lanes = Array.from({ length: pool.width }, (_, lane) => chosen.slice(lane * share, (lane + 1) * share));
+  await Promise.all(
+    lanes.map(async (lane) => {
+      const sampled = await pool.call("sample", { windows: lane.map(({ window }) => window) }, { signal });
+      lane.forEach(({ path }, i) => estimator.learn(path, sampled[2 * i] ?? 0, sampled[2 * i + 1] ?? 0));
+    }),
+  );
+  return estimator;
+}
+
+function spreadWindows(
+  files: readonly Pick<FoundFile, "path" | "absolute" | "sizeBytes">[],
+  step: number,
+): { path: string; window: FileWindow }[] {
+  const chosen: { path: string; window: FileWindow }[] = [];
+  let start = 0;
+  let next = step / 2;
+  for (const { path, absolute, sizeBytes } of files) {
+    for (; next < start + sizeBytes; next += step) {
+      // Around the place, and inside the file: its first and its last bytes are looked at as often as others.
+      const place = Math.max(0, Math.min(Math.floor(next - start - windowBytes / 2), sizeBytes - windowBytes));
+      chosen.push({ path, window: { absolute, place, bytes: windowBytes } });
+    }
+    start += sizeBytes;
+  }
+  return chosen;
+}
+
+/** Expects tokens of files that nobody has read yet from pieces of others. */
 export class TokenEstimator {
-  private readonly seen = new Map<string, { bytes: number; tokens: number }>();
+  private readonly seen = new Map<string, { looks: number; bytes: number; tokens: number }>();
 
-  /** Takes in a file that was counted or sampled. */
-  learn(path: string, sizeBytes: number, tokens: number): void {
+  /** Takes in a piece of a file that was looked at; 0 bytes are one that is no text. */
+  learn(path: string, bytes: number, tokens: number): void {
     const kind = kindOf(path);
     const sum = this.seen.get(kind);
     if (sum) {
-      sum.bytes += sizeBytes;
+      sum.looks++;
+      sum.bytes += bytes;
       sum.tokens += tokens;
-    } else this.seen.set(kind, { bytes: sizeBytes, tokens });
+    } else this.seen.set(kind, { looks: 1, bytes, tokens });
   }
 
   expect(path: string, sizeBytes: number): number {
     const kind = kindOf(path);
     const usual = usualBytesPerToken[kind] ?? otherBytesPerToken;
-    const { bytes, tokens } = this.seen.get(kind) ?? { bytes: 0, tokens: 0 };
+    const { looks, bytes, tokens } = this.seen.get(kind) ?? { looks: 0, bytes: 0, tokens: 0 };
+    // A kind in which no look found any text is pictures or programs.
+    if (looks > 0 && bytes === 0) return 0;
     return Math.round((sizeBytes * (tokens + tableWeightBytes / usual)) / (bytes + tableWeightBytes));
   }
 }

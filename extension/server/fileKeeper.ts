@@ -3,13 +3,14 @@ import { filesOf } from "./budgetTable.ts";
 import { countFiles, type FileToCount } from "./countFiles.ts";
 import type { CountAnswer } from "./countJobs.ts";
 import type { CountPool } from "./countPool.ts";
+import type { TokenEstimator } from "./estimate.ts";
 import { expected, fromAnswer, fromIndex, type ReadFile, sameEntry, toIndex } from "./fileEntries.ts";
 import type { OpenEditors } from "./openEditors.ts";
 import type { IndexEntry } from "./persistentIndex.ts";
 import type { ExcludedRow, ServerOptions } from "./requests.ts";
 import { type Root, rootOf } from "./roots.ts";
 import type { TextKnowledge } from "./textKnowledge.ts";
-import { type FoundFile, walkRoot } from "./walk.ts";
+import { type FoundFile, type Walk, walkRoot } from "./walk.ts";
 
 export interface FileKeeperOptions {
   table: BudgetTable;
@@ -18,6 +19,13 @@ export interface FileKeeperOptions {
   settings: () => ServerOptions;
   roots: () => readonly Root[];
   pool: () => CountPool;
+}
+
+/** What a walk found and the index knows. */
+interface Plan {
+  readonly excluded: readonly ExcludedRow[];
+  readonly read: ReadFile[];
+  readonly todo: FileToCount[];
 }
 
 /** Keeps the table true to the disk: lays out a walk, takes in what was read, and looks at single paths again. */
@@ -31,7 +39,7 @@ export class FileKeeper {
   }
 
   /** Everything below the roots; throws `no-such-folder`, `aborted`. */
-  async walk(signal: AbortSignal): Promise<{ files: FoundFile[]; excluded: ExcludedRow[] }> {
+  async walk(signal: AbortSignal): Promise<Walk> {
     const files: FoundFile[] = [];
     const excluded: ExcludedRow[] = [];
     for (const root of this.options.roots()) {
@@ -42,45 +50,36 @@ export class FileKeeper {
     return { files, excluded };
   }
 
-  /**
-   * Fills the table with what is known of a walk; returns what has to be read: what has changed, or everything with `reread`. Nothing is seen
-   * half-filled.
-   */
-  layOut(
-    { files, excluded }: { files: readonly FoundFile[]; excluded: readonly ExcludedRow[] },
-    known: ReadonlyMap<string, IndexEntry>,
-    reread: boolean,
-  ): FileToCount[] {
+  /** What of a walk is known from the index, and what has to be read: what has changed, or everything with `reread`. */
+  plan({ files, excluded }: Walk, known: ReadonlyMap<string, IndexEntry>, reread: boolean): Plan {
+    const plan: Plan = { excluded, read: [], todo: [] };
+    for (const found of files) {
+      const index = known.get(found.absolute);
+      const text = index && "hash" in index.known ? index.known : undefined;
+      if (text?.scan) this.options.knowledge.learn(text.hash, text.scan);
+      const read = index && !reread ? fromIndex(found, index) : undefined;
+      if (read) plan.read.push(read);
+      else plan.todo.push(text ? { found, known: text } : { found });
+    }
+    return plan;
+  }
+
+  /** Fills the table with what is known and what is expected of the rest. Nothing is seen half-filled. */
+  layOut({ excluded, read, todo }: Plan, estimator: TokenEstimator): void {
     const { table, editors, knowledge } = this.options;
-    const todo: FileToCount[] = [];
     const git = [...table.git.files.values()].map(({ entry }) => entry);
     const gitRows = [...table.root.excluded.values()].filter(({ kind }) => kind === "git");
     table.clear();
     this.notText.clear();
     for (const row of [...excluded, ...gitRows]) table.putExcluded(row);
-    const hashes = new Set(git.map(({ hash }) => hash));
-    for (const found of files) {
-      const index = known.get(found.absolute);
-      const text = index && "hash" in index.known ? index.known : undefined;
-      if (text) hashes.add(text.hash);
-      if (text?.scan) knowledge.learn(text.hash, text.scan);
-      const read = index && !reread ? fromIndex(found, index) : undefined;
-      if (read) {
-        this.putRead(read);
-        continue;
-      }
-      todo.push(text ? { found, known: text } : { found });
-      this.expect(found, text?.tokens ?? Math.round(found.sizeBytes / 4));
-    }
+    for (const one of read) this.putRead(one);
+    for (const { found, known } of todo)
+      this.putFile(expected(found, known?.tokens ?? estimator.expect(found.path, found.sizeBytes)));
     for (const entry of git) table.put(entry);
     editors.putBack();
-    knowledge.keepOnly(hashes);
-    return todo;
-  }
-
-  /** A guess at a file that is not read yet. */
-  expect(found: FoundFile, tokens: number): void {
-    this.putFile(expected(found, tokens));
+    const hashes = read.flatMap((one) => ("entry" in one ? [one.entry.hash] : []));
+    const others = todo.flatMap(({ known }) => (known ? [known.hash] : []));
+    knowledge.keepOnly(new Set([...hashes, ...others, ...git.map(({ hash }) => hash)]));
   }
 
   take(found: FoundFile, answer: CountAnswer): void {

@@ -1,5 +1,4 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
-import { EngineError } from "../../engine/errors.ts";
 import type { ExclusionKind } from "./requests.ts";
 import { unreadable } from "./walk.ts";
 
@@ -14,8 +13,12 @@ export interface Unread {
 /** Neither follows a link that took the file's place since it was listed nor waits for a pipe. */
 const openFlags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 
-/** A larger file is read only where its windows are. */
-const wholeBytes = 64 * 1024;
+/** A piece of a file: so many bytes from a place on. */
+export interface FileWindow {
+  absolute: string;
+  place: number;
+  bytes: number;
+}
 
 /** Reads files one at a time into one buffer, so that counting thousands of them leaves no garbage. */
 export class FileReader {
@@ -45,39 +48,20 @@ export class FileReader {
     }
   }
 
-  /** Size times tokens per byte in evenly spread windows that begin and end between words. */
-  sample(absolute: string, count: (bytes: Uint8Array) => number): number {
+  /** A piece of a file between words, valid until the next call; undefined where it cannot be read, or is no text. */
+  window({ absolute, place, bytes }: FileWindow): Uint8Array | undefined {
     let file: number | undefined;
     try {
       file = openSync(absolute, openFlags);
-      const { size } = fstatSync(file);
-      const { windows, windowBytes } = windowsFor(size);
-      const whole = size <= wholeBytes ? this.buffer.subarray(0, readSync(file, this.buffer, 0, size, 0)) : undefined;
-      let bytes = 0;
-      let tokens = 0;
-      for (let index = 0; index < windows; index++) {
-        const place = Math.max(0, Math.floor(((size - windowBytes) * (index + 0.5)) / windows));
-        const window =
-          whole?.subarray(place, place + windowBytes) ??
-          this.buffer.subarray(0, readSync(file, this.buffer, 0, windowBytes, place));
-        const words = betweenWords(window);
-        bytes += words.length;
-        tokens += count(words);
-      }
-      return bytes === 0 ? 0 : Math.round((tokens / bytes) * size);
-    } catch (error) {
-      if (EngineError.is(error, "aborted")) throw error;
-      return -1;
+      const read = this.buffer.subarray(0, readSync(file, this.buffer, 0, Math.min(bytes, this.buffer.length), place));
+      return read.includes(0) ? undefined : betweenWords(read);
+    } catch {
+      // The count says later why.
+      return undefined;
     } finally {
       if (file !== undefined) closeSync(file);
     }
   }
-}
-
-/** Measured on 7,862 files of JavaScript: 95 of 100 estimates are within 4.5 percent, and their sum within 0.7. */
-function windowsFor(sizeBytes: number): { windows: number; windowBytes: number } {
-  if (sizeBytes <= 16 * 1024) return { windows: 8, windowBytes: 256 };
-  return sizeBytes <= wholeBytes ? { windows: 4, windowBytes: 384 } : { windows: 24, windowBytes: 512 };
 }
 
 /** The part from the first to the last place where blanks begin; all of it where there is no such place. */

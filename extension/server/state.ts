@@ -6,12 +6,14 @@ import { BudgetTable, filesOf } from "./budgetTable.ts";
 import { countFiles } from "./countFiles.ts";
 import { countStopped } from "./countJobs.ts";
 import type { CountPool } from "./countPool.ts";
+import { sampleFiles } from "./estimate.ts";
 import { FileKeeper } from "./fileKeeper.ts";
 import { GitKeeper } from "./gitKeeper.ts";
 import { ignoreFileNames } from "./ignoreRules.ts";
-import { IndexKeeper } from "./indexKeeper.ts";
+import { IndexKeeper, type IndexPlace } from "./indexKeeper.ts";
 import { decideLevel } from "./levelDecision.ts";
 import { OpenEditors } from "./openEditors.ts";
+import type { IndexEntry } from "./persistentIndex.ts";
 import { type CountProgress, ProgressBar } from "./progressBar.ts";
 import type { ServerOptions } from "./requests.ts";
 import { type Root, rootOf } from "./roots.ts";
@@ -268,21 +270,17 @@ export class WorkspaceCounts {
     };
     const bar = this.progressBar("Counting tokens", stop);
     try {
-      const { place, entries: known } = await this.index.known(this.current);
-      // While the folders are walked the threads read the tokenizer; where everything is known they are not needed yet.
-      if (known.size === 0) this.pool.opened().catch(() => undefined);
-      const todo = this.files.layOut(await this.files.walk(signal), known, reread);
+      const [{ place, entries: known }, walk] = await Promise.all([this.openIndex(), this.files.walk(signal)]);
+      const plan = this.files.plan(walk, known, reread);
+      const unknown = plan.todo.flatMap(({ found, known: text }) => (text ? [] : [found]));
+      this.files.layOut(plan, await sampleFiles(unknown, this.pool, signal));
       this.index.moveTo(place);
       this.publishNow();
       if (retokenized) await this.editors.recount();
-      await countFiles(todo, {
+      await countFiles(plan.todo, {
         pool: this.pool,
         maxFileBytes: this.current.maxFileBytes,
         signal,
-        onExpected: (found, tokens) => {
-          this.files.expect(found, tokens);
-          this.publishSoon();
-        },
         onCounted: (found, answer) => {
           this.files.take(found, answer);
           const { files: all, approximateFiles } = this.table.root.sums;
@@ -296,7 +294,8 @@ export class WorkspaceCounts {
       this.state = "ready";
       this.outlineChosen();
       this.publishNow();
-      this.index.saveSoon();
+      // Where everything was known as it is, the file on disk says it already.
+      if (plan.todo.length > 0 || plan.read.length !== known.size) this.index.saveSoon();
       if (reread || retokenized) this.git.changed();
     } catch (error) {
       // Given up for a newer count, which publishes its own state.
@@ -305,6 +304,13 @@ export class WorkspaceCounts {
     } finally {
       bar.done();
     }
+  }
+
+  /** While the folders are walked the threads read the tokenizer; where everything is known they are not needed yet. */
+  private async openIndex(): Promise<{ place: IndexPlace; entries: ReadonlyMap<string, IndexEntry> }> {
+    const index = await this.index.known(this.current);
+    if (index.entries.size === 0) this.pool.opened().catch(() => undefined);
+    return index;
   }
 
   /** Outlines what is at that level and was never outlined, one round after the other; until then its tokens are a guess. */
