@@ -34,8 +34,8 @@ export class TokenCodeLenses implements vscode.CodeLensProvider, vscode.Disposab
     if (!codeLensSetting(document.uri)) return [];
     const symbols = await symbolsOf(this.source, document, token);
     return symbols.map(
-      ({ name, startLine, tokens }) =>
-        new vscode.CodeLens(lineRange(document, startLine, startLine), {
+      ({ name, nameLine, tokens }) =>
+        new vscode.CodeLens(lineRange(document, nameLine), {
           title: `${shortTokens(tokens)} tokens`,
           tooltip: `${name}: ${exactTokens(tokens)} tokens`,
           command: "",
@@ -76,7 +76,7 @@ export class TokenHovers implements vscode.HoverProvider, vscode.Disposable {
     }
     const line = position.line + 1;
     // Only on the line that names the symbol: a hover on every word of its body would be in the way.
-    const symbol = (await symbolsOf(this.source, document, token)).find(({ startLine }) => startLine === line);
+    const symbol = (await symbolsOf(this.source, document, token)).find(({ nameLine }) => nameLine === line);
     if (!symbol) return undefined;
     const { name, tokens, startLine, endLine } = symbol;
     const lines = startLine === endLine ? `line ${startLine}` : `lines ${startLine}–${endLine}`;
@@ -105,10 +105,10 @@ function selectionAt(document: vscode.TextDocument, position: vscode.Position): 
   return editor?.selections.find((selection) => !selection.isEmpty && selection.contains(position));
 }
 
-/** Lines are 1-based; the file may have become shorter since it was read. */
-function lineRange(document: vscode.TextDocument, first: number, last: number): vscode.Range {
-  const clamp = (line: number): number => Math.min(Math.max(line, 1), document.lineCount) - 1;
-  return new vscode.Range(clamp(first), 0, clamp(last), 0);
+/** `line` is 1-based; the file may have become shorter since it was read. */
+function lineRange(document: vscode.TextDocument, line: number): vscode.Range {
+  const clamped = Math.min(Math.max(line, 1), document.lineCount) - 1;
+  return new vscode.Range(clamped, 0, clamped, 0);
 }
 
 /** Names come from the repository: no link and no HTML is made of them. */

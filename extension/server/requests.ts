@@ -158,7 +158,11 @@ export interface SymbolTokens {
   kind: string;
   /** 0 at the top level of the file. */
   depth: number;
+  /** Where its name stands. Lines are 1-based. */
+  nameLine: number;
+  /** With its documentation and decorators. */
   startLine: number;
+  /** Inclusive. */
   endLine: number;
   tokens: number;
 }

@@ -83,9 +83,9 @@ export class TextJobs {
     if ("reason" in outlined) return outlined;
     const lines = splitLines(read.text);
     const flat = (symbols: readonly OutlinedSymbol[], depth: number): SymbolTokens[] =>
-      symbols.flatMap(({ name, kind, startLine, endLine, children }) => {
-        const own = lines.slice(startLine - 1, endLine).map((line) => `${line}\n`);
-        return [{ name, kind, depth, startLine, endLine, tokens: this.count(own.join(""), stop) }, ...flat(children, depth + 1)];
+      symbols.flatMap(({ children, ...symbol }) => {
+        const own = lines.slice(symbol.startLine - 1, symbol.endLine).map((line) => `${line}\n`);
+        return [{ ...symbol, depth, tokens: this.count(own.join(""), stop) }, ...flat(children, depth + 1)];
       });
     return flat(outlined.symbols, 0);
   }

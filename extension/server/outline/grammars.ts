@@ -61,6 +61,8 @@ export function replaceParser(language: LoadedLanguage): void {
 export function parse(parser: Parser, text: string, check: () => void): Tree {
   let stopped: Error | undefined;
   const goesOn = (): boolean => {
+    // The parser may ask a few times more before it ends.
+    if (stopped) return false;
     try {
       check();
     } catch (error) {

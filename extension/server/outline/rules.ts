@@ -89,7 +89,9 @@ export interface OutlinedSymbol {
   name: string;
   /** A word that a person reads: function, class, method, interface, constant, … */
   kind: string;
-  /** 1-based and inclusive. */
+  /** Where its name stands, below its documentation and decorators. Lines are 1-based. */
+  nameLine: number;
+  /** Inclusive. */
   startLine: number;
   endLine: number;
   children: OutlinedSymbol[];

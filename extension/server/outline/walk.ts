@@ -26,6 +26,8 @@ export interface Declaration {
   /** Absent: it defines nothing. */
   kind?: string;
   names: readonly string[];
+  /** Row of the first name; where absent, that of the node's name, or the node's first one. */
+  nameRow?: number;
   /** Where a head ends. */
   body?: Node | null;
   members?: Members;
@@ -148,7 +150,7 @@ export class Walk {
     this.keepRows(first, Math.min(own.first - 1, first + MOST_DECORATOR_LINES - 1));
     this.keepDeclaration(own, declaration);
     this.anything ||= declaration.counts ?? declaration.kind !== undefined;
-    const symbol = this.symbolOf(declaration, { first: this.keepLeading(place, first), last });
+    const symbol = this.symbolOf(declaration, { first: this.keepLeading(place, first), last }, nameRowOf(node));
     if (symbol) place.symbols.push(symbol);
     if (body && docstring === true) this.keepDocstring(body);
     if (body && members) {
@@ -176,6 +178,7 @@ export class Walk {
       keep,
       kind: typeof kind === "object" ? kind[inType ? 1 : 0] : kind,
       names: named.map((name) => this.textOf(name)),
+      nameRow: named[0]?.startPosition.row,
       body: typeof body === "function" ? body(node) : node.childForFieldName(body ?? "body"),
       members,
       docstring,
@@ -183,12 +186,13 @@ export class Walk {
     };
   }
 
-  private symbolOf({ kind, names, defines }: Declaration, { first, last }: Rows): OutlinedSymbol | undefined {
+  private symbolOf(declaration: Declaration, { first, last }: Rows, row: number): OutlinedSymbol | undefined {
+    const { kind, names, defines, nameRow = row } = declaration;
     if (kind === undefined) return undefined;
     const plain = names.map(unquoted);
     if (defines !== false) for (const name of plain) this.define(name);
     if (names.length === 0) return undefined;
-    return { name: plain.join(", "), kind, startLine: first + 1, endLine: last + 1, children: [] };
+    return { name: plain.join(", "), kind, nameLine: nameRow + 1, startLine: first + 1, endLine: last + 1, children: [] };
   }
 
   private define(name: string): void {
@@ -289,6 +293,10 @@ function shownLines(keep: Exclude<Keep, "head">, lines: number): number {
     case "line":
       return 1;
   }
+}
+
+function nameRowOf(node: Node): number {
+  return (node.childForFieldName("name") ?? node.childForFieldName("property") ?? node).startPosition.row;
 }
 
 function firstStatement(body: Node): Node | null {

@@ -202,8 +202,8 @@ describe("outlines", () => {
     served({ "a.ts": code }, async ({ ask, counts, folder }) => {
       const { symbols } = await ask("longContext/symbols", { path: "a.ts" });
       assert.deepEqual(
-        symbols.map(({ name, kind, depth, startLine, endLine }) => ({ name, kind, depth, startLine, endLine })),
-        [{ name: "greet", kind: "function", depth: 0, startLine: 1, endLine: 5 }],
+        symbols.map(({ name, kind, depth, nameLine, startLine, endLine }) => ({ name, kind, depth, nameLine, startLine, endLine })),
+        [{ name: "greet", kind: "function", depth: 0, nameLine: 2, startLine: 1, endLine: 5 }],
       );
       const uri = pathToFileURL(join(folder, "a.ts")).href;
       await counts.editors.open(uri, code);

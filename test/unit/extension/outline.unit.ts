@@ -1,6 +1,7 @@
 /**
  * Outlines of files written for the tricky declarations of each language. A fixture is the file itself, with "+" in front of
- * every line that is kept; then its symbols with their lines; then the names it defines.
+ * every line that is kept; then its symbols with their lines and, where that is not the first one, the line of the name; then
+ * the names it defines.
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -96,9 +97,10 @@ function markedText(text: string, { lines }: Outlined): string {
   return marked.join("\n");
 }
 
-function symbolText({ startLine, endLine, kind, name, children }: OutlinedSymbol, indent: string): string {
+function symbolText({ startLine, endLine, nameLine, kind, name, children }: OutlinedSymbol, indent: string): string {
   const inner = children.map((child) => symbolText(child, `${indent}  `)).join("");
-  return `${indent}${startLine}-${endLine} ${kind} ${name}\n${inner}`;
+  const named = nameLine === startLine ? "" : ` @${nameLine}`;
+  return `${indent}${startLine}-${endLine}${named} ${kind} ${name}\n${inner}`;
 }
 
 function namedTypes(language: Language, runtime: Runtime): string[] {

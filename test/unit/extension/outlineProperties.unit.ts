@@ -102,6 +102,7 @@ function checkSymbols(symbols: readonly OutlinedSymbol[], outer: { startLine: nu
     assert.ok(symbol.name !== "" && symbol.kind !== "", where);
     assert.ok(symbol.startLine >= outer.startLine && symbol.startLine <= symbol.endLine, where);
     assert.ok(symbol.endLine <= outer.endLine, where);
+    assert.ok(symbol.nameLine >= symbol.startLine && symbol.nameLine <= symbol.endLine, where);
     checkSymbols(symbol.children, symbol, path);
   }
 }

@@ -34,14 +34,15 @@ function isFunction(declarator: Node | null): boolean {
   return inner?.childForFieldName("declarator")?.type !== "parenthesized_declarator" && inner !== null;
 }
 
-function namesOf(node: Node, walk: Walk): string[] {
-  const names = node.childrenForFieldName("declarator").flatMap((declarator) => present(innermost(declarator)));
-  return names.map((name) => {
+function namesOf(node: Node, walk: Walk): { names: string[]; nameRow: number | undefined } {
+  const named = node.childrenForFieldName("declarator").flatMap((declarator) => present(innermost(declarator)));
+  const names = named.map((name) => {
     const type = name.type === "operator_cast" ? name.childForFieldName("type") : null;
     const text = type ? `operator ${walk.textOf(type)}` : walk.textOf(name);
     // Written apart, because it is no name that others use.
     return text.replace(/\boperator\b\s*/, "operator ");
   });
+  return { names, nameRow: named[0]?.startPosition.row };
 }
 
 /** Types with a body; one without is only named ahead. */
@@ -54,34 +55,34 @@ const type: Visit = (node, walk, place) => {
 };
 
 const functionDefinition: Visit = (node, walk, place) => {
-  const names = namesOf(node, walk);
-  const isMember = place.inType || names.some((name) => name.includes("::"));
+  const named = namesOf(node, walk);
+  const isMember = place.inType || named.names.some((name) => name.includes("::"));
   // What a constructor sets up belongs to its body.
   const body = childOfType(node, "field_initializer_list") ?? node.childForFieldName("body");
-  walk.declare(node, { keep: "head", kind: isMember ? "method" : "function", names, body }, place);
+  walk.declare(node, { keep: "head", kind: isMember ? "method" : "function", ...named, body }, place);
 };
 
 /** Variables, fields and prototypes; of `struct point {…} origin;` also the type. */
 const declaration: Visit = (node, walk, place) => {
   const specifier = node.childForFieldName("type");
   const inType = place.inType;
-  const names = namesOf(node, walk);
+  const named = namesOf(node, walk);
   if (specifier && TYPES.has(specifier.type) && specifier.childForFieldName("body")) {
     walk.enter(specifier, walk.wrapped(node, place));
     walk.keepFirstLines(node.childrenForFieldName("declarator"));
   } else if (isFunction(node.childForFieldName("declarator"))) {
-    walk.declare(node, { keep: "head", kind: inType ? "method" : "function", names }, place);
+    walk.declare(node, { keep: "head", kind: inType ? "method" : "function", ...named }, place);
   } else {
-    walk.declare(node, { keep: "value", kind: inType ? "field" : "variable", names }, place);
+    walk.declare(node, { keep: "value", kind: inType ? "field" : "variable", ...named }, place);
   }
 };
 
 /** `typedef struct {…} name;` is the type of that name. */
 const typeDefinition: Visit = (node, walk, place) => {
-  const names = namesOf(node, walk);
+  const named = namesOf(node, walk);
   const body = node.childForFieldName("type")?.childForFieldName("body");
-  if (!body) walk.declare(node, { keep: "type", kind: "type", names }, place);
-  else walk.declare(node, { keep: "head", kind: "type", names, body, members: "type" }, place);
+  if (!body) walk.declare(node, { keep: "type", kind: "type", ...named }, place);
+  else walk.declare(node, { keep: "head", kind: "type", ...named, body, members: "type" }, place);
   walk.keepFirstLines(node.childrenForFieldName("declarator"));
 };
 
