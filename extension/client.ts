@@ -28,6 +28,7 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
   private last: BudgetSnapshot | undefined;
   /** Revisions of a restarted server go on behind those of the one before it. */
   private revisionOffset = 0;
+  private stopping = false;
   readonly onDidChangeBudget = this.received.event;
 
   constructor(serverModule: string, options: ServerOptions, log: vscode.LogOutputChannel) {
@@ -60,6 +61,8 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
     });
     this.client.onDidChangeState(({ newState }) => {
       if (newState === State.Starting) this.revisionOffset = this.last?.revision ?? 0;
+      // One that is started again is starting by then; after several crashes in a row none is.
+      if (newState === State.Stopped) setImmediate(() => this.tellIfGone());
     });
   }
 
@@ -78,9 +81,10 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
     }
   }
 
-  /** Counts everything again, with these options. */
+  /** Counts everything again, with these options; starts a server that had died. */
   async configure(options: ServerOptions): Promise<void> {
     this.options = options;
+    if (this.client.state === State.Stopped && !this.stopping) return this.start();
     await this.call("longContext/configure", options);
   }
 
@@ -101,12 +105,22 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
   }
 
   async stop(): Promise<void> {
+    this.stopping = true;
     if (this.client.needsStop()) await this.client.stop();
   }
 
   dispose(): void {
     this.watcher.dispose();
     this.received.dispose();
+  }
+
+  private tellIfGone(): void {
+    if (this.client.state !== State.Stopped || this.stopping) return;
+    this.log.error("the token server stopped several times in a row and is not started again");
+    this.publishFailure(
+      "the token server stopped several times in a row",
+      'run "Long Context: Recount Tokens" to start it again',
+    );
   }
 
   private publishFailure(message: string, remedy: string): void {

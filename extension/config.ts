@@ -93,7 +93,7 @@ export function codeLensSetting(uri: vscode.Uri): boolean {
 }
 
 /** Whether the Problems view lists what is odd about this file. */
-export function findingsSetting(uri: vscode.Uri): boolean {
+export function findingsSetting(uri: vscode.Uri | undefined): boolean {
   return onOff("findings", true, uri);
 }
 
@@ -128,7 +128,7 @@ function wholeNumber(id: keyof typeof settingIds, otherwise: number, least: numb
   throw badValue(id, value, `set it to a whole number of at least ${least}`);
 }
 
-function onOff(id: keyof typeof settingIds, otherwise: boolean, uri: vscode.Uri): boolean {
+function onOff(id: keyof typeof settingIds, otherwise: boolean, uri: vscode.Uri | undefined): boolean {
   const value = vscode.workspace.getConfiguration(undefined, uri).get<unknown>(settingIds[id], otherwise);
   if (typeof value === "boolean") return value;
   throw badValue(id, value, "set it to true or false");

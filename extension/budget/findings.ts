@@ -13,13 +13,20 @@ export const findingSource = "Long Context";
 /** After the counts have settled; a build that writes many files must not make the Problems view flicker. */
 const settleMs = 1000;
 /** Files handed to VS Code at once, so that the host is free between. */
-const filesPerSlice = 100;
+const filesPerSlice = 20;
+const findingsPerSlice = 200;
 
 const severities: Readonly<Record<Finding["severity"], vscode.DiagnosticSeverity>> = {
   warning: vscode.DiagnosticSeverity.Warning,
   information: vscode.DiagnosticSeverity.Information,
   hint: vscode.DiagnosticSeverity.Hint,
 };
+
+/** The findings of one document. */
+interface Placed {
+  uri: vscode.Uri;
+  found: { finding: Finding; diagnostic: vscode.Diagnostic }[];
+}
 
 export interface FindingServices {
   source: BudgetSource;
@@ -31,7 +38,7 @@ export interface FindingServices {
 export class Findings implements vscode.CodeActionProvider, vscode.Disposable {
   private readonly services: FindingServices;
   private readonly collection = vscode.languages.createDiagnosticCollection("longContext");
-  private readonly byDocument = new Map<string, { finding: Finding; diagnostic: vscode.Diagnostic }[]>();
+  private readonly byDocument = new Map<string, Placed["found"]>();
   /** Counts refreshes, so that an older answer does not overwrite a newer one. */
   private round = 0;
   private readonly all: vscode.Disposable;
@@ -99,17 +106,8 @@ export class Findings implements vscode.CodeActionProvider, vscode.Disposable {
       source.budget?.state === "ready" && (vscode.workspace.workspaceFolders ?? []).some(({ uri }) => findingsSetting(uri));
     const findings = wanted ? (await source.call("longContext/findings", {})).findings : [];
     if (round !== this.round) return;
-    const byUri = new Map<string, { uri: vscode.Uri; found: { finding: Finding; diagnostic: vscode.Diagnostic }[] }>();
-    for (const finding of findings) {
-      const uri =
-        finding.path === "" || finding.path.endsWith("/")
-          ? this.services.documents.folderUri(finding.path)
-          : uriOfPath(finding.path);
-      if (!uri || !findingsSetting(uriOfPath(finding.path) ?? uri)) continue;
-      const entry = byUri.get(uri.toString()) ?? { uri, found: [] };
-      byUri.set(uri.toString(), entry);
-      entry.found.push({ finding, diagnostic: diagnosticOf(finding) });
-    }
+    const byUri = await this.placed(findings, () => round === this.round);
+    if (!byUri) return;
     for (const key of [...this.byDocument.keys()]) {
       if (byUri.has(key)) continue;
       this.byDocument.delete(key);
@@ -120,10 +118,41 @@ export class Findings implements vscode.CodeActionProvider, vscode.Disposable {
       const slice = entries.slice(start, start + filesPerSlice);
       this.collection.set(slice.map(([, { uri, found }]) => [uri, found.map(({ diagnostic }) => diagnostic)]));
       for (const [key, { found }] of slice) this.byDocument.set(key, found);
-      await new Promise((resume) => void setImmediate(resume));
+      await nextTurn();
       if (round !== this.round) return;
     }
   }
+
+  /** Findings by the document that shows them, without those of folders whose setting wants none; nothing once `goesOn` is false. */
+  private async placed(findings: readonly Finding[], goesOn: () => boolean): Promise<Map<string, Placed> | undefined> {
+    const wanted = new Map<vscode.WorkspaceFolder | undefined, boolean>();
+    // Asked once per folder: a setting takes a tenth of a millisecond.
+    const isWanted = (uri: vscode.Uri): boolean => {
+      const folder = vscode.workspace.getWorkspaceFolder(uri);
+      const known = wanted.get(folder) ?? findingsSetting(folder?.uri);
+      wanted.set(folder, known);
+      return known;
+    };
+    const byUri = new Map<string, Placed>();
+    for (const [i, finding] of findings.entries()) {
+      if (i % findingsPerSlice === findingsPerSlice - 1) {
+        await nextTurn();
+        if (!goesOn()) return undefined;
+      }
+      const inFiles = uriOfPath(finding.path);
+      const isFolder = finding.path === "" || finding.path.endsWith("/");
+      const uri = isFolder ? this.services.documents.folderUri(finding.path) : inFiles;
+      if (!uri || !isWanted(inFiles ?? uri)) continue;
+      const entry = byUri.get(uri.toString()) ?? { uri, found: [] };
+      byUri.set(uri.toString(), entry);
+      entry.found.push({ finding, diagnostic: diagnosticOf(finding) });
+    }
+    return byUri;
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resume) => void setImmediate(resume));
 }
 
 function diagnosticOf({ line, kind, severity, message }: Finding): vscode.Diagnostic {

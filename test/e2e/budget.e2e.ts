@@ -8,6 +8,7 @@ import type { Locator } from "playwright-core";
 import { Workbench } from "../support/workbench.ts";
 
 const slowMs = 120_000;
+const undoLevels = "Long Context: Undo Last Change of Levels";
 
 describe("the budget view", () => {
   let workbench: Workbench;
@@ -49,6 +50,11 @@ describe("the budget view", () => {
     await rowOf(workbench, "src, folder, would be").waitFor({ timeout: slowMs });
     assert.match((await rowOf(workbench, "tools, folder").getAttribute("aria-label")) ?? "", /included$/);
     await workbench.page.keyboard.press("Alt+1");
+    await workbench.until("the pack as it was", slowMs, async () => ((await used(workbench))[0] === before ? true : undefined));
+    // A level that a person set is kept by a fit, so it is taken back.
+    await workbench.runCommand(undoLevels);
+    await rowOf(workbench, "src, folder, would be").waitFor({ timeout: slowMs });
+    await workbench.runCommand(undoLevels);
     await workbench.until("the pack as it was", slowMs, async () => ((await used(workbench))[0] === before ? true : undefined));
   });
 
@@ -119,7 +125,7 @@ describe("the budget view", () => {
     });
     await menu.click();
     await workbench.until("a smaller pack", slowMs, async () => ((await used(workbench))[0] < before ? true : undefined));
-    await workbench.runCommand("Long Context: Undo Last Change of Levels");
+    await workbench.runCommand(undoLevels);
     await workbench.until("the pack as it was", slowMs, async () => ((await used(workbench))[0] === before ? true : undefined));
   });
 

@@ -26,7 +26,10 @@ describe("the playground", () => {
     await panel.waitFor("the count", async () => (await panel.data("lc-total", "state")) === "ready");
     const total = await panel.number("lc-total", "tokens");
     assert.ok(total > 1000, `${total} tokens`);
-    assert.ok((await workbench.statusBarText("tokens")).includes(total.toLocaleString("en-US")));
+    assert.match(
+      await workbench.statusBarHover(" used · "),
+      new RegExp(`Whole workspace: ${total.toLocaleString("en-US")} tokens`),
+    );
   });
 
   it("takes the WASM backend where only a software adapter exists, and says why", async () => {

@@ -9,6 +9,7 @@ import { findingSource } from "../../extension/budget/findings.ts";
 import { extensionId, extensionState, stateWhere, workspaceFolder } from "../support/extensionState.ts";
 import { servedRow, serverSource, settled } from "../support/budgetSource.ts";
 import { until } from "../support/until.ts";
+import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
 
 const { Global } = vscode.ConfigurationTarget;
 
@@ -19,14 +20,24 @@ describe("a budget setting", () => {
     await vscode.workspace.getConfiguration().update(`longContext.${name}`, value, Global);
   };
 
+  let defaults: BudgetSnapshot;
+
   before(async () => {
-    await settled();
+    defaults = await settled();
   });
 
   afterEach(async () => {
     for (const name of changed) await vscode.workspace.getConfiguration().update(`longContext.${name}`, undefined, Global);
     changed.clear();
-    await settled();
+    const { tokenizer, totalFiles, window } = defaults;
+    await stateWhere(
+      "the defaults",
+      ({ budget }) =>
+        budget?.state === "ready" &&
+        budget.tokenizer === tokenizer &&
+        budget.totalFiles === totalFiles &&
+        budget.window === window,
+    );
   });
 
   it("tokenizer: counts with a preset, and says which", async () => {

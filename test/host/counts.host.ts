@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
-import { rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as vscode from "vscode";
+import { commandIds } from "../../extension/commandIds.ts";
+import { servedRow, settled } from "../support/budgetSource.ts";
 import { countWithLcp, stateWhere, workspaceFolder } from "../support/extensionState.ts";
+import { until } from "../support/until.ts";
 
 describe("token counts", () => {
   it("are those of lcp count, without ignored and binary files", async () => {
@@ -42,4 +45,67 @@ describe("token counts", () => {
     rmSync(path);
     await stateWhere("the count without it", ({ budget }) => budget?.state === "ready" && budget.tokens === before);
   });
+
+  it("and levels survive the death of their server, which is started again", async () => {
+    await vscode.commands.executeCommand(commandIds.exclude, "tools/");
+    const before = await stateWhere("the level", ({ budget }) => budget !== undefined && budget.packTokens < budget.tokens);
+    assert.ok(before.budget);
+    const { tokens, packTokens, revision } = before.budget;
+    const [killed, ...others] = serverProcesses();
+    assert.ok(killed !== undefined && others.length === 0, `servers: ${[killed, ...others].join(" ")}`);
+    process.kill(killed, "SIGKILL");
+    await stateWhere("the counts as they were", ({ budget }) =>
+      Boolean(
+        budget &&
+        budget.revision > revision &&
+        budget.state === "ready" &&
+        budget.tokens === tokens &&
+        budget.packTokens === packTokens,
+      ),
+    );
+    assert.notDeepEqual(serverProcesses(), [killed]);
+    assert.equal((await servedRow("tools/")).row?.level, "excluded");
+    await vscode.commands.executeCommand(commandIds.resetLevel, "");
+    await settled();
+  });
+
+  it("say so when the server dies again and again, and come back by a recount", async () => {
+    const { tokens } = await settled();
+    for (let deaths = 0; deaths < 10; deaths++) {
+      const { budget } = await stateWhere(
+        "a server, or none any more",
+        ({ budget }) => budget?.state === "failed" || serverProcesses().length === 1,
+      );
+      if (budget?.state === "failed") break;
+      for (const server of serverProcesses()) process.kill(server, "SIGKILL");
+      await until("its end", 30_000, async () => (serverProcesses().length === 0 ? true : undefined));
+    }
+    const { budget } = await stateWhere("the failure", (state) => state.budget?.state === "failed");
+    assert.match(budget?.error?.message ?? "", /stopped several times/);
+    await vscode.commands.executeCommand(commandIds.recount);
+    await stateWhere("the counts as they were", (state) => state.budget?.state === "ready" && state.budget.tokens === tokens);
+  });
 });
+
+/** Token servers that this extension host has started. */
+function serverProcesses(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((id) => {
+      const [status, commandLine] = [readProcess(id, "stat"), readProcess(id, "cmdline")];
+      // Behind the name in parentheses stand the state and the parent.
+      const [state, parent] = status.slice(status.lastIndexOf(")") + 2).split(" ");
+      return Number(parent) === process.pid && state !== "Z" && commandLine.includes("/dist/server.js");
+    });
+}
+
+/** Empty for a process that has ended meanwhile. */
+function readProcess(id: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${id}/${file}`, "utf8");
+  } catch (error) {
+    if (error instanceof Error && /ENOENT|ESRCH/.test(error.message)) return "";
+    throw error;
+  }
+}

@@ -80,11 +80,12 @@ export class Workbench {
     });
   }
 
-  /** Text of the status bar entry that contains `part`. */
-  async statusBarText(part: string): Promise<string> {
-    const item = this.page.locator(".statusbar-item", { hasText: part }).first();
-    await item.waitFor({ timeout: 60_000 });
-    return (await item.textContent()) ?? "";
+  /** What is shown while the pointer rests on the status bar entry that contains `part`. */
+  async statusBarHover(part: string): Promise<string> {
+    await this.page.locator(".statusbar-item", { hasText: part }).first().hover({ timeout: 60_000 });
+    const hover = this.page.locator(".workbench-hover").first();
+    await hover.waitFor({ timeout: 60_000 });
+    return hover.innerText();
   }
 
   /** What VS Code says about the cursor, for example "Ln 5, Col 1 (37 selected)". */
