@@ -143,7 +143,8 @@ async function writeWhereSet(id: keyof typeof settingIds, value: number): Promis
       : ofWorkspace !== undefined
         ? vscode.ConfigurationTarget.Workspace
         : vscode.ConfigurationTarget.Global;
-  await settings.update(settingIds[id], value, target);
+  const isDefault = target === vscode.ConfigurationTarget.Global && value === settings.inspect(settingIds[id])?.defaultValue;
+  await settings.update(settingIds[id], isDefault ? undefined : value, target);
 }
 
 function badValue(id: keyof typeof settingIds, value: unknown, remedy: string): EngineError {

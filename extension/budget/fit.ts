@@ -43,16 +43,18 @@ export async function fitToWindow(services: FitServices, argument: unknown): Pro
     source.call("longContext/fit", { ...target, openPaths: openPaths() }),
   );
   if (!given && !(await confirmed(services, preview, target))) return undefined;
-  await source.call("longContext/applyFit", { revision: preview.revision });
+  const windowBefore = { window: windowSetting(), reserve: reserveSetting() };
+  await source.call("longContext/applyFit", { revision: preview.revision, windowBefore });
   await writeWindow(target.window, target.reserve);
   // Waiting for the message would hold the command until it is closed.
   void offerUndo(`Fit to ${shortTokens(target.window)}: ${fitSummary(preview)}.`);
   return preview;
 }
 
-/** Takes the last change of levels back. */
+/** Takes the last change of levels back, and of a fit the window too. */
 export async function undoLevels(source: BudgetSource): Promise<boolean> {
-  const { undone } = await source.call("longContext/undo", {});
+  const { undone, windowBefore } = await source.call("longContext/undo", {});
+  if (windowBefore) await writeWindow(windowBefore.window, windowBefore.reserve);
   if (!undone) void vscode.window.showInformationMessage("Long Context: there is no change of levels to undo.");
   return undone;
 }

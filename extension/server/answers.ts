@@ -5,6 +5,7 @@ import { FindingsKeeper } from "./findingsKeeper.ts";
 import { Fitting } from "./fitting.ts";
 import type { ListedFile, ServerCalls, SymbolTokens, WorkspaceListing } from "./requests.ts";
 import { rootsLabel } from "./roots.ts";
+import type { Selection } from "./selection.ts";
 import { countsDiffer, readServerOptions } from "./serverOptions.ts";
 import type { WorkspaceCounts } from "./state.ts";
 import { byPath } from "./walk.ts";
@@ -64,15 +65,19 @@ export function answersOf(current: () => WorkspaceCounts, log: (message: string)
     "longContext/levels": () => ({ levels: current().selection.levels() }),
     "longContext/undo": () => {
       const counts = current();
-      let undone = false;
+      let undone: ReturnType<Selection["undo"]>;
       const revision = counts.changeLevels(() => {
         undone = counts.selection.undo();
         return undone ? [""] : [];
       });
-      return { undone, revision };
+      const change = undone?.window;
+      const { window, reserve } = counts.snapshot();
+      // A window that was chosen after the fit stays.
+      const isStill = change?.to.window === window && change.to.reserve === reserve;
+      return { undone: undone !== undefined, ...(isStill ? { windowBefore: change.from } : {}), revision };
     },
     "longContext/fit": (params, signal) => fitting.preview(params, signal),
-    "longContext/applyFit": ({ revision }) => ({ revision: fitting.apply(revision) }),
+    "longContext/applyFit": ({ revision, windowBefore }) => ({ revision: fitting.apply(revision, windowBefore) }),
     "longContext/findings": () => ({ findings: findings.findings() }),
     "longContext/countText": async ({ text }, signal) => {
       const [tokens = 0] = await current().pool.call("texts", { texts: [text] }, { signal, urgent: true });

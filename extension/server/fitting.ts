@@ -10,7 +10,7 @@ import { countStopped } from "./countJobs.ts";
 import { fittedLevels } from "./fittedLevels.ts";
 import { decideLevel, pinnedLevel } from "./levelDecision.ts";
 import type { FitPreview, FitRow, ServerCalls } from "./requests.ts";
-import type { Selection } from "./selection.ts";
+import type { FitWindow, Selection } from "./selection.ts";
 import type { WorkspaceCounts } from "./state.ts";
 
 type FitAsk = ServerCalls["longContext/fit"]["params"];
@@ -21,7 +21,7 @@ const mostRows = 1000;
 /** Fits of one workspace: made, shown, and applied when the user says so. */
 export class Fitting {
   private readonly counts: () => WorkspaceCounts;
-  private last: { revision: number; basis: string; choices: readonly FitChoice[] } | undefined;
+  private last: { revision: number; basis: string; window: FitWindow; choices: readonly FitChoice[] } | undefined;
 
   constructor(counts: () => WorkspaceCounts) {
     this.counts = counts;
@@ -48,7 +48,7 @@ export class Fitting {
       const files = leveledOf(counts);
       const items = itemsOf(counts, files, names, { question, openPaths });
       const { choices, tokens } = fitToWindow(items, window - reserve);
-      this.last = { revision: counts.snapshot().revision, basis: basisOf(files), choices };
+      this.last = { revision: counts.snapshot().revision, basis: basisOf(files), window: { window, reserve }, choices };
       const rows = choices.map((choice, i) =>
         rowOf(choice, files[i], items[i]?.pinned === undefined ? undefined : counts.selection),
       );
@@ -71,8 +71,11 @@ export class Fitting {
     }
   }
 
-  /** Puts every file at the level of the last preview; throws `bad-argument` where something changed since it was made. */
-  apply(revision: number): number {
+  /**
+   * Puts every file at the level of the last preview; an undo gives `windowBefore` back. Throws `bad-argument` where something changed since the
+   * preview was made.
+   */
+  apply(revision: number, windowBefore: FitWindow): number {
     const counts = this.counts();
     const { last } = this;
     if (last?.revision !== revision || last.basis !== basisOf(leveledOf(counts))) {
@@ -86,7 +89,7 @@ export class Fitting {
     const chosen = last.choices.map(({ path, level }) => ({ path, level, pinned: pinned(path) }));
     const reasons = new Map(last.choices.flatMap(({ path, reason }) => (pinned(path) ? [] : [[path, reason] as const])));
     return counts.changeLevels(() => {
-      counts.selection.fit(fittedLevels(chosen), reasons);
+      counts.selection.fit(fittedLevels(chosen), reasons, { from: windowBefore, to: last.window });
       return [""];
     });
   }

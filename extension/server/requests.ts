@@ -2,6 +2,7 @@
 import type { Level, LevelMap, LineRange } from "../../engine/pack/levels.ts";
 import type { PackFormat } from "../../engine/pack/exportPack.ts";
 import type { CountedFile, BudgetSnapshot } from "../../webview/protocol/panel.ts";
+import type { FitWindow } from "./selection.ts";
 
 /** Sent at start (initializationOptions) and when a setting changes. */
 export interface ServerOptions {
@@ -195,14 +196,17 @@ export interface ServerCalls {
   "longContext/resetLevels": { params: { paths: string[] }; result: { forgotten: number; revision: number } };
   /** The levels as they are, for saving as a context set. */
   "longContext/levels": { params: Record<string, never>; result: { levels: LevelMap } };
-  /** Takes the last change of levels back; `undone` is false when there is none. */
-  "longContext/undo": { params: Record<string, never>; result: { undone: boolean; revision: number } };
+  /** Takes the last change of levels back; `undone` is false when there is none. Of a fit, also says which window was set before. */
+  "longContext/undo": {
+    params: Record<string, never>;
+    result: { undone: boolean; windowBefore?: FitWindow; revision: number };
+  };
   "longContext/fit": {
     params: { window: number; reserve: number; question: string; openPaths: string[] };
     result: FitPreview;
   };
   /** Applies the last fit that was made; refused with `bad-argument` where files or levels changed since. */
-  "longContext/applyFit": { params: { revision: number }; result: { revision: number } };
+  "longContext/applyFit": { params: { revision: number; windowBefore: FitWindow }; result: { revision: number } };
   /** What is known by now; a later state of the counts says that there is more. */
   "longContext/findings": { params: Record<string, never>; result: { findings: Finding[] } };
   /** Tokens of any text, for a selection in an editor. */

@@ -25,6 +25,18 @@ interface State {
   readonly fitReasons: ReadonlyMap<string, string>;
 }
 
+/** The window and what of it is reserved, in tokens, as the settings have them. */
+export interface FitWindow {
+  window: number;
+  reserve: number;
+}
+
+/** A fit changes the window too: from what, and to what. */
+export interface WindowChange {
+  from: FitWindow;
+  to: FitWindow;
+}
+
 const nothing: State = { choices: new Map(), fitReasons: new Map() };
 
 /** Changes that can be taken back, one after the other. */
@@ -33,7 +45,7 @@ const mostUndone = 100;
 /** The levels by path, who chose them, and what they were before; see LevelMap. */
 export class Selection {
   private state = nothing;
-  private readonly past: State[] = [];
+  private readonly past: { state: State; window: WindowChange | undefined }[] = [];
 
   /** The choice of the deepest key that holds a path; undefined where none does. */
   find(path: string): FoundChoice | undefined {
@@ -73,10 +85,10 @@ export class Selection {
   }
 
   /** The levels of a fit beside the user's own, in place of those of an earlier fit. */
-  fit(levels: LevelMap, reasons: ReadonlyMap<string, string>): void {
+  fit(levels: LevelMap, reasons: ReadonlyMap<string, string>, window: WindowChange): void {
     const own = [...this.state.choices].filter(([, { fitted }]) => !fitted);
     const fitted = [...readLevels(levels)].map(([key, level]): [string, Choice] => [key, { level, fitted: true }]);
-    this.change({ choices: new Map([...fitted, ...own]), fitReasons: new Map(reasons) });
+    this.change({ choices: new Map([...fitted, ...own]), fitReasons: new Map(reasons) }, window);
   }
 
   /** Forgets the choices for these paths and all below them; returns how many that were. */
@@ -91,12 +103,12 @@ export class Selection {
     return forgotten;
   }
 
-  /** Takes the last change back; false where there is none. */
-  undo(): boolean {
+  /** Takes the last change back and says what else it had changed; undefined where there is none. */
+  undo(): { window?: WindowChange } | undefined {
     const before = this.past.pop();
-    if (!before) return false;
-    this.state = before;
-    return true;
+    if (!before) return undefined;
+    this.state = before.state;
+    return before.window ? { window: before.window } : {};
   }
 
   /** Keys sorted, as a context set has them. */
@@ -117,8 +129,8 @@ export class Selection {
     this.state = { choices: new Map(choices), fitReasons: new Map() };
   }
 
-  private change(next: State): void {
-    this.past.push(this.state);
+  private change(next: State, window?: WindowChange): void {
+    this.past.push({ state: this.state, window });
     if (this.past.length > mostUndone) this.past.shift();
     this.state = next;
   }

@@ -48,6 +48,8 @@ const words = (count: number, word = "word"): string => `${Array.from({ length: 
 /** Composed here, so that no scanner takes this file for a leak. */
 const secret = ["ghp", "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3fG5"].join("_");
 
+const windowBefore = { window: 128_000, reserve: 8_000 };
+
 /** Rows of a folder as "path level tokens". */
 async function rows(ask: Ask, path = "", filter = ""): Promise<string[]> {
   const answer = await ask("longContext/children", { path, filter, sort: "path", limit: 100, leftOutLimit: 100 });
@@ -143,7 +145,7 @@ describe("levels", () => {
       await counts.recount({ settings });
       await ask("longContext/setLevels", { levels: { "c.txt": "name" } });
       const fit = await ask("longContext/fit", fitTo(40));
-      await ask("longContext/applyFit", { revision: fit.revision });
+      await ask("longContext/applyFit", { revision: fit.revision, windowBefore });
       const before = (await ask("longContext/levels", {})).levels;
       await counts.dispose();
       const next = newCounts(folder, { settings });
@@ -202,7 +204,14 @@ describe("outlines", () => {
     served({ "a.ts": code }, async ({ ask, counts, folder }) => {
       const { symbols } = await ask("longContext/symbols", { path: "a.ts" });
       assert.deepEqual(
-        symbols.map(({ name, kind, depth, nameLine, startLine, endLine }) => ({ name, kind, depth, nameLine, startLine, endLine })),
+        symbols.map(({ name, kind, depth, nameLine, startLine, endLine }) => ({
+          name,
+          kind,
+          depth,
+          nameLine,
+          startLine,
+          endLine,
+        })),
         [{ name: "greet", kind: "function", depth: 0, nameLine: 2, startLine: 1, endLine: 5 }],
       );
       const uri = pathToFileURL(join(folder, "a.ts")).href;
@@ -231,7 +240,7 @@ describe("a fit", () => {
       assert.equal(counts.snapshot().packTokens, before);
       assert.deepEqual(fit.kept + fit.outlined + fit.named + fit.dropped, 4);
       assert.ok(fit.rows.every(({ reason }) => reason !== ""));
-      await ask("longContext/applyFit", { revision: fit.revision });
+      await ask("longContext/applyFit", { revision: fit.revision, windowBefore });
       assert.equal(counts.snapshot().packTokens, fit.tokens);
       assert.ok(fit.tokens <= 120);
       for (const { path, to } of fit.rows) assert.equal(await levelOf(ask, path), to, path);
@@ -239,6 +248,22 @@ describe("a fit", () => {
       assert.match(row?.reason ?? "", /(name only|dropped): .*203 tokens, rank 4 of 4/);
       await ask("longContext/undo", {});
       assert.equal(counts.snapshot().packTokens, before);
+    }));
+
+  it("is taken back with its window, unless another was chosen since", () =>
+    served(tree, async ({ ask, counts }) => {
+      for (const [window, expected] of [
+        [150, windowBefore],
+        [151, undefined],
+      ] as const) {
+        const fit = await ask("longContext/fit", fitTo(150, "", 30));
+        await ask("longContext/applyFit", { revision: fit.revision, windowBefore });
+        // As the extension does: the window of the fit goes into the settings.
+        await counts.recount({ settings: { ...plainSettings, window, reserve: 30 } });
+        assert.deepEqual((await ask("longContext/undo", {})).windowBefore, expected);
+      }
+      await ask("longContext/setLevels", { levels: { "docs/": "name" } });
+      assert.equal((await ask("longContext/undo", {})).windowBefore, undefined);
     }));
 
   it("prefers what the question names, what is open, and what the user chose, which it keeps", () =>
@@ -252,10 +277,10 @@ describe("a fit", () => {
       const fit = await ask("longContext/fit", fitTo(130));
       assert.equal(fit.rows.find(({ path }) => path === "src/lonely.ts")?.to, "full");
       assert.equal(fit.rows.find(({ path }) => path === "src/core.ts")?.to, "excluded");
-      await ask("longContext/applyFit", { revision: fit.revision });
+      await ask("longContext/applyFit", { revision: fit.revision, windowBefore });
       // A second, larger fit decides anew what the first one decided, and keeps the user's choices.
       const again = await ask("longContext/fit", fitTo(10_000));
-      await ask("longContext/applyFit", { revision: again.revision });
+      await ask("longContext/applyFit", { revision: again.revision, windowBefore });
       assert.deepEqual((await ask("longContext/levels", {})).levels, { "src/core.ts": "excluded", "src/lonely.ts": "full" });
     }));
 
@@ -263,7 +288,7 @@ describe("a fit", () => {
     served(tree, async ({ ask, counts }) => {
       for (let window = 1; window < 700; window += 23) {
         const fit = await ask("longContext/fit", fitTo(window));
-        await ask("longContext/applyFit", { revision: fit.revision });
+        await ask("longContext/applyFit", { revision: fit.revision, windowBefore });
         assert.ok(counts.snapshot().packTokens <= window, `${counts.snapshot().packTokens} of ${window}`);
       }
     }));
@@ -273,7 +298,7 @@ describe("a fit", () => {
       const stale = await ask("longContext/fit", fitTo(150));
       await writeFile(join(folder, "src/user.ts"), "short\n");
       await counts.update([join(folder, "src/user.ts")]);
-      await assert.rejects(ask("longContext/applyFit", { revision: stale.revision }), (error) =>
+      await assert.rejects(ask("longContext/applyFit", { revision: stale.revision, windowBefore }), (error) =>
         EngineError.is(error, "bad-argument"),
       );
       await ask("longContext/setLevels", { levels: { "docs/": "full" } });
