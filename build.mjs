@@ -73,6 +73,7 @@ const targets = [
   ["./extension/main.ts", "dist/extension.js", { ...node, format: "cjs", external: ["vscode"] }],
   ["./extension/server/main.ts", "dist/server.js", server],
   ["./extension/server/countWorker.ts", "dist/countWorker.js", server],
+  ["./extension/server/textThread.ts", "dist/textThread.js", server],
   ["./webview/main.ts", "dist/panel.js", { ...browser, format: "iife" }],
   ["./webview/worker.ts", "dist/worker.js", worker],
   ["./extension/cli.ts", "dist/cli.mjs", { ...node, format: "esm", packages: "external" }],

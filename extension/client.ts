@@ -4,6 +4,7 @@ import { EngineError, plainError, type PlainError } from "../engine/errors.ts";
 import type { BudgetSnapshot } from "../webview/protocol/panel.ts";
 import type { BudgetSource } from "./budget/source.ts";
 import { Later } from "./server/later.ts";
+import { serverFlags } from "./server/processFlags.ts";
 import {
   type BudgetNotification,
   budgetNotification,
@@ -41,12 +42,12 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
         log.warn(`the token server did not hear of a change: ${plainError(error).message}`);
       });
     });
-    const run = { module: serverModule, transport: TransportKind.ipc };
+    const run = { module: serverModule, transport: TransportKind.ipc, options: { execArgv: [...serverFlags] } };
     this.client = new LanguageClient(
       "longContext.server",
       "Long Context token server",
       // "Server (attach)" in .vscode/launch.json waits on this port.
-      { run, debug: { ...run, options: { execArgv: ["--nolazy", "--inspect=6009"] } } },
+      { run, debug: { ...run, options: { execArgv: [...serverFlags, "--nolazy", "--inspect=6009"] } } },
       {
         documentSelector: [{ scheme: "file" }, { scheme: "untitled" }],
         // A restarted server starts with the options of then.

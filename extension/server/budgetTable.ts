@@ -76,7 +76,8 @@ export class BudgetTable {
   /** Git's rows: they cost tokens where they are chosen, but are no files of the workspace. */
   readonly git: FolderNode = newFolder("", undefined);
   excludedRows = 0;
-  private readonly copies = new Duplicates();
+  /** Made when somebody first asks: a large workspace is shown sooner without. */
+  private copies: Duplicates | undefined;
   /** All folders below the root, by path. */
   private readonly folders = new Map<string, FolderNode>();
 
@@ -90,7 +91,7 @@ export class BudgetTable {
     const leveled = this.leveled(entry);
     folder.files.set(entry.path, leveled);
     addUp(folder, leveled, 1);
-    this.copies.add(entry.hash, entry.path);
+    this.copies?.add(entry.hash, entry.path);
   }
 
   putExcluded(row: ExcludedRow): void {
@@ -117,6 +118,7 @@ export class BudgetTable {
 
   /** The first of several files with the text of this one, where that is another one. */
   originalOf({ hash, path }: CountedEntry): string | undefined {
+    this.copies ??= this.findCopies();
     const first = this.copies.firstOf(hash);
     return first === path ? undefined : first;
   }
@@ -172,7 +174,13 @@ export class BudgetTable {
     }
     this.excludedRows = 0;
     this.folders.clear();
-    this.copies.clear();
+    this.copies = undefined;
+  }
+
+  private findCopies(): Duplicates {
+    const copies = new Duplicates();
+    for (const { entry } of [...filesOf(this.root), ...this.git.files.values()]) copies.add(entry.hash, entry.path);
+    return copies;
   }
 
   /** Folders without anything in them are no rows. */
@@ -186,7 +194,7 @@ export class BudgetTable {
 
   private takeOut(folder: FolderNode, file: LeveledEntry): void {
     addUp(folder, file, -1);
-    this.copies.remove(file.entry.hash, file.entry.path);
+    this.copies?.remove(file.entry.hash, file.entry.path);
   }
 
   private leveled(entry: CountedEntry): LeveledEntry {

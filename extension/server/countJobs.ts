@@ -6,7 +6,7 @@ import type { Stop, Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
 import { FileReader, type FileWindow } from "./fileReader.ts";
 import type { ExclusionKind, FileMark, SymbolTokens } from "./requests.ts";
 import { decodeTextFile } from "./textFile.ts";
-import { type OutlineAnswer, type ScanAnswer, type TextJobs, type TextRequest } from "./textJobs.ts";
+import type { OutlineAnswer, ScanAnswer, TextJobs, TextRequest } from "./textJobs.ts";
 
 /** A file to read and count. */
 export interface CountRequest {
@@ -74,10 +74,15 @@ export type CountHandlers = {
   ) => CountJobs[Name]["result"] | Promise<CountJobs[Name]["result"]>;
 };
 
-/** Does the jobs with one tokenizer; each throws `aborted` soon after `stop` says so. */
-export function countHandlers(tokenizer: Pick<Tokenizer, "countUtf8">, textJobs: TextJobs): CountHandlers {
+/** Opens the jobs that need parsers and secret rules: several times the code of those that only count. */
+export type OpenTextJobs = (tokenizer: Pick<Tokenizer, "countUtf8">) => Promise<TextJobs>;
+
+/** Does the jobs with one tokenizer; each throws `aborted` soon after `stop` says so. Text jobs are opened with the first of them. */
+export function countHandlers(tokenizer: Pick<Tokenizer, "countUtf8">, openTextJobs: OpenTextJobs): CountHandlers {
   const reader = new FileReader();
   const encoder = new TextEncoder();
+  let opened: Promise<TextJobs> | undefined;
+  const textJobs = (): Promise<TextJobs> => (opened ??= openTextJobs(tokenizer));
   const countText = (text: string, stop: Stop): number => tokenizer.countUtf8(encoder.encode(text), stop);
   const countFile = (request: CountRequest, maxFileBytes: number, stop: Stop): CountAnswer => {
     const readAtMs = Date.now();
@@ -109,10 +114,10 @@ export function countHandlers(tokenizer: Pick<Tokenizer, "countUtf8">, textJobs:
       return sampled;
     },
     texts: ({ texts }, stop) => texts.map((text) => countText(text, stop)),
-    outlines: ({ files }, stop) => textJobs.outlines(files, stop),
-    names: ({ files }, stop) => textJobs.names(files, stop),
-    scan: ({ files }, stop) => textJobs.scan(files, stop),
-    symbols: ({ file }, stop) => textJobs.symbols(file, stop),
+    outlines: async ({ files }, stop) => (await textJobs()).outlines(files, stop),
+    names: async ({ files }, stop) => (await textJobs()).names(files, stop),
+    scan: async ({ files }, stop) => (await textJobs()).scan(files, stop),
+    symbols: async ({ file }, stop) => (await textJobs()).symbols(file, stop),
   };
 }
 

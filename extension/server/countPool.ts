@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import type { Worker } from "node:worker_threads";
 import type { EngineError } from "../../engine/errors.ts";
 import { type CountHandlers, type CountJobs, countStopped } from "./countJobs.ts";
 import { CountThread, type ThreadJob } from "./countThread.ts";
@@ -7,7 +8,7 @@ import { CountThread, type ThreadJob } from "./countThread.ts";
 export interface CountPool {
   /** Jobs worth handing over before one is answered. */
   readonly width: number;
-  /** Settles once the tokenizer is read; throws why it cannot be. */
+  /** Settles once the first thread has read the tokenizer; throws why it cannot. */
   opened(): Promise<void>;
   /** `urgent` goes before everything that waits. Rejects with `aborted`, or with the error of the job. */
   call<Name extends keyof CountJobs>(
@@ -23,9 +24,16 @@ export function defaultThreads(): number {
   return Math.max(1, Math.min(2, availableParallelism()));
 }
 
+export interface ThreadPoolOptions {
+  /** By default `defaultThreads`. */
+  threads?: number;
+  /** A thread of the same bundle that was started before the tokenizer was known. */
+  started?: Worker | undefined;
+}
+
 /** Threads that each run the bundle `file` with a tokenizer of their own. */
-export function openThreadPool(file: string, tokenizer: string, threads = defaultThreads()): CountPool {
-  return new ThreadPool(file, tokenizer, threads);
+export function openThreadPool(file: string, tokenizer: string, { threads, started }: ThreadPoolOptions = {}): CountPool {
+  return new ThreadPool(file, tokenizer, threads ?? defaultThreads(), started);
 }
 
 /** The same jobs on this thread, one turn of the event loop each: for tests, whose tokenizers are in no file. */
@@ -51,15 +59,14 @@ class ThreadPool implements CountPool {
   private readonly queue: ThreadJob[] = [];
   private failure: EngineError | undefined;
 
-  constructor(file: string, tokenizer: string, count: number) {
+  constructor(file: string, tokenizer: string, count: number, started: Worker | undefined) {
     const feed = (): void => this.feed();
-    this.threads = Array.from({ length: count }, () => new CountThread(file, tokenizer, feed));
+    this.threads = Array.from({ length: count }, (_, i) => new CountThread(file, tokenizer, feed, i === 0 ? started : undefined));
     this.width = 2 * count + 1;
   }
 
-  /** The first thread to know speaks for all. */
-  opened(): Promise<void> {
-    return Promise.race(this.threads.map((thread) => thread.opened()));
+  async opened(): Promise<void> {
+    await this.threads[0]?.opened();
   }
 
   call<Name extends keyof CountJobs>(

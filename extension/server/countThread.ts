@@ -10,7 +10,7 @@ export interface ThreadJob {
   reject(error: EngineError): void;
 }
 
-/** What a counting thread is started with (`workerData`). */
+/** The first message to a counting thread. */
 export interface ThreadStart {
   /** See ServerOptions. */
   tokenizer: string;
@@ -37,22 +37,29 @@ const jobsAtOnce = 2;
 /** Young objects of a counting thread are all short-lived: a small nursery keeps the process small at no cost in speed. */
 const nurseryMiB = 8;
 
+/** A counting thread that knows no tokenizer yet. */
+export function startThread(file: string): Worker {
+  return new Worker(file, { resourceLimits: { maxYoungGenerationSizeMb: nurseryMiB } });
+}
+
 /** One worker thread and the jobs it has; started with the first job, and again after it died. */
 export class CountThread {
   private readonly file: string;
   private readonly tokenizer: string;
   private readonly onRoom: () => void;
+  private started: Worker | undefined;
   private readonly running = new Int32Array(new SharedArrayBuffer(4 * jobsAtOnce));
   private readonly jobs = new Map<number, { job: ThreadJob; slot: number }>();
   private worker: Worker | undefined;
   private opening: Opening | undefined;
   private lastId = 0;
 
-  /** `onRoom` is called when another job can be given. */
-  constructor(file: string, tokenizer: string, onRoom: () => void) {
+  /** `onRoom` is called when another job can be given; `started` is used before another one is. */
+  constructor(file: string, tokenizer: string, onRoom: () => void, started: Worker | undefined) {
     this.file = file;
     this.tokenizer = tokenizer;
     this.onRoom = onRoom;
+    this.started = started;
   }
 
   get load(): number {
@@ -84,16 +91,16 @@ export class CountThread {
 
   dispose(): void {
     this.running.fill(-1);
+    void this.started?.terminate();
     this.end(countStopped());
   }
 
   private start(): Worker {
     if (this.worker) return this.worker;
+    const worker = this.started ?? startThread(this.file);
+    this.started = undefined;
     const start: ThreadStart = { tokenizer: this.tokenizer, running: this.running };
-    const worker = new Worker(this.file, {
-      workerData: start,
-      resourceLimits: { maxYoungGenerationSizeMb: nurseryMiB },
-    });
+    worker.postMessage(start);
     this.worker = worker;
     const opening = newOpening();
     this.opening = opening;

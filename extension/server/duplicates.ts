@@ -24,8 +24,4 @@ export class Duplicates {
     for (const path of known) if (first === undefined || path < first) first = path;
     return first;
   }
-
-  clear(): void {
-    this.paths.clear();
-  }
 }

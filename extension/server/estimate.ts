@@ -32,43 +32,55 @@ const usualBytesPerToken: Readonly<Record<string, number>> = {
   ".yml": 3.3,
 };
 const otherBytesPerToken = 3.6;
-/** Bytes that the table's ratio weighs beside those really counted. */
-const tableWeightBytes = 2 * 1024;
+/** Looks that the table's ratio weighs as much as. */
+const tableLooks = 4;
 
 /** Bytes of files below which counting them all takes no longer than guessing first. */
 const guessedFromBytes = 1024 * 1024;
-/** Places that are looked at, and bytes at each. */
-const windows = 2048;
-const windowBytes = 1024;
+/** Places looked at each time, and bytes at each: the sum is then off by 0.4 % on average, and 1 % is rare (tried at 32 offsets of the bench's corpus). */
+const windows = 1024;
+const windowBytes = 512;
+
+type Sampled = Pick<FoundFile, "path" | "absolute" | "sizeBytes">;
 
 /**
- * Looks at evenly spread places of all files together, as they lie one behind the other, so that every byte has the same chance and
- * neighbours, which are alike, share few of them. Takes some ten milliseconds, and the sum is then nearly always within one percent. Throws `aborted`.
+ * A first impression of files that nobody has read: evenly spread places of all of them together, as they lie one behind the other, so that
+ * every byte has the same chance, and neighbours, which are alike, share few of them. It can be looked at the first files while a walk
+ * still finds others.
  */
-export async function sampleFiles(
-  files: readonly Pick<FoundFile, "path" | "absolute" | "sizeBytes">[],
-  pool: CountPool,
-  signal?: AbortSignal,
-): Promise<TokenEstimator> {
-  const estimator = new TokenEstimator();
-  const bytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  if (bytes < guessedFromBytes) return estimator;
-  const chosen = spreadWindows(files, bytes / windows);
-  const share = Math.ceil(chosen.length / pool.width);
-  const lanes = Array.from({ length: pool.width }, (_, lane) => chosen.slice(lane * share, (lane + 1) * share));
-  await Promise.all(
-    lanes.map(async (lane) => {
-      const sampled = await pool.call("sample", { windows: lane.map(({ window }) => window) }, { signal });
-      lane.forEach(({ path }, i) => estimator.learn(path, sampled[2 * i] ?? 0, sampled[2 * i + 1] ?? 0));
-    }),
-  );
-  return estimator;
+export class FileSample {
+  readonly estimator = new TokenEstimator();
+  private readonly pool: CountPool;
+  private readonly signal: AbortSignal;
+  /** Files so far. */
+  private looked = 0;
+  private looking: Promise<void> = Promise.resolve();
+
+  constructor(pool: CountPool, signal: AbortSignal) {
+    this.pool = pool;
+    this.signal = signal;
+  }
+
+  /** Looks at those files that the looks before it had not; too few to be worth it are left to the next one. Throws `aborted`. */
+  look(files: readonly Sampled[]): Promise<void> {
+    this.looking = this.looking.then(() => this.lookOn(files));
+    return this.looking;
+  }
+
+  private async lookOn(files: readonly Sampled[]): Promise<void> {
+    const from = this.looked;
+    const bytes = files.slice(from).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    if (bytes < guessedFromBytes) return;
+    this.looked = files.length;
+    const step = bytes / windows;
+    const chosen = spreadWindows(files.slice(from), step);
+    // One thread does it all: most of its time goes into the first pieces, while V8 compiles, and a second one would have the same to do.
+    const sampled = await this.pool.call("sample", { windows: chosen.map(({ window }) => window) }, { signal: this.signal });
+    chosen.forEach(({ path }, i) => this.estimator.learn(path, sampled[2 * i] ?? 0, sampled[2 * i + 1] ?? 0, step));
+  }
 }
 
-function spreadWindows(
-  files: readonly Pick<FoundFile, "path" | "absolute" | "sizeBytes">[],
-  step: number,
-): { path: string; window: FileWindow }[] {
+function spreadWindows(files: readonly Sampled[], step: number): { path: string; window: FileWindow }[] {
   const chosen: { path: string; window: FileWindow }[] = [];
   let start = 0;
   let next = step / 2;
@@ -85,26 +97,27 @@ function spreadWindows(
 
 /** Expects tokens of files that nobody has read yet from pieces of others. */
 export class TokenEstimator {
+  /** Of each kind of file; bytes and tokens each times what they stand for. */
   private readonly seen = new Map<string, { looks: number; bytes: number; tokens: number }>();
 
-  /** Takes in a piece of a file that was looked at; 0 bytes are one that is no text. */
-  learn(path: string, bytes: number, tokens: number): void {
+  /** Takes in a piece of a file that was looked at, which stands for so many bytes; of 0 bytes is one that is no text. */
+  learn(path: string, bytes: number, tokens: number, standsFor: number): void {
     const kind = kindOf(path);
-    const sum = this.seen.get(kind);
-    if (sum) {
-      sum.looks++;
-      sum.bytes += bytes;
-      sum.tokens += tokens;
-    } else this.seen.set(kind, { looks: 1, bytes, tokens });
+    let sum = this.seen.get(kind);
+    if (!sum) this.seen.set(kind, (sum = { looks: 0, bytes: 0, tokens: 0 }));
+    sum.looks++;
+    sum.bytes += standsFor * bytes;
+    sum.tokens += standsFor * tokens;
   }
 
   expect(path: string, sizeBytes: number): number {
     const kind = kindOf(path);
-    const usual = usualBytesPerToken[kind] ?? otherBytesPerToken;
-    const { looks, bytes, tokens } = this.seen.get(kind) ?? { looks: 0, bytes: 0, tokens: 0 };
+    const usual = 1 / (usualBytesPerToken[kind] ?? otherBytesPerToken);
+    const sum = this.seen.get(kind);
+    if (!sum) return Math.round(sizeBytes * usual);
     // A kind in which no look found any text is pictures or programs.
-    if (looks > 0 && bytes === 0) return 0;
-    return Math.round((sizeBytes * (tokens + tableWeightBytes / usual)) / (bytes + tableWeightBytes));
+    if (sum.bytes === 0) return 0;
+    return Math.round((sizeBytes * (sum.looks * (sum.tokens / sum.bytes) + tableLooks * usual)) / (sum.looks + tableLooks));
   }
 }
 

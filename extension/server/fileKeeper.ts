@@ -38,13 +38,11 @@ export class FileKeeper {
     this.options = options;
   }
 
-  /** Everything below the roots; throws `no-such-folder`, `aborted`. */
-  async walk(signal: AbortSignal): Promise<Walk> {
-    const files: FoundFile[] = [];
+  /** Everything below the roots; `files` has those that were found so far. Throws `no-such-folder`, `aborted`. */
+  async walk(files: FoundFile[], signal: AbortSignal): Promise<Walk> {
     const excluded: ExcludedRow[] = [];
     for (const root of this.options.roots()) {
-      const walk = await walkRoot(root, { ...this.walkOptions(root), signal });
-      for (const found of walk.files) files.push(found);
+      const walk = await walkRoot(root, { ...this.walkOptions(root), files, signal });
       for (const row of walk.excluded) excluded.push(row);
     }
     return { files, excluded };
@@ -77,9 +75,11 @@ export class FileKeeper {
       this.putFile(expected(found, known?.tokens ?? estimator.expect(found.path, found.sizeBytes)));
     for (const entry of git) table.put(entry);
     editors.putBack();
-    const hashes = read.flatMap((one) => ("entry" in one ? [one.entry.hash] : []));
-    const others = todo.flatMap(({ known }) => (known ? [known.hash] : []));
-    knowledge.keepOnly(new Set([...hashes, ...others, ...git.map(({ hash }) => hash)]));
+    knowledge.keepOnly(() => {
+      const hashes = read.flatMap((one) => ("entry" in one ? [one.entry.hash] : []));
+      const others = todo.flatMap(({ known }) => (known ? [known.hash] : []));
+      return new Set([...hashes, ...others, ...git.map(({ hash }) => hash)]);
+    });
   }
 
   take(found: FoundFile, answer: CountAnswer): void {

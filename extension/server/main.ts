@@ -1,5 +1,5 @@
 /** The token server: a language server process that walks the workspace and counts its tokens. Nothing here knows "vscode". */
-import { join } from "node:path";
+import { takeFirstThread, threadBundle } from "./firstThread.ts";
 import { fileURLToPath } from "node:url";
 import {
   type CancellationToken,
@@ -28,9 +28,6 @@ import { readServerOptions } from "./serverOptions.ts";
 import { WorkspaceCounts } from "./state.ts";
 import { tokenizerLabel } from "./tokenizerFile.ts";
 
-/** The build puts the bundle of the counting threads beside this one. */
-const threadBundle = join(__dirname, "countWorker.js");
-
 const connection = createConnection(ProposedFeatures.all);
 const documents = new TextDocuments(TextDocument);
 let counts: WorkspaceCounts | undefined;
@@ -57,7 +54,7 @@ connection.onInitialized(() => {
   const started = new WorkspaceCounts({
     roots: rootsOf(folders),
     settings: options,
-    openPool: (tokenizer) => openThreadPool(threadBundle, tokenizer),
+    openPool: (tokenizer) => openThreadPool(threadBundle, tokenizer, { started: takeFirstThread() }),
     tokenizerLabel,
     publish: (snapshot: BudgetNotification) => void connection.sendNotification(budgetNotification, snapshot),
     startProgress,

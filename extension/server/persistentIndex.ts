@@ -183,8 +183,8 @@ function readEntry(reader: ByteReader, absolute: string, notes: NoteReader): Ind
   const sizeBytes = reader.count();
   const mtimeMs = reader.number();
   const flags = reader.count();
-  const start = { absolute, sizeBytes, mtimeMs, racy: (flags & racyFlag) !== 0 };
-  if ((flags & textFlag) === 0) return { ...start, known: notes.exclusion(reader.count()) };
+  const racy = (flags & racyFlag) !== 0;
+  if ((flags & textFlag) === 0) return { absolute, sizeBytes, mtimeMs, racy, known: notes.exclusion(reader.count()) };
   const hash = reader.hex(hashBytes);
   const tokens = reader.count();
   const bodyTokens = reader.count();
@@ -195,8 +195,10 @@ function readEntry(reader: ByteReader, absolute: string, notes: NoteReader): Ind
   const scanNote = reader.count();
   const scan = scanNote === 0 ? undefined : notes.scan(scanNote - 1);
   const outline = readOutline(reader, notes);
-  const text = { hash, tokens, bodyTokens, nameTokens, path, marks };
-  return { ...start, known: { ...text, ...(scan && { scan }), ...(outline && { outline }) } };
+  const known: IndexedText = { hash, tokens, bodyTokens, nameTokens, path, marks };
+  if (scan) known.scan = scan;
+  if (outline) known.outline = outline;
+  return { absolute, sizeBytes, mtimeMs, racy, known };
 }
 
 /** Bytes of a regular file; never waits for a pipe. */

@@ -49,6 +49,7 @@ export class Selection {
 
   /** The choice of the deepest key that holds a path; undefined where none does. */
   find(path: string): FoundChoice | undefined {
+    if (this.state.choices.size === 0) return undefined;
     for (const key of keysAbove(path)) {
       const choice = this.state.choices.get(key);
       if (choice) return { key, ...choice };

@@ -6,7 +6,7 @@ import { BudgetTable, filesOf } from "./budgetTable.ts";
 import { countFiles } from "./countFiles.ts";
 import { countStopped } from "./countJobs.ts";
 import type { CountPool } from "./countPool.ts";
-import { sampleFiles } from "./estimate.ts";
+import { FileSample } from "./estimate.ts";
 import { FileKeeper } from "./fileKeeper.ts";
 import { GitKeeper } from "./gitKeeper.ts";
 import { ignoreFileNames } from "./ignoreRules.ts";
@@ -20,6 +20,7 @@ import { type Root, rootOf } from "./roots.ts";
 import { Selection } from "./selection.ts";
 import { readSelection, writeSelection } from "./storedState.ts";
 import { TextKnowledge } from "./textKnowledge.ts";
+import type { FoundFile } from "./walk.ts";
 
 export interface WorkspaceCountsOptions {
   roots: readonly Root[];
@@ -270,10 +271,16 @@ export class WorkspaceCounts {
     };
     const bar = this.progressBar("Counting tokens", stop);
     try {
-      const [{ place, entries: known }, walk] = await Promise.all([this.openIndex(), this.files.walk(signal)]);
+      const sample = new FileSample(this.pool, signal);
+      const found: FoundFile[] = [];
+      const [{ place, entries: known }, walk] = await Promise.all([
+        this.openIndex(() => sample.look(found)),
+        this.files.walk(found, signal),
+      ]);
       const plan = this.files.plan(walk, known, reread);
       const unknown = plan.todo.flatMap(({ found, known: text }) => (text ? [] : [found]));
-      this.files.layOut(plan, await sampleFiles(unknown, this.pool, signal));
+      await sample.look(unknown);
+      this.files.layOut(plan, sample.estimator);
       this.index.moveTo(place);
       this.publishNow();
       if (retokenized) await this.editors.recount();
@@ -306,10 +313,16 @@ export class WorkspaceCounts {
     }
   }
 
-  /** While the folders are walked the threads read the tokenizer; where everything is known they are not needed yet. */
-  private async openIndex(): Promise<{ place: IndexPlace; entries: ReadonlyMap<string, IndexEntry> }> {
+  /** Where nothing is known a thread reads the tokenizer meanwhile, and `look` is called once it can look at files. */
+  private async openIndex(look: () => Promise<void>): Promise<{ place: IndexPlace; entries: ReadonlyMap<string, IndexEntry> }> {
     const index = await this.index.known(this.current);
-    if (index.entries.size === 0) this.pool.opened().catch(() => undefined);
+    if (index.entries.size === 0) {
+      // What is wrong with the tokenizer is told by the first count.
+      this.pool
+        .opened()
+        .then(look)
+        .catch(() => undefined);
+    }
     return index;
   }
 

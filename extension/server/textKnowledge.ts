@@ -84,9 +84,11 @@ export class TextKnowledge {
     this.scans.clear();
   }
 
-  /** Forgets texts that no entry has any more. */
-  keepOnly(hashes: ReadonlySet<string>): void {
-    for (const known of [this.names, this.scans]) for (const hash of known.keys()) if (!hashes.has(hash)) known.delete(hash);
+  /** Forgets texts that no entry has any more; `hashes` are those of all entries. */
+  keepOnly(hashes: () => ReadonlySet<string>): void {
+    if (this.names.size + this.scans.size === 0) return;
+    const kept = hashes();
+    for (const known of [this.names, this.scans]) for (const hash of known.keys()) if (!kept.has(hash)) known.delete(hash);
   }
 
   private async ask<Name extends "outlines" | "names" | "scan">(

@@ -59,6 +59,8 @@ export interface WalkOptions {
   maxFileBytes?: number;
   /** Files found beyond that many are counted, and are one row; by default `maxFiles`. */
   maxFiles?: number;
+  /** What is found goes to the end of this list, for who wants to see it before the end; by default of a new one. */
+  files?: FoundFile[];
   /** Gets the number of files and folders looked at, about twenty times a second and at the end. */
   onProgress?: (entries: number) => void;
   /** Where the user's git configuration is looked for; by default that of the process. */
@@ -125,7 +127,7 @@ interface Frame {
 }
 
 class FolderWalk {
-  readonly files: FoundFile[] = [];
+  readonly files: FoundFile[];
   readonly rows: ExcludedRow[] = [];
   /** Rows that come out of order. */
   private readonly late: ExcludedRow[] = [];
@@ -150,6 +152,7 @@ class FolderWalk {
     this.root = root;
     this.rootFolder = root.folder.endsWith(sep) ? root.folder : root.folder + sep;
     this.options = options;
+    this.files = options.files ?? [];
     const inner = (options.otherRoots ?? []).map(({ folder }) => insideOf(root.folder, folder) ?? "");
     this.otherRoots = new Set(inner.filter((path) => path !== "").map(placeKey));
   }

@@ -4,6 +4,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { pathToFileURL } from "node:url";
+import { serverFlags } from "../../extension/server/processFlags.ts";
 import { budgetNotification, type ServerCalls, type ServerOptions } from "../../extension/server/requests.ts";
 import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
 
@@ -27,7 +28,7 @@ export class TokenServer {
   private lastId = 0;
 
   private constructor(bundle: string) {
-    this.child = fork(bundle, ["--node-ipc"], { stdio: ["ignore", "inherit", "inherit", "ipc"], execArgv: [] });
+    this.child = fork(bundle, ["--node-ipc"], { stdio: ["ignore", "inherit", "inherit", "ipc"], execArgv: [...serverFlags] });
     this.child.on("message", (message: Message) => this.onMessage(message));
   }
 

@@ -2,11 +2,10 @@
 import assert from "node:assert/strict";
 import { countHandlers } from "../../extension/server/countJobs.ts";
 import { type CountPool, openInlinePool } from "../../extension/server/countPool.ts";
-import { openOutlines } from "../../extension/server/outline/outline.ts";
 import type { ServerOptions } from "../../extension/server/requests.ts";
 import { WorkspaceCounts, type WorkspaceCountsOptions } from "../../extension/server/state.ts";
 import { readTokenizer } from "../../extension/server/tokenizerFile.ts";
-import { TextJobs } from "../../extension/server/textJobs.ts";
+import { textJobsWith } from "../../extension/server/textThread.ts";
 import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
 import { withTempTree } from "./tempTree.ts";
 
@@ -39,14 +38,14 @@ export function wordPool(onText: (text: string) => void = () => undefined): Coun
       return text.split(/\s+/).filter(Boolean).length;
     },
   };
-  return openInlinePool(() => Promise.resolve(countHandlers(tokenizer, new TextJobs(tokenizer, openOutlines))));
+  return openInlinePool(() => Promise.resolve(countHandlers(tokenizer, async () => textJobsWith(tokenizer))));
 }
 
 /** Counts with the tokenizer of a source, as the threads read it. */
 export function readingPool(source: string): CountPool {
   return openInlinePool(async () => {
     const tokenizer = await readTokenizer(source);
-    return countHandlers(tokenizer, new TextJobs(tokenizer, openOutlines));
+    return countHandlers(tokenizer, async () => textJobsWith(tokenizer));
   });
 }
 
