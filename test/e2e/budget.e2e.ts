@@ -1,6 +1,7 @@
 /** The Budget view in a real VS Code as a person uses it: rows, check boxes, Fit with its preview, a quick fix, an export. */
 import assert from "node:assert/strict";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -148,7 +149,7 @@ describe("the budget view", () => {
     rmSync(path);
   });
 
-  it("shows a real repository: the sources of this extension", async () => {
+  it("fits a real repository: the sources of this extension, with git's rows", async () => {
     const project = join(mkdtempSync(join(tmpdir(), "lcp-own-")), "long-context-playground");
     try {
       mkdirSync(project);
@@ -163,6 +164,20 @@ describe("the budget view", () => {
         "package.json",
       ])
         cpSync(part, join(project, part), { recursive: true });
+      git(project, "init", "-q");
+      git(project, "add", ".");
+      git(
+        project,
+        "-c",
+        "user.name=Test",
+        "-c",
+        "user.email=test@localhost",
+        "commit",
+        "-q",
+        "-m",
+        "The sources of the extension",
+      );
+      appendFileSync(join(project, "README.md"), "\nA line that is not committed yet.\n");
       const address = new URL(workbench.page.url());
       address.search = `?folder=${encodeURIComponent(project)}`;
       await workbench.page.goto(address.href);
@@ -173,6 +188,16 @@ describe("the budget view", () => {
       await workbench.until("exact counts", slowMs, async () =>
         /^[\d.]+[KM]? used/.test((await meter(workbench).innerText()).trim()) ? true : undefined,
       );
+      await workbench.runCommand("Long Context: Fit to Window…");
+      await pick(workbench, "200K");
+      await type(workbench, "8000", "(2 of 3)");
+      await type(workbench, "Where is RoPE scaled?", "(3 of 3)");
+      await pick(workbench, "Apply");
+      await workbench.until("the fit", slowMs, async () => {
+        const [tokens, window] = await used(workbench);
+        return window === 200_000 && tokens <= 192_000 && tokens > 150_000 ? true : undefined;
+      });
+      await rowOf(workbench, "Working tree changes").waitFor({ timeout: slowMs });
       await workbench.until("the open folder", slowMs, async () => {
         // A row that is drawn anew meanwhile loses the key.
         if ((await engine.getAttribute("aria-expanded")) !== "true") {
@@ -187,6 +212,10 @@ describe("the budget view", () => {
     }
   });
 });
+
+function git(folder: string, ...args: string[]): void {
+  execFileSync("git", ["-C", folder, ...args]);
+}
 
 function meter(workbench: Workbench): Locator {
   return workbench.page.locator(".statusbar-item", { hasText: / used · .* reserved · / }).first();
