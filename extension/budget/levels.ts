@@ -15,7 +15,10 @@ export async function setLevel(source: BudgetSource, paths: readonly string[], l
 export async function toggleIncluded(source: BudgetSource, paths: readonly string[]): Promise<void> {
   const rows = await Promise.all(paths.map((path) => source.call("longContext/row", { path })));
   const included = rows.some(({ row }) => row !== undefined && isIncluded(row));
-  await setLevel(source, paths, included ? "excluded" : "full");
+  await source.call(
+    "longContext/checkRows",
+    included ? { takenIn: [], leftOut: [...paths] } : { takenIn: [...paths], leftOut: [] },
+  );
 }
 
 /** Forgets what was chosen for these paths and everything below them; returns how many choices that were. */

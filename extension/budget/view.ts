@@ -1,6 +1,5 @@
 import * as vscode from "vscode";
 import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
-import type { Level } from "../../engine/pack/levels.ts";
 import type { BudgetSort } from "../server/requests.ts";
 import { internalCommandIds } from "../commandIds.ts";
 import { Later } from "../server/later.ts";
@@ -132,11 +131,11 @@ export class BudgetView implements vscode.Disposable {
   }
 
   private async setChecked(items: readonly [BudgetNode, vscode.TreeItemCheckboxState][]): Promise<void> {
-    const levels: Record<string, Level> = {};
-    for (const [node, state] of items) {
-      if (node.kind === "row") levels[node.row.path] = state === vscode.TreeItemCheckboxState.Checked ? "full" : "excluded";
-    }
-    if (Object.keys(levels).length > 0) await this.services.source.call("longContext/setLevels", { levels });
+    const pathsAt = (wanted: vscode.TreeItemCheckboxState): string[] =>
+      items.flatMap(([node, state]) => (node.kind === "row" && state === wanted ? [node.row.path] : []));
+    const takenIn = pathsAt(vscode.TreeItemCheckboxState.Checked);
+    const leftOut = pathsAt(vscode.TreeItemCheckboxState.Unchecked);
+    if (takenIn.length + leftOut.length > 0) await this.services.source.call("longContext/checkRows", { takenIn, leftOut });
   }
 
   private setContext(key: string, value: unknown): void {

@@ -1,5 +1,6 @@
 import { childrenOf, rowOf, type RowSource } from "./budgetRows.ts";
 import { excludedOf, filesOf } from "./budgetTable.ts";
+import { checkRows } from "./checkRows.ts";
 import { exportPack } from "./exporting.ts";
 import { FindingsKeeper } from "./findingsKeeper.ts";
 import { Fitting } from "./fitting.ts";
@@ -41,6 +42,15 @@ export function answersOf(current: () => WorkspaceCounts, log: (message: string)
         revision: counts.changeLevels(() => {
           counts.selection.set(levels);
           return Object.keys(levels);
+        }),
+      };
+    },
+    "longContext/checkRows": (rows) => {
+      const counts = current();
+      return {
+        revision: counts.changeLevels(() => {
+          checkRows(counts, rows);
+          return [...rows.takenIn, ...rows.leftOut];
         }),
       };
     },

@@ -104,6 +104,7 @@ answer("longContext/children", answers["longContext/children"]);
 answer("longContext/row", answers["longContext/row"]);
 answer("longContext/why", answers["longContext/why"]);
 answer("longContext/setLevels", answers["longContext/setLevels"]);
+answer("longContext/checkRows", answers["longContext/checkRows"]);
 answer("longContext/replaceLevels", answers["longContext/replaceLevels"]);
 answer("longContext/resetLevels", answers["longContext/resetLevels"]);
 answer("longContext/levels", answers["longContext/levels"]);

@@ -190,6 +190,8 @@ export interface ServerCalls {
   /** Everything that decided the level of a path, one sentence each. */
   "longContext/why": { params: { path: string }; result: { sentences: string[] } };
   "longContext/setLevels": { params: { levels: LevelMap }; result: { revision: number } };
+  /** Rows whose check boxes were checked and unchecked. */
+  "longContext/checkRows": { params: { takenIn: string[]; leftOut: string[] }; result: { revision: number } };
   /** Replaces all levels, as a context set does. */
   "longContext/replaceLevels": { params: { levels: LevelMap }; result: { revision: number } };
   /** Forgets what was chosen for these paths and everything below them; `forgotten` is how many choices that were. */

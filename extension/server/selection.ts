@@ -45,6 +45,8 @@ const mostUndone = 100;
 /** The levels by path, who chose them, and what they were before; see LevelMap. */
 export class Selection {
   private state = nothing;
+  /** Changes are part of a larger one. */
+  private joined = false;
   private readonly past: { state: State; window: WindowChange | undefined }[] = [];
 
   /** The choice of the deepest key that holds a path; undefined where none does. */
@@ -104,6 +106,20 @@ export class Selection {
     return forgotten;
   }
 
+  /** Makes one change, which is taken back as one, of several. */
+  together(changes: () => void): void {
+    const before = this.state;
+    this.joined = true;
+    try {
+      changes();
+    } finally {
+      this.joined = false;
+    }
+    const after = this.state;
+    this.state = before;
+    if (after !== before) this.change(after);
+  }
+
   /** Takes the last change back and says what else it had changed; undefined where there is none. */
   undo(): { window?: WindowChange } | undefined {
     const before = this.past.pop();
@@ -131,7 +147,7 @@ export class Selection {
   }
 
   private change(next: State, window?: WindowChange): void {
-    this.past.push({ state: this.state, window });
+    if (!this.joined) this.past.push({ state: this.state, window });
     if (this.past.length > mostUndone) this.past.shift();
     this.state = next;
   }

@@ -122,6 +122,25 @@ describe("levels", () => {
       assert.equal((await ask("longContext/undo", {})).undone, false);
     }));
 
+  it("by check boxes are taken back by them, so that nothing stays chosen that a fit would have to keep", () =>
+    served({ ...tree, "gen/made.ts": "// @generated\nexport const a = 1;\n" }, async ({ ask, counts }) => {
+      const levels = async () => (await ask("longContext/levels", {})).levels;
+      await ask("longContext/checkRows", { takenIn: [], leftOut: ["src/", "c.txt"] });
+      assert.deepEqual(await levels(), { "c.txt": "excluded", "src/": "excluded" });
+      // Inside a folder that stays out it has to be chosen.
+      await ask("longContext/checkRows", { takenIn: ["src/a.txt", "c.txt"], leftOut: [] });
+      assert.deepEqual(await levels(), { "src/": "excluded", "src/a.txt": "full" });
+      await ask("longContext/checkRows", { takenIn: ["src/"], leftOut: [] });
+      assert.deepEqual(await levels(), {});
+      // What is out by itself comes in whole.
+      assert.equal(await levelOf(ask, "gen/"), "excluded");
+      await ask("longContext/checkRows", { takenIn: ["gen/"], leftOut: ["c.txt"] });
+      assert.equal(await levelOf(ask, "gen/made.ts"), "full");
+      await ask("longContext/undo", {});
+      assert.deepEqual(await levels(), {}, "both boxes were one change");
+      assert.equal(counts.snapshot().packTokens, counts.table.root.sums.packTokens);
+    }));
+
   it("a folder's replaces what was chosen inside it, and a reset forgets both", () =>
     served(tree, async ({ ask }) => {
       await ask("longContext/setLevels", { levels: { "src/a.txt": "name", "c.txt": "name" } });
