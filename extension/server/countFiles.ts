@@ -30,6 +30,25 @@ export async function countFiles(files: readonly FileToCount[], options: CountFi
   await runBatches(files, { ...limits, weightOf: ({ found }) => found.sizeBytes }, (batch) => countBatch(batch, options));
 }
 
+/**
+ * The items as if they were dealt out over the whole list, each once: those that were counted are then like those that were not, so that a total of
+ * both stays as good as the estimate it began with.
+ */
+export function scattered<Item>(items: readonly Item[]): Item[] {
+  const { length } = items;
+  // Steps of the golden section leave no large gap at any time; one that has no factor in common with the length meets every item.
+  const golden = Math.round(length * 0.618034);
+  let step = golden;
+  for (let off = 1; greatestCommonDivisor(step, length) > 1; off++) {
+    step = greatestCommonDivisor(golden - off, length) === 1 ? golden - off : golden + off;
+  }
+  return items.map((item, i) => items[(i * step) % length] ?? item);
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}
+
 function throwIfStopped(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw countStopped();
 }

@@ -3,7 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { EngineError, plainError } from "../../engine/errors.ts";
 import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
 import { BudgetTable, filesOf } from "./budgetTable.ts";
-import { countFiles } from "./countFiles.ts";
+import { countFiles, scattered } from "./countFiles.ts";
 import { countStopped } from "./countJobs.ts";
 import type { CountPool } from "./countPool.ts";
 import { FileSample } from "./estimate.ts";
@@ -284,7 +284,7 @@ export class WorkspaceCounts {
       this.index.moveTo(place);
       this.publishNow();
       if (retokenized) await this.editors.recount();
-      await countFiles(plan.todo, {
+      await countFiles(scattered(plan.todo), {
         pool: this.pool,
         maxFileBytes: this.current.maxFileBytes,
         signal,

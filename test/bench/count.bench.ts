@@ -5,9 +5,9 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { after, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { cacheFolder, CORPUS_TOKENS, corpusWorkspace, npmInstall, prepareCorpus, readCorpus, SHA256 } from "./countCorpus.ts";
@@ -20,6 +20,7 @@ import {
   measureWorstCases,
   type WorstCase,
 } from "./countEngines.ts";
+import { keepResults, median } from "./results.ts";
 import { measureWorkspace, type WorkspaceFigures } from "./workspaceCount.ts";
 
 const PASSES = 2;
@@ -140,13 +141,10 @@ interface Report {
 /** Writes what was measured, unless a part failed. */
 function writeReport({ engines, unbrokenRuns, server, repomix }: Partial<Report>): void {
   if (!engines || !unbrokenRuns || !server) return;
-  const machine = { processor: cpus()[0]?.model.trim(), cores: availableParallelism(), node: process.versions.node };
-  const corpus = { sha256: SHA256, tokens: CORPUS_TOKENS };
-  const head = { date: new Date().toISOString().slice(0, 10), command: "npm run bench:count", machine, corpus };
-  const file = join("test", "bench", "results", "count.json");
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, `${JSON.stringify({ ...head, engines, unbrokenRuns, server, repomix }, undefined, 2)}\n`);
-  say(`written to ${file}`);
+  keepResults("count", "npm run bench:count", {
+    corpus: { sha256: SHA256, tokens: CORPUS_TOKENS },
+    ...{ engines, unbrokenRuns, server, repomix },
+  });
 }
 
 /** Three digits are more than a shared machine repeats. */
@@ -191,9 +189,17 @@ function sayWorkspace({ files, tokens, provisional, ...figures }: WorkspaceFigur
   say(row(["exact, warm", ms(figures.warmMs), "wanted 150"]));
   say(row(["exact, after a kill", ms(figures.killedMs)]));
   say(row(["after a save", ms(figures.saveMs), "wanted 30"]));
-  const { totalError, p95Error, approximate, withinOnePercentMs } = provisional;
-  const mark = approximate ? "at 300 ms (≈)" : "at 300 ms (exact)";
-  say(row([mark, `total ${percent(totalError)}`, `p95 ${percent(p95Error)}`, `1 % at ${ms(withinOnePercentMs)}`]));
+  const { medianMs, latestMs, medianError, worstError, wanderedError } = provisional;
+  say(row(["first total (≈)", ms(medianMs), "wanted 300", `latest ${ms(latestMs)}`]));
+  say(
+    row([
+      "… is off by",
+      percent(medianError),
+      "wanted 1 %",
+      `worst ${percent(worstError)}`,
+      `until exact ${percent(wanderedError)}`,
+    ]),
+  );
   say(row(["peak memory", figures.peakMiB === undefined ? "unknown" : `${figures.peakMiB.toFixed(0)} MiB`, "wanted 200"]));
   say("");
 }
@@ -207,11 +213,6 @@ function versionOf(name: EngineName): string {
   if (name.startsWith("ours")) return "";
   const manifest = JSON.parse(readFileSync(join("node_modules", name, "package.json"), "utf8")) as { version: string };
   return manifest.version;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? NaN;
 }
 
 function row(cells: readonly (string | number)[]): string {

@@ -6,6 +6,7 @@ import { readMentions } from "../../engine/pack/mentions.ts";
 import { nameId } from "../../engine/pack/names.ts";
 import { type RankFile, rankFiles } from "../../engine/pack/rank.ts";
 import { seeded } from "../support/random.ts";
+import { keepResults, median } from "./results.ts";
 
 const FILES = 10_000;
 const REPEATS = 15;
@@ -79,7 +80,7 @@ function medianMs(work: () => void): number {
     work();
     return performance.now() - began;
   });
-  return took.sort((a, b) => a - b)[REPEATS >> 1] ?? NaN;
+  return median(took);
 }
 
 it(`ranks and fits ${FILES} files`, () => {
@@ -88,6 +89,7 @@ it(`ranks and fits ${FILES} files`, () => {
   const all = items.reduce((sum, { fullTokens }) => sum + fullTokens, 0);
   const rankMs = medianMs(() => rankFiles(files, wishes));
   process.stdout.write(`ranking: ${rankMs.toFixed(1)} ms\n`);
+  const fits: { budget: number; ms: number; shareOfBound: number }[] = [];
   for (const share of [0.001, 0.01, 0.1, 0.5]) {
     const budget = Math.floor(all * share);
     const fit = fitToWindow(items, budget);
@@ -96,9 +98,12 @@ it(`ranks and fits ${FILES} files`, () => {
     assert.ok(fit.worth <= best * (1 + 1e-9), "the bound is a bound");
     assert.ok(fit.worth > 0.99 * best, `${fit.worth} of ${best}`);
     const ms = medianMs(() => fitToWindow(items, budget));
+    fits.push({ budget, ms: Number(ms.toFixed(1)), shareOfBound: Number((fit.worth / best).toFixed(5)) });
     process.stdout.write(
       `fit to ${budget.toLocaleString("en")} of ${all.toLocaleString("en")} tokens: ${ms.toFixed(1)} ms, ` +
         `${((100 * fit.worth) / best).toFixed(2)} % of the upper bound\n`,
     );
   }
+  const rankingMs = Number(rankMs.toFixed(1));
+  keepResults("fit", "node test/run.mjs bench fit", { files: FILES, tokens: all, rankingMs, fits });
 });

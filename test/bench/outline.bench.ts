@@ -13,6 +13,7 @@ import type { LineRange } from "../../engine/pack/levels.ts";
 import { openOutlines, type Outlined } from "../../extension/server/outline/outline.ts";
 import { readTokenizer } from "../../extension/server/tokenizerFile.ts";
 import { CORPUS_TOKENS, prepareCorpus, readCorpus } from "./countCorpus.ts";
+import { keepResults } from "./results.ts";
 
 const WANTED_SECONDS = 5;
 const PASSES = 3;
@@ -42,6 +43,7 @@ else parentPort?.postMessage(await runPass(readTexts(), workerData as Share));
 
 function declareBenches(): void {
   let lines = 0;
+  const figures: Record<string, number | number[]> = {};
 
   it("the corpus, one thread, again and again", async () => {
     prepareCorpus();
@@ -50,16 +52,19 @@ function declareBenches(): void {
     say(`${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} cores, Node ${process.versions.node}`);
     say(`${texts.length} files, ${megabytes.toFixed(1)} MB of JavaScript`);
     const before = residentMB();
+    const seconds: number[] = [];
     for (let i = 1; i <= PASSES; i++) {
       const pass = await runPass(texts, { share: 0, of: 1 });
       const memory = `${(pass.residentMB - before).toFixed(0)} MB more memory than before`;
       say(`pass ${i}: ${pass.seconds.toFixed(1)} s, ${(megabytes / pass.seconds).toFixed(1)} MB/s; ${memory}`);
+      seconds.push(rounded(pass.seconds));
       if (i > 1) assert.equal(pass.lines, lines, "another pass kept other lines");
       lines = pass.lines;
     }
     const source = await openOutlines();
     const outlines = texts.map(({ path, text }) => source.outline(path, text, () => false));
-    await sayKept(texts, outlines);
+    const keptShare = rounded(await sayKept(texts, outlines));
+    Object.assign(figures, { megabytes: rounded(megabytes), oneThreadSeconds: seconds, keptShare });
     checkDeclarations(texts, outlines);
   });
 
@@ -73,6 +78,7 @@ function declareBenches(): void {
       lines,
     );
     const slower = Math.max(...passes.map((pass) => pass.seconds));
+    keepResults("outline", "node test/run.mjs bench outline", { ...figures, twoThreadsSeconds: rounded(slower) });
     say(`two threads: ${slower.toFixed(1)} s (${WANTED_SECONDS} s wanted), ${seconds.toFixed(1)} s with starting and reading\n`);
   });
 }
@@ -101,8 +107,12 @@ async function runPass(texts: readonly Text[], { share, of }: Share): Promise<Pa
   return { seconds: (performance.now() - began) / 1000, lines, residentMB: residentMB() };
 }
 
-/** How much of the corpus the outlines keep, in tokens, and why files have none. */
-async function sayKept(texts: readonly Text[], outlines: readonly (Outlined | { reason: string })[]): Promise<void> {
+function rounded(value: number): number {
+  return Number(value.toPrecision(3));
+}
+
+/** How much of the corpus the outlines keep, in tokens, and why files have none; returns the share that is kept. */
+async function sayKept(texts: readonly Text[], outlines: readonly (Outlined | { reason: string })[]): Promise<number> {
   const tokenizer = await readTokenizer("o200k");
   const tokensOf = (lines: readonly (string | undefined)[]): number =>
     tokenizer.count(lines.flatMap((line) => (line === undefined ? [] : [`${line}\n`])).join(""));
@@ -123,6 +133,7 @@ async function sayKept(texts: readonly Text[], outlines: readonly (Outlined | { 
   say(`outlines keep ${grouped(kept)} of ${grouped(whole)} tokens, ${((100 * kept) / whole).toFixed(1)} %`);
   say(`files without an outline hold the others of ${grouped(CORPUS_TOKENS)}:`);
   for (const [reason, { files, megabytes }] of reasons) say(`  ${files} files, ${megabytes.toFixed(1)} MB: ${reason}`);
+  return kept / whole;
 }
 
 /** Every function, class and method that TypeScript finds outside of functions must be among the lines that are kept. */

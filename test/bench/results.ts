@@ -1,7 +1,12 @@
-/** Where measured figures are kept: test/bench/results/<name>.json, with the date, the machine and the command. */
+/** What benches share: where measured figures are kept (test/bench/results/<name>.json, with the date, the machine and the command), and medians. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
+
+/** The middle value; NaN of none. */
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN;
+}
 
 export function keepResults(name: string, command: string, figures: Record<string, unknown>): void {
   const machine = {

@@ -10,7 +10,7 @@ import { join, resolve } from "node:path";
 import { after, before, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { IGNORED_FILES, LISTED_FILES, makeLargeTree } from "./largeTree.ts";
-import { keepResults } from "./results.ts";
+import { keepResults, median } from "./results.ts";
 import { measureWalk, type WalkFigures } from "./walkJob.ts";
 import { measureLargeWorkspace } from "./workspaceWalk.ts";
 
@@ -156,10 +156,6 @@ function sayWalk(walk: WalkFigures): void {
 
 function shown(walk: WalkFigures): Record<string, number> {
   return Object.fromEntries(Object.entries(walk).map(([name, value]) => [name, Number(value.toFixed(1))]));
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN;
 }
 
 function ms(value: number): string {

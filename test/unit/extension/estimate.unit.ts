@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { countHandlers } from "../../../extension/server/countJobs.ts";
 import { openInlinePool } from "../../../extension/server/countPool.ts";
+import { scattered } from "../../../extension/server/countFiles.ts";
 import { FileSample, TokenEstimator } from "../../../extension/server/estimate.ts";
 import { seeded } from "../../support/random.ts";
 import { withTempTree } from "../../support/tempTree.ts";
@@ -41,6 +42,23 @@ function totalError(files: readonly Written[], estimator: TokenEstimator): numbe
   const expected = files.reduce((sum, { path, sizeBytes }) => sum + estimator.expect(path, sizeBytes), 0);
   return expected / files.reduce((sum, { tokens }) => sum + tokens, 0) - 1;
 }
+
+describe("the order of counting", () => {
+  it("has every file once, and at any time some of every part of the list", () => {
+    for (const length of [0, 1, 2, 3, 10, 618, 1000, 7862, 65_536]) {
+      const order = scattered(Array.from({ length }, (_, i) => i));
+      assert.deepEqual(
+        [...order].sort((a, b) => a - b),
+        Array.from({ length }, (_, i) => i),
+      );
+      for (const done of [40, 200, 500].filter((count) => count <= length)) {
+        const places = order.slice(0, done).sort((a, b) => a - b);
+        const widest = Math.max(...places.map((place, i) => (places[i + 1] ?? length) - place));
+        assert.ok(widest < (10 * length) / done + 1, `${length}: after ${done} files none of ${widest} in a row`);
+      }
+    }
+  });
+});
 
 describe("a sample of files", () => {
   it("expects their sum within a few percent, however many were found when it first looked", () =>
