@@ -37,8 +37,8 @@ const tableLooks = 4;
 
 /** Bytes of files below which counting them all takes no longer than guessing first. */
 const guessedFromBytes = 1024 * 1024;
-/** Places looked at each time, and bytes at each: the sum is then off by 0.4 % on average, and 1 % is rare (tried at 32 offsets of the bench's corpus). */
-const windows = 1024;
+/** Places looked at each time, and bytes at each. With 1,024, two of three sums were within half a percent (32 offsets in the bench's corpus). */
+const windows = 1280;
 const windowBytes = 512;
 
 type Sampled = Pick<FoundFile, "path" | "absolute" | "sizeBytes">;

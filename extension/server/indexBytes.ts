@@ -73,29 +73,33 @@ export class ByteReader {
   }
 
   number(): number {
-    const value = this.piece(8).readDoubleLE(0);
+    const value = this.buffer.readDoubleLE(this.pass(8));
     if (!Number.isFinite(value)) throw new Error("a time is no number");
     return value;
   }
 
   text(): string {
-    return this.piece(this.count()).toString();
+    const bytes = this.count();
+    const start = this.pass(bytes);
+    return this.buffer.toString("utf8", start, start + bytes);
   }
 
   hex(bytes: number): string {
-    return this.piece(bytes).toString("hex");
+    const start = this.pass(bytes);
+    return this.buffer.toString("hex", start, start + bytes);
   }
 
   /** Valid as long as the buffer is. */
   bytes(length: number): Uint8Array {
-    return this.piece(length);
+    const start = this.pass(length);
+    return this.buffer.subarray(start, start + length);
   }
 
-  private piece(length: number): Buffer {
-    const end = this.at + length;
-    if (end > this.buffer.length) throw new Error("it ends too early");
-    const piece = this.buffer.subarray(this.at, end);
-    this.at = end;
-    return piece;
+  /** Goes on behind so many bytes and returns where they begin: views of them would cost more than reading them. */
+  private pass(length: number): number {
+    const start = this.at;
+    if (start + length > this.buffer.length) throw new Error("it ends too early");
+    this.at = start + length;
+    return start;
   }
 }
