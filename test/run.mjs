@@ -27,8 +27,8 @@ const tiers = {
 const withChromium = new Set(["gpu", "host", "e2e", "bench"]);
 /** Speed says nothing about right and wrong, so it is measured only when asked for. */
 const onRequest = new Set(["bench"]);
-/** Tiers that run or look into the packaged extension; in a full run it is built once. Single unit tests are content with any build. */
-const withPackage = new Set(["unit", "host", "e2e"]);
+/** Tiers that run, measure or look into the packaged extension; in a full run it is built once. Single unit tests are content with any build. */
+const withPackage = new Set(["unit", "host", "e2e", "bench"]);
 
 const [only, name = ""] = process.argv.slice(2);
 if (only !== undefined && !(only in tiers)) {
