@@ -30,19 +30,24 @@ export async function countFiles(files: readonly FileToCount[], options: CountFi
   await runBatches(files, { ...limits, weightOf: ({ found }) => found.sizeBytes }, (batch) => countBatch(batch, options));
 }
 
+/** Neighbours that stay together: they are read sooner one after the other. */
+const runLength = 32;
+
 /**
- * The items as if they were dealt out over the whole list, each once: those that were counted are then like those that were not, so that a total of
- * both stays as good as the estimate it began with.
+ * The items as if they were dealt out over the whole list, a few neighbours at a time, each once: those that were counted are then like those that
+ * were not, so that a total of both stays as good as the estimate it began with.
  */
 export function scattered<Item>(items: readonly Item[]): Item[] {
-  const { length } = items;
-  // Steps of the golden section leave no large gap at any time; one that has no factor in common with the length meets every item.
-  const golden = Math.round(length * 0.618034);
+  const runs = Math.ceil(items.length / runLength);
+  // Steps of the golden section leave no large gap at any time; one that has no factor in common with the number of runs meets every one.
+  const golden = Math.round(runs * 0.618034);
   let step = golden;
-  for (let off = 1; greatestCommonDivisor(step, length) > 1; off++) {
-    step = greatestCommonDivisor(golden - off, length) === 1 ? golden - off : golden + off;
+  for (let off = 1; greatestCommonDivisor(step, runs) > 1; off++) {
+    step = greatestCommonDivisor(golden - off, runs) === 1 ? golden - off : golden + off;
   }
-  return items.map((item, i) => items[(i * step) % length] ?? item);
+  return Array.from({ length: runs }, (_, i) => ((i * step) % runs) * runLength).flatMap((start) =>
+    items.slice(start, start + runLength),
+  );
 }
 
 function greatestCommonDivisor(a: number, b: number): number {
