@@ -78,6 +78,8 @@ export class BudgetTable {
   excludedRows = 0;
   /** Made when somebody first asks: a large workspace is shown sooner without. */
   private copies: Duplicates | undefined;
+  /** The folder of the last entry that was put; never one that is no longer in the table. */
+  private recent = this.root;
   /** All folders below the root, by path. */
   private readonly folders = new Map<string, FolderNode>();
 
@@ -175,6 +177,7 @@ export class BudgetTable {
     this.excludedRows = 0;
     this.folders.clear();
     this.copies = undefined;
+    this.recent = this.root;
   }
 
   private findCopies(): Duplicates {
@@ -187,6 +190,7 @@ export class BudgetTable {
   private prune(folder: FolderNode): void {
     for (let node = folder; node.parent; node = node.parent) {
       if (node.files.size + node.folders.size + node.excluded.size > 0) return;
+      this.recent = this.root;
       node.parent.folders.delete(nameIn(node.parent, node.path));
       this.folders.delete(node.path);
     }
@@ -204,7 +208,12 @@ export class BudgetTable {
   }
 
   private home({ kind, path }: CountedEntry): FolderNode {
-    return kind === "git" ? this.git : this.folderFor(homePath(path));
+    if (kind === "git") return this.git;
+    // Most entries come folder by folder.
+    const { recent } = this;
+    if (recent.path !== "" && path.startsWith(recent.path) && !path.includes("/", recent.path.length)) return recent;
+    this.recent = this.folderFor(homePath(path));
+    return this.recent;
   }
 
   private folderFor(path: string): FolderNode {
