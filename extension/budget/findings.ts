@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import * as vscode from "vscode";
 import type { LevelMap } from "../../engine/pack/levels.ts";
 import { findingsSetting, onSettingChange } from "../config.ts";
@@ -149,10 +150,6 @@ export class Findings implements vscode.CodeActionProvider, vscode.Disposable {
     }
     return byUri;
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resume) => void setImmediate(resume));
 }
 
 function diagnosticOf({ line, kind, severity, message }: Finding): vscode.Diagnostic {

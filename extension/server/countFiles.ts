@@ -1,7 +1,8 @@
 import { plainError } from "../../engine/errors.ts";
 import { runBatches } from "./batches.ts";
-import { type CountAnswer, type CountRequest, countStopped, type KnownText } from "./countJobs.ts";
+import type { CountAnswer, CountRequest, KnownText } from "./countJobs.ts";
 import type { CountPool } from "./countPool.ts";
+import { throwIfStopped } from "./countStopped.ts";
 import type { FoundFile } from "./walk.ts";
 
 /** A file to count, and what it had when it was counted last. */
@@ -26,7 +27,12 @@ const batchFiles = 96;
 /** Counts files in their order, as many at a time as the pool takes. Throws `aborted`. */
 export async function countFiles(files: readonly FileToCount[], options: CountFilesOptions): Promise<void> {
   const { pool, signal } = options;
-  const limits = { mostWeight: batchBytes, mostItems: batchFiles, lanes: pool.width, check: () => throwIfStopped(signal) };
+  const limits = {
+    mostWeight: batchBytes,
+    mostItems: batchFiles,
+    lanes: pool.width,
+    check: () => throwIfStopped(() => signal?.aborted ?? false),
+  };
   await runBatches(files, { ...limits, weightOf: ({ found }) => found.sizeBytes }, (batch) => countBatch(batch, options));
 }
 
@@ -52,10 +58,6 @@ export function scattered<Item>(items: readonly Item[]): Item[] {
 
 function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
-}
-
-function throwIfStopped(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw countStopped();
 }
 
 /** A batch that fails as a whole is tried file by file, so that one bad file costs only itself. */

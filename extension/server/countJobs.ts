@@ -1,8 +1,8 @@
-import { EngineError } from "../../engine/errors.ts";
 import { packedUtf8 } from "../../engine/pack/body.ts";
 import type { NamesOfText } from "../../engine/pack/names.ts";
 import { headerLine } from "../../engine/pack/pack.ts";
 import type { Stop, Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
+import { throwIfStopped } from "./countStopped.ts";
 import { FileReader, type FileWindow } from "./fileReader.ts";
 import type { ExclusionKind, FileMark, SymbolTokens } from "./requests.ts";
 import { decodeTextFile } from "./textFile.ts";
@@ -135,13 +135,4 @@ function countBody(
 /** What names a file in a pack: all that is left of it at the level `name`. */
 export function nameLine(path: string): string {
   return `${headerLine(path)}\n`;
-}
-
-/** Of a count or another job that was given up. */
-export function countStopped(): EngineError {
-  return new EngineError("aborted", "counting was stopped", 'run "Long Context: Recount Tokens"');
-}
-
-export function throwIfStopped(stop: Stop): void {
-  if (stop()) throw countStopped();
 }

@@ -1,7 +1,8 @@
 import { availableParallelism } from "node:os";
 import type { Worker } from "node:worker_threads";
 import type { EngineError } from "../../engine/errors.ts";
-import { type CountHandlers, type CountJobs, countStopped } from "./countJobs.ts";
+import type { CountHandlers, CountJobs } from "./countJobs.ts";
+import { countStopped } from "./countStopped.ts";
 import { CountThread, type ThreadJob } from "./countThread.ts";
 
 /** Counts beside the thread that answers; every job ends soon after its signal is aborted. */

@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { EngineError, type PlainError, plainError } from "../../engine/errors.ts";
-import { type CountJobs, countStopped } from "./countJobs.ts";
+import type { CountJobs } from "./countJobs.ts";
+import { countStopped } from "./countStopped.ts";
 
 export interface ThreadJob {
   name: keyof CountJobs;

@@ -45,8 +45,8 @@ type Sampled = Pick<FoundFile, "path" | "absolute" | "sizeBytes">;
 
 /**
  * A first impression of files that nobody has read: evenly spread places of all of them together, as they lie one behind the other, so that
- * every byte has the same chance, and neighbours, which are alike, share few of them. It can be looked at the first files while a walk
- * still finds others.
+ * every byte has the same chance, and neighbours, which are alike, share few of them. The first files can be looked at while a walk still
+ * finds others.
  */
 export class FileSample {
   readonly estimator = new TokenEstimator();

@@ -6,7 +6,7 @@ import { readMentions } from "../../engine/pack/mentions.ts";
 import { type NamesOfText, nameIds } from "../../engine/pack/names.ts";
 import { rankFiles } from "../../engine/pack/rank.ts";
 import { type CountedEntry, filesOf, type LeveledEntry } from "./budgetTable.ts";
-import { countStopped } from "./countJobs.ts";
+import { countStopped } from "./countStopped.ts";
 import { fittedLevels } from "./fittedLevels.ts";
 import { decideLevel, pinnedLevel } from "./levelDecision.ts";
 import type { FitPreview, FitRow, ServerCalls } from "./requests.ts";

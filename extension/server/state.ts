@@ -4,7 +4,7 @@ import { EngineError, plainError } from "../../engine/errors.ts";
 import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
 import { BudgetTable, filesOf } from "./budgetTable.ts";
 import { countFiles, scattered } from "./countFiles.ts";
-import { countStopped } from "./countJobs.ts";
+import { countStopped } from "./countStopped.ts";
 import type { CountPool } from "./countPool.ts";
 import { FileSample } from "./estimate.ts";
 import { FileKeeper } from "./fileKeeper.ts";

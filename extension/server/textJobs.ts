@@ -4,7 +4,7 @@ import type { LineRange } from "../../engine/pack/levels.ts";
 import { nameIds, namesIn, type NamesOfText } from "../../engine/pack/names.ts";
 import type { Stop, Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
 import { textHash } from "./contentHash.ts";
-import { throwIfStopped } from "./countJobs.ts";
+import { throwIfStopped } from "./countStopped.ts";
 import { FileReader } from "./fileReader.ts";
 import { type HostileLine, hostileLineOf } from "./findings.ts";
 import type { Outlined, OutlinedSymbol, OutlineSource } from "./outline/outline.ts";

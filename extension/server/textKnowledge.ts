@@ -1,8 +1,9 @@
 import type { NamesOfText } from "../../engine/pack/names.ts";
 import { runBatches } from "./batches.ts";
 import type { CountedEntry, KnownOutline } from "./budgetTable.ts";
-import { type CountJobs, countStopped } from "./countJobs.ts";
+import type { CountJobs } from "./countJobs.ts";
 import type { CountPool } from "./countPool.ts";
+import { throwIfStopped } from "./countStopped.ts";
 import type { ScanAnswer, TextRequest } from "./textJobs.ts";
 
 export interface KnowledgeOptions {
@@ -98,9 +99,7 @@ export class TextKnowledge {
     take: (entry: CountedEntry, answer: CountJobs[Name]["result"][number]) => void,
   ): Promise<void> {
     const pool = this.options.pool();
-    const check = (): void => {
-      if (signal?.aborted) throw countStopped();
-    };
+    const check = (): void => throwIfStopped(() => signal?.aborted ?? false);
     const limits = { mostWeight: batchBytes, mostItems: batchFiles, lanes: pool.width, check };
     let done = 0;
     await runBatches(entries, { ...limits, weightOf: ({ sizeBytes }) => sizeBytes }, async (batch) => {
