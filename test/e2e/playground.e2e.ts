@@ -100,10 +100,7 @@ describe("the playground", () => {
     await forgetCache(panel);
     await panel.newQuestion();
     await panel.ask(followUp);
-    await panel.waitFor("the prefill to be under way", async () =>
-      /prefill [1-9]/.test(await panel.part("lc-progress").innerText()),
-    );
-    await panel.part("lc-stop").click();
+    await panel.stopWhile(/prefill [1-9]/);
     await panel.waitFor("the run to stop", async () => (await panel.phase()) === "idle");
     assert.equal(await panel.data("lc-failure", "code"), "aborted");
     await panel.ask(followUp);

@@ -75,6 +75,18 @@ export class PlaygroundPage {
     );
   }
 
+  /** Presses Stop in the moment in which the line of the run says something: in two steps the run could end between them. */
+  async stopWhile(says: RegExp): Promise<void> {
+    await this.waitFor(`a run that says ${says.source}`, () =>
+      this.part("lc-progress").evaluate((line, pattern) => {
+        const stop = document.querySelector('[data-testid="lc-stop"]');
+        if (!(stop instanceof HTMLElement) || !new RegExp(pattern).test(line.textContent ?? "")) return false;
+        stop.click();
+        return true;
+      }, says.source),
+    );
+  }
+
   /** `idle`, or what a run is doing. */
   async phase(): Promise<string> {
     return (await this.data("lc-progress", "phase")) ?? "idle";
