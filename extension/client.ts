@@ -4,7 +4,6 @@ import { EngineError, plainError, type PlainError } from "../engine/errors.ts";
 import type { BudgetSnapshot } from "../webview/protocol/panel.ts";
 import type { BudgetSource } from "./budget/source.ts";
 import { Later } from "./server/later.ts";
-import { serverFlags } from "./server/processFlags.ts";
 import {
   type BudgetNotification,
   budgetNotification,
@@ -13,6 +12,7 @@ import {
   type ServerCalls,
   type ServerOptions,
 } from "./server/requests.ts";
+import { serverArguments, serverFlags } from "./server/serverProcess.ts";
 
 /** A save often touches several files; VS Code tells of each by itself. */
 const changesSettleMs = 30;
@@ -42,7 +42,12 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
         log.warn(`the token server did not hear of a change: ${plainError(error).message}`);
       });
     });
-    const run = { module: serverModule, transport: TransportKind.ipc, options: { execArgv: [...serverFlags] } };
+    const run = {
+      module: serverModule,
+      transport: TransportKind.ipc,
+      args: serverArguments(options.storageFolder),
+      options: { execArgv: [...serverFlags] },
+    };
     this.client = new LanguageClient(
       "longContext.server",
       "Long Context token server",

@@ -4,8 +4,8 @@ import { type ChildProcess, fork } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { pathToFileURL } from "node:url";
-import { serverFlags } from "../../extension/server/processFlags.ts";
 import { budgetNotification, type ServerCalls, type ServerOptions } from "../../extension/server/requests.ts";
+import { serverArguments, serverFlags } from "../../extension/server/serverProcess.ts";
 import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
 
 /** A snapshot and when it came, in milliseconds since `initialized` was sent. */
@@ -27,14 +27,17 @@ export class TokenServer {
   private beganMs = 0;
   private lastId = 0;
 
-  private constructor(bundle: string) {
-    this.child = fork(bundle, ["--node-ipc"], { stdio: ["ignore", "inherit", "inherit", "ipc"], execArgv: [...serverFlags] });
+  private constructor(bundle: string, storageFolder: string) {
+    this.child = fork(bundle, ["--node-ipc", ...serverArguments(storageFolder)], {
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+      execArgv: [...serverFlags],
+    });
     this.child.on("message", (message: Message) => this.onMessage(message));
   }
 
   static async start(bundle: string, folders: readonly string[], options: ServerOptions): Promise<TokenServer> {
     const began = performance.now();
-    const server = new TokenServer(bundle);
+    const server = new TokenServer(bundle, options.storageFolder);
     const workspaceFolders = folders.map((folder) => ({ name: basename(folder), uri: pathToFileURL(folder).href }));
     await server.request("initialize", {
       processId: process.pid,

@@ -65,7 +65,7 @@ const rules: Rule[] = [
     files: /^extension\//,
     run: [
       /^extension\/(?!server\/|cli\/|cli\.ts$|adapter\/|dev\/)/,
-      /^extension\/server\/(roots|contentHash|textFile|later|processFlags)\.ts$/,
+      /^extension\/server\/(roots|contentHash|textFile|later|serverProcess)\.ts$/,
       engine,
       wires,
     ],
