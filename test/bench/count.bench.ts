@@ -1,6 +1,6 @@
 /**
- * How fast tokens are counted: one process per engine over the same JavaScript of seven packages, every file's count compared;
- * then what hangs others, the whole corpus as a workspace, and repomix on the same files. `npm run bench:count` prints tables
+ * How fast tokens are counted: a corpus of JavaScript as a workspace in the server; one process per engine over the same files, every
+ * file's count compared; then what hangs others, and repomix on the same files. `npm run bench:count` prints tables
  * and, when all of it went well, writes the figures to test/bench/results/count.json.
  */
 import assert from "node:assert/strict";
@@ -38,6 +38,17 @@ else await measureWorstCases(output);
 function declareBenches(): void {
   const report: Partial<Report> = {};
   after(() => writeReport(report));
+
+  it("the corpus as a workspace, in the server", async () => {
+    prepareCorpus();
+    const workspace = resolve(corpusWorkspace());
+    const bundle = resolve("dist/server.js");
+    assert.ok(existsSync(bundle), "dist/server.js is missing — run npm run build");
+    const savedFile = join(workspace, "lodash", "lodash.js");
+    const figures = await measureWorkspace(workspace, { bundle, tokenizer: "o200k", savedFile, tokens: CORPUS_TOKENS });
+    sayWorkspace(figures);
+    report.server = figures;
+  });
 
   it("the corpus, one thread", () => {
     prepareCorpus();
@@ -80,17 +91,6 @@ function declareBenches(): void {
     say(
       `worst: ${Math.max(...rows.map(({ ms }) => ms)).toFixed(0)} ms (200 wanted), stopped after ${Math.max(...rows.map(({ stopMs }) => stopMs)).toFixed(0)} ms (50 wanted)\n`,
     );
-  });
-
-  it("the corpus as a workspace, in the server", async () => {
-    prepareCorpus();
-    const workspace = resolve(corpusWorkspace());
-    const bundle = resolve("dist/server.js");
-    assert.ok(existsSync(bundle), "dist/server.js is missing — run npm run build");
-    const savedFile = join(workspace, "lodash", "lodash.js");
-    const figures = await measureWorkspace(workspace, { bundle, tokenizer: "o200k", savedFile, tokens: CORPUS_TOKENS });
-    sayWorkspace(figures);
-    report.server = figures;
   });
 
   it("repomix on the same files, end to end", (test) => {
