@@ -56,7 +56,8 @@ export function fitToWindow(items: readonly FitItem[], budgetTokens: number): Fi
   // A file that nothing speaks for still goes in where there is room.
   const least = 1e-9 * (items.reduce((most, { rank }) => Math.max(most, rank), 0) || 1);
   const steps = items.flatMap((item, index) => (item.pinned === undefined ? stepsOf(item, index, least) : []));
-  steps.sort((a, b) => b.density - a.density || a.item - b.item || a.tokens - b.tokens);
+  // The steps of one file stay in their order where they pay alike: none may be taken before the one it begins at.
+  steps.sort((a, b) => b.density - a.density || a.item - b.item);
   let left = budgetTokens - pinned;
   for (const { item, from, to, tokens } of steps) {
     if (tokens > left || chosen[item] !== from) continue;
@@ -116,7 +117,7 @@ function stepsOf(item: FitItem, index: number, leastRank: number): Step[] {
     if (version.worth <= (hull.at(-1)?.worth ?? 0)) continue;
     for (;;) {
       const [lower, top] = [hull.at(-2), hull.at(-1)];
-      if (!lower || !top || slope(lower, top) > slope(top, version)) break;
+      if (!lower || !top || slope(lower, top) >= slope(top, version)) break;
       below.push(top);
       hull.pop();
     }
@@ -126,10 +127,17 @@ function stepsOf(item: FitItem, index: number, leastRank: number): Step[] {
     return { item: index, from: from.level, to: to.level, tokens: to.tokens - from.tokens, density: slope(from, to) };
   };
   const start = hull[0] ?? versionOf("excluded");
-  return [
-    ...hull.slice(1).map((version, i) => step(hull[i] ?? start, version)),
-    ...below.map((version) => step(hull.findLast(({ tokens }) => tokens < version.tokens) ?? start, version)),
-  ];
+  const upwards = hull.slice(1).map((version, i) => step(hull[i] ?? start, version));
+  const aside = below.map((version) => {
+    const at = Math.max(
+      0,
+      hull.findLastIndex(({ tokens }) => tokens < version.tokens),
+    );
+    const own = step(hull[at] ?? start, version);
+    // Never before the step of the hull that begins where it does, which it would bar: rounding may tell two that pay alike apart.
+    return { ...own, density: Math.min(own.density, upwards[at]?.density ?? own.density) };
+  });
+  return [...upwards, ...aside];
 }
 
 interface Version {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { availableParallelism } from "node:os";
 import type { Worker } from "node:worker_threads";
 import type { EngineError } from "../../engine/errors.ts";
@@ -98,7 +99,11 @@ class ThreadPool implements CountPool {
           reject(error);
         },
       };
-      signal?.addEventListener("abort", onAbort, { once: true });
+      if (signal) {
+        // As many jobs as there are batches under way listen to one signal, and each goes with its job.
+        setMaxListeners(0, signal);
+        signal.addEventListener("abort", onAbort, { once: true });
+      }
       const place = urgent ? this.queue.findIndex((other) => !other.urgent) : -1;
       if (place < 0) this.queue.push(job);
       else this.queue.splice(place, 0, job);

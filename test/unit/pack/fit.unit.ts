@@ -84,6 +84,26 @@ describe("fit to window", () => {
     }
   });
 
+  it("keeps a file whole where there is room, also where its levels pay exactly alike", () => {
+    // A name of 11 tokens and a whole of 275 are worth the same per token.
+    for (let nameTokens = 1; nameTokens <= 20; nameTokens++) {
+      for (let fullTokens = nameTokens; fullTokens <= 600; fullTokens++) {
+        for (const rank of [0, 0.1, 1]) {
+          const plain = item("a", fullTokens, rank, { nameTokens });
+          assert.deepEqual(levelsOf([plain], fullTokens), ["full"], `${nameTokens} and ${fullTokens} tokens`);
+          const outlineTokens = Math.round(fullTokens * (0.1 + 0.35 * rank));
+          assert.deepEqual(levelsOf([{ ...plain, outlineTokens }], fullTokens), ["full"], `with an outline of ${outlineTokens}`);
+        }
+      }
+    }
+    const random = seeded(13);
+    for (let round = 0; round < 300; round++) {
+      const items = randomItems(random, 40, false);
+      const all = items.reduce((sum, { fullTokens }) => sum + fullTokens, 0);
+      assert.ok(levelsOf(items, all + 1000).every((level) => level === "full"));
+    }
+  });
+
   it("keeps everything where everything fits to the token, and nothing costs where nothing may", () => {
     const items = [item("a", 100_003, 1), item("b", 50, 0, { outlineTokens: 10 })];
     assert.deepEqual(levelsOf(items, 100_053), ["full", "full"]);
