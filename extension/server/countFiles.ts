@@ -37,7 +37,7 @@ export async function countFiles(files: readonly FileToCount[], options: CountFi
 }
 
 /** Neighbours that stay together: they are read sooner one after the other. */
-const runLength = 32;
+const runLength = 8;
 
 /**
  * The items as if they were dealt out over the whole list, a few neighbours at a time, each once: those that were counted are then like those that

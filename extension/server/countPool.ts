@@ -22,20 +22,13 @@ export interface CountPool {
 }
 
 /** Two threads keep up with a disk and leave the editor the rest; a machine with one core gets one. */
-export function defaultThreads(): number {
+function defaultThreads(): number {
   return Math.max(1, Math.min(2, availableParallelism()));
 }
 
-export interface ThreadPoolOptions {
-  /** By default `defaultThreads`. */
-  threads?: number;
-  /** A thread of the same bundle that was started before the tokenizer was known. */
-  started?: Worker | undefined;
-}
-
-/** Threads that each run the bundle `file` with a tokenizer of their own. */
-export function openThreadPool(file: string, tokenizer: string, { threads, started }: ThreadPoolOptions = {}): CountPool {
-  return new ThreadPool(file, tokenizer, threads ?? defaultThreads(), started);
+/** Threads that each run the bundle `file` with a tokenizer of their own; `started` is one of them that was started before it was known. */
+export function openThreadPool(file: string, tokenizer: string, started?: Worker): CountPool {
+  return new ThreadPool(file, tokenizer, defaultThreads(), started);
 }
 
 /** The same jobs on this thread, one turn of the event loop each: for tests, whose tokenizers are in no file. */

@@ -25,6 +25,7 @@ parentPort?.once("message", (start: ThreadStart) => {
   opened.then(
     (handlers) => {
       post({ kind: "opened" });
+      // It ends when a job comes; what goes wrong with counting is told by the jobs.
       warmUp(handlers).catch(() => undefined);
     },
     (error: unknown) => post({ kind: "failed", error: plainError(error) }),

@@ -9,8 +9,8 @@ import { type CountedEntry, filesOf, type LeveledEntry } from "./budgetTable.ts"
 import { countStopped } from "./countStopped.ts";
 import { fittedLevels } from "./fittedLevels.ts";
 import { decideLevel, pinnedLevel } from "./levelDecision.ts";
-import type { FitPreview, FitRow, ServerCalls } from "./requests.ts";
-import type { FitWindow, Selection } from "./selection.ts";
+import type { FitPreview, FitRow, FitWindow, ServerCalls } from "./requests.ts";
+import type { Selection } from "./selection.ts";
 import type { WorkspaceCounts } from "./state.ts";
 
 type FitAsk = ServerCalls["longContext/fit"]["params"];

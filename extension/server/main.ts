@@ -54,7 +54,7 @@ connection.onInitialized(() => {
   const started = new WorkspaceCounts({
     roots: rootsOf(folders),
     settings: options,
-    openPool: (tokenizer) => openThreadPool(threadBundle, tokenizer, { started: takeFirstThread() }),
+    openPool: (tokenizer) => openThreadPool(threadBundle, tokenizer, takeFirstThread()),
     tokenizerLabel,
     publish: (snapshot: BudgetNotification) => void connection.sendNotification(budgetNotification, snapshot),
     startProgress,

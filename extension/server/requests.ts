@@ -2,7 +2,6 @@
 import type { Level, LevelMap, LineRange } from "../../engine/pack/levels.ts";
 import type { PackFormat } from "../../engine/pack/exportPack.ts";
 import type { CountedFile, BudgetSnapshot } from "../../webview/protocol/panel.ts";
-import type { FitWindow } from "./selection.ts";
 
 /** Sent at start (initializationOptions) and when a setting changes. */
 export interface ServerOptions {
@@ -166,6 +165,12 @@ export interface SymbolTokens {
   /** Inclusive. */
   endLine: number;
   tokens: number;
+}
+
+/** The window and what of it is reserved, in tokens, as the settings have them. */
+export interface FitWindow {
+  window: number;
+  reserve: number;
 }
 
 export interface PackExport {

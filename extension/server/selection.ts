@@ -1,5 +1,6 @@
 import { EngineError } from "../../engine/errors.ts";
 import { isLevel, type Level, type LevelMap, levels as knownLevels } from "../../engine/pack/levels.ts";
+import type { FitWindow } from "./requests.ts";
 
 /** A level and whether a fit chose it; what the user chose (also by opening a context set) is what a fit keeps. */
 interface Choice {
@@ -23,12 +24,6 @@ interface State {
   readonly choices: ReadonlyMap<string, Choice>;
   /** Why the last fit put a file where it is, by path; also of files that it kept whole, which have no key. */
   readonly fitReasons: ReadonlyMap<string, string>;
-}
-
-/** The window and what of it is reserved, in tokens, as the settings have them. */
-export interface FitWindow {
-  window: number;
-  reserve: number;
 }
 
 /** A fit changes the window too: from what, and to what. */

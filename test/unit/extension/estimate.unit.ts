@@ -54,7 +54,7 @@ describe("the order of counting", () => {
       for (const done of [1000, 5000].filter((count) => count < length)) {
         const places = order.slice(0, done).sort((a, b) => a - b);
         const widest = Math.max(...places.map((place, i) => (places[i + 1] ?? length) - place));
-        assert.ok(widest < (200 * length) / done, `${length}: after ${done} files none of ${widest} in a row`);
+        assert.ok(widest < (80 * length) / done, `${length}: after ${done} files none of ${widest} in a row`);
       }
     }
   });

@@ -41,7 +41,7 @@ function someEntries(random: () => number, count: number): IndexEntry[] {
   return Array.from({ length: count }, (_, at): IndexEntry => {
     const path = `${names[Math.floor(random() * names.length)] ?? ""}/${at}`;
     const start = {
-      absolute: `/work/${path}`,
+      absolute: `/repository/${path}`,
       sizeBytes: Math.floor(random() * 2 ** 40),
       mtimeMs: 1.7e12 + random() * 1e9,
       racy: random() < 0.1,
