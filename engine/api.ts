@@ -24,8 +24,8 @@ export interface ModelFiles {
   open(name: string): Promise<ByteSource | undefined>;
 }
 
-/** RoPE scaling, one shape per kind; every field changes a frequency or the attention factor. science: see position/scaling.ts. */
-export type RopeScaling =
+/** Scalings that change frequencies, one shape per kind; every field changes a frequency or the attention factor. See position/scaling.ts. */
+export type FrequencyScaling =
   | { kind: "none" }
   | { kind: "linear"; factor: number }
   | { kind: "ntk"; factor: number }
@@ -49,7 +49,23 @@ export type RopeScaling =
       factor?: number;
       attentionFactor?: number;
     }
-  | { kind: "llama3"; factor: number; originalContext: number; lowFreqFactor: number; highFreqFactor: number };
+  | { kind: "llama3"; factor: number; originalContext: number; lowFreqFactor: number; highFreqFactor: number }
+  /** Exponents run over the whole head; only the first `rotaryShare` of the pairs turns, all divided by `factor`. */
+  | { kind: "proportional"; factor: number; rotaryShare: number };
+
+/**
+ * Schemes that leave the model's own frequencies alone and give far keys other positions, so that no distance is larger than
+ * the model has seen. See position/bands.ts.
+ */
+export type Reindexing =
+  /** Distances from `window` on count in groups of `group`; `logBase` scales queries by max(1, ln(position + 1) / ln(logBase)). */
+  | { kind: "self_extend"; group: number; window: number; logBase?: number }
+  /** Distances from `window` on are all `window`, or grow `leak` times slower beyond it. */
+  | { kind: "rerope"; window: number; leak?: number }
+  /** Positions repeat every chunkSize - localSize tokens; `originalContext` scales queries by max(1, 0.1 ln(length / it) + 1). */
+  | { kind: "dual_chunk"; chunkSize: number; localSize: number; originalContext?: number };
+
+export type RopeScaling = FrequencyScaling | Reindexing;
 
 /** `model` is what config.json says; `auto` adds YaRN by the smallest power of two once the prompt outgrows the trained length. */
 export type RopeChoice = { kind: "model" } | { kind: "auto" } | RopeScaling;
@@ -61,31 +77,56 @@ export interface RopeTable {
   readonly key: string;
 }
 
-/** Facts of one decoder, read from config.json; field names follow the Hugging Face keys they come from. */
-export interface ModelSpec {
+/** Keys [from, to) that a query at `position` meets as one band, and the position the query is rotated to for them. */
+export interface Band {
+  keys(position: number): readonly [from: number, to: number];
+  queryPosition(position: number): number;
+  /** Which of the plan's copies of the keys it reads. */
+  copy: number;
+}
+
+/**
+ * Where queries and keys stand. Every visible key of a query lies in exactly one band; an ordinary model has one band and one copy of
+ * its keys. `key` is equal iff everything else is.
+ */
+export interface PositionPlan {
+  readonly key: string;
+  readonly table: RopeTable;
+  readonly bands: readonly Band[];
+  /** Position each copy rotates the key at `position` to. */
+  readonly copies: readonly ((position: number) => number)[];
+  /** Factor on the query at `position`. */
+  queryScale(position: number): number;
+}
+
+/** What one layer of a decoder does otherwise than its neighbours. */
+export interface LayerKind {
+  /** Keys a query sees, itself included; undefined is all before it. */
+  readonly window: number | undefined;
+  /** Which rotation its queries and keys get: the one a user may scale, that of window layers, or none (NoPE). */
+  readonly rotation: "main" | "local" | "none";
+}
+
+/** Rotation of window layers where it differs from the main one (Gemma 3); no setting changes it. */
+export interface LocalRotation {
+  readonly theta: number;
+  readonly rotaryDim: number;
+  readonly rope: FrequencyScaling;
+}
+
+/** What every model has; field names follow the Hugging Face keys they come from. */
+export interface CommonSpec {
   readonly modelType: string;
   readonly vocabSize: number;
   readonly hiddenSize: number;
-  readonly intermediateSize: number;
   readonly layerCount: number;
-  readonly headCount: number;
-  readonly kvHeadCount: number;
-  readonly headDim: number;
-  readonly rotaryDim: number;
-  readonly rmsNormEps: number;
+  /** eps of every norm (`rms_norm_eps`, `layer_norm_epsilon`, `norm_eps`). */
+  readonly normEps: number;
+  /** Length the config states; what a recurrent model was trained on where it says nothing else. */
   readonly maxPositionEmbeddings: number;
-  readonly ropeTheta: number;
-  readonly rope: RopeScaling;
   readonly tiedEmbeddings: boolean;
-  /** Input embeddings are multiplied by this (config `embedding_multiplier`, 1 where absent). */
+  /** Input embeddings are multiplied by this (config `embedding_multiplier`, Gemma's √E; 1 where absent). */
   readonly embeddingMultiplier: number;
-  readonly qkvBias: boolean;
-  readonly outBias: boolean;
-  readonly mlpBias: boolean;
-  /** RMSNorm per head on q and k before RoPE (Qwen3, specimens). */
-  readonly qkNorm: boolean;
-  /** k_t <- (1-g) k_t + g k_{t-1} with g = sigmoid(k_shift), before the norm (specimens). */
-  readonly keyShift: boolean;
   readonly bosTokenId: number | undefined;
   readonly eosTokenIds: readonly number[];
   /** Token that says "not in the context" (specimens). */
@@ -93,16 +134,141 @@ export interface ModelSpec {
   readonly promptFormat: "extractive" | "chat" | "plain";
 }
 
-/** Tensors of a loaded model; rows are ranges of the first dimension, read piecewise as f32. */
+/** A transformer decoder. */
+export interface DecoderSpec extends CommonSpec {
+  readonly kind: "decoder";
+  readonly intermediateSize: number;
+  readonly headCount: number;
+  readonly kvHeadCount: number;
+  readonly headDim: number;
+  /** One entry per layer. */
+  readonly layers: readonly LayerKind[];
+  /** Rotated dimensions of each head in layers of rotation "main"; 0 where the model does not rotate at all. */
+  readonly rotaryDim: number;
+  readonly ropeTheta: number;
+  readonly rope: RopeScaling;
+  readonly local: LocalRotation | undefined;
+  /** Linear biases on the scores instead of a rotation (arXiv 2108.12409); slopes are 2^(-maxBias (h + 1) / H) for H a power of two. */
+  readonly alibi: { readonly maxBias: number } | undefined;
+  /** Queries of rotated layers times 1 + beta ln(1 + floor(position / length)) (`llama_4_scaling_beta`). */
+  readonly queryTemperature: { readonly beta: number; readonly length: number } | undefined;
+  readonly norm: "rms" | "layer";
+  /** LayerNorm with a bias. */
+  readonly normBias: boolean;
+  /** Added to every norm weight (Gemma: 1). */
+  readonly normOffset: 0 | 1;
+  /** LayerNorm behind the embedding (BLOOM). */
+  readonly embeddingNorm: boolean;
+  /** Norms also behind attention and MLP, before they are added to the residual stream (Gemma 2 and 3). */
+  readonly postNorms: boolean;
+  /** `gated`: down(act(gate) · up); `plain`: down(act(up)). */
+  readonly mlp: "gated" | "plain";
+  readonly activation: "silu" | "gelu" | "gelu_tanh";
+  /** Factor on q · k. */
+  readonly attentionScale: number;
+  /** Scores s become cap · tanh(s / cap) before the mask. */
+  readonly attentionSoftcap: number | undefined;
+  /** The same for logits. */
+  readonly finalSoftcap: number | undefined;
+  /** q, k and v are clamped to [-clip, clip] (MPT `clip_qkv`). */
+  readonly qkvClip: number | undefined;
+  readonly qkvBias: boolean;
+  readonly outBias: boolean;
+  readonly mlpBias: boolean;
+  /** RMSNorm per head on q and k before RoPE (Qwen3, Gemma 3, specimens). */
+  readonly qkNorm: boolean;
+  /** k_t <- (1-g) k_t + g k_{t-1} with g = sigmoid(k_shift), before the norm (specimens). */
+  readonly keyShift: boolean;
+}
+
+/** Mamba (arXiv 2312.00752). I inner width, N state size, K convolution taps, R rank of the time step. */
+export interface MambaSpec extends CommonSpec {
+  readonly kind: "mamba";
+  readonly innerSize: number;
+  readonly stateSize: number;
+  readonly convKernel: number;
+  readonly timeStepRank: number;
+  /** On in_proj and out_proj. */
+  readonly projectionBias: boolean;
+  readonly convBias: boolean;
+}
+
+/** Mamba-2 (arXiv 2405.21060): H heads of width P over G groups of states of size N. */
+export interface Mamba2Spec extends CommonSpec {
+  readonly kind: "mamba2";
+  readonly headCount: number;
+  readonly headDim: number;
+  readonly groupCount: number;
+  readonly stateSize: number;
+  readonly convKernel: number;
+  readonly chunkSize: number;
+  /** Time steps are clamped to [low, high]; high may be Infinity. */
+  readonly timeStepLimit: readonly [low: number, high: number];
+  readonly projectionBias: boolean;
+  readonly convBias: boolean;
+}
+
+/** RWKV-7 (arXiv 2503.14456): heads of width P; ranks of its four low-rank maps. */
+export interface Rwkv7Spec extends CommonSpec {
+  readonly kind: "rwkv7";
+  readonly intermediateSize: number;
+  readonly headDim: number;
+  readonly headCount: number;
+  readonly decayRank: number;
+  readonly gateRank: number;
+  readonly aRank: number;
+  readonly vRank: number;
+}
+
+export type RecurrentSpec = MambaSpec | Mamba2Spec | Rwkv7Spec;
+
+export type ModelSpec = DecoderSpec | RecurrentSpec;
+
+/** How numbers lie in a file. The last two are our own blocks for grouped integers: see formats/affine.ts. */
+export type TensorFormat =
+  | "f64"
+  | "f32"
+  | "f16"
+  | "bf16"
+  | "f8_e4m3"
+  | "f8_e5m2"
+  | "i64"
+  | "i32"
+  | "i16"
+  | "i8"
+  | "u8"
+  | "q8_0"
+  | "q4_0"
+  | "q4_1"
+  | "q5_0"
+  | "q5_1"
+  | "q2_k"
+  | "q3_k"
+  | "q4_k"
+  | "q5_k"
+  | "q6_k"
+  | "iq4_nl"
+  | "iq4_xs"
+  | "mxfp4"
+  | "affine4"
+  | "affine8";
+
+/** Tensors of a loaded model; rows are ranges of the first dimension, read piecewise. */
 export interface WeightStore {
   has(name: string): boolean;
   shape(name: string): readonly number[];
+  format(name: string): TensorFormat;
+  /** Rows [rowStart, rowEnd) exactly as they lie in the file. */
+  readBytes(name: string, rowStart: number, rowEnd: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
   /** Rows [rowStart, rowEnd) of the tensor (whole tensor by default), row-major f32; throws `weights-missing` or `bad-weights`. */
   readRows(name: string, rowStart?: number, rowEnd?: number, signal?: AbortSignal): Promise<Float32Array<ArrayBuffer>>;
 }
 
-/** How matmul weights are stored on the device: f32, or blocks of 32 int8 with one f16 scale. */
-export type WeightFormat = "f32" | "q8_0";
+/**
+ * How matmul weights are kept: as the file has them, widened to f32, or quantised on load (matrices that are quantised already stay as
+ * they are).
+ */
+export type WeightFormat = "file" | "f32" | "q8_0" | "q4_0";
 
 export interface Sampling {
   /** 0 is greedy. */
@@ -156,9 +322,17 @@ export interface Runner {
   readonly length: number;
   /** Settles when the device is gone; pending for ever otherwise. */
   readonly lost: Promise<void>;
-  /** A table with another key empties the cache, because cached keys were rotated with the old one. */
-  setRope(table: RopeTable): void;
-  /** Drops tokens from the end, down to a multiple of PAGE_TOKENS not above `lengthTokens` (or exactly `length`); returns the new length. */
+  /** A plan with another key empties the cache, because cached keys were rotated with the old one. Recurrent models have no plan. */
+  setPositions(plan: PositionPlan): void;
+  /**
+   * Rotates the cached keys to another plan where they lie: at once, and approximately, because deeper layers' keys and values were
+   * computed under the old one. False where nothing can be rotated (recurrent and ALiBi models).
+   */
+  repositionCache(plan: PositionPlan): Promise<boolean>;
+  /**
+   * Drops tokens from the end, down to the nearest length not above `lengthTokens` that the cache can go back to (multiples of
+   * PAGE_TOKENS; snapshots of a recurrent model; or exactly `length`); returns the new length.
+   */
   truncate(lengthTokens: number): number;
   /**
    * Runs `ids` through the model behind what is cached, in chunks of bounded time. When it throws `aborted`,

@@ -197,7 +197,7 @@ class OpenSession implements Session {
         throw new EngineError("bad-argument", "no token ids were given", `give ids from 0 to ${vocabSize - 1}`);
       return this.untilLost(async ({ runner, held }) => {
         const rope = resolveRope(options.rope, this.model.spec, ids.length, runner.capacityTokens);
-        runner.setRope(rope.table);
+        runner.setPositions(rope.plan);
         runner.truncate(0);
         held.hold(ids);
         const flat = await runner.append(ids, { signal: options.signal, logits: options.all ? "all" : "last" });

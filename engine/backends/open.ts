@@ -1,7 +1,7 @@
 import type { BackendChoice, BackendKind, Runner, RunnerOptions, Runtime } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { probeAdapter } from "../gpu/device.ts";
-import { openReferenceRunner } from "../reference/runner.ts";
+import { openReferenceRunner } from "../reference/open.ts";
 import { openOrtRunner } from "./ort.ts";
 import { openWgslRunner } from "./wgsl.ts";
 

@@ -133,7 +133,7 @@ function checkFits(pack: Pack, prompt: Prompt, rope: ResolvedRope, maxAnswerToke
 /** Runs what the cache does not hold yet; returns how many tokens it did. A stop keeps the finished chunks. */
 async function prefill(held: HeldTokens, packed: PackedPrompt, signal: AbortSignal, onEvent: OnEvent): Promise<number> {
   const { ids, rope, pack } = packed;
-  const reusedTokens = held.prepare(ids, rope.table);
+  const reusedTokens = held.prepare(ids, rope.plan);
   const spans = new SpanMap(pack.files);
   const started = performance.now();
   const report = throttle(EVENT_MS);

@@ -1,4 +1,4 @@
-import type { RopeTable, Runner } from "../api.ts";
+import type { PositionPlan, Runner } from "../api.ts";
 
 /** Which tokens a runner has in its cache, so that a prompt that begins alike is not computed again. */
 export class HeldTokens {
@@ -7,12 +7,12 @@ export class HeldTokens {
   constructor(readonly runner: Runner) {}
 
   /**
-   * Makes the cache a prefix of `prompt` under this rotation, as long as possible, but short of the last token, whose
+   * Makes the cache a prefix of `prompt` under this plan, as long as possible, but short of the last token, whose
    * logits are needed. Returns its length; what is appended next must be the rest of `prompt`.
    */
-  prepare(prompt: Int32Array, rope: RopeTable): number {
+  prepare(prompt: Int32Array, plan: PositionPlan): number {
     const { runner } = this;
-    runner.setRope(rope);
+    runner.setPositions(plan);
     const limit = Math.min(this.ids.length, runner.length, prompt.length - 1);
     let shared = 0;
     while (shared < limit && this.ids[shared] === prompt[shared]) shared++;

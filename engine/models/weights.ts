@@ -1,102 +1,122 @@
-/** Names and shapes of a decoder's tensors, as Hugging Face writes them; matrices are [out, in] and y = x Wᵀ. */
-import type { ModelSpec, WeightFormat, WeightStore } from "../api.ts";
+/** Names and shapes of a decoder's tensors, as Hugging Face writes a Llama's; matrices are [out, in] and y = x Wᵀ. */
+import type { DecoderSpec, ModelSpec, WeightFormat, WeightStore } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { canQuantizeQ8 } from "../formats/q8.ts";
+import { recurrentShapes } from "../recurrent/weights.ts";
 
-/** Tensor names of one layer; a name is undefined where the model has no such tensor. */
+/** Weight and bias of one norm, or matrix and bias of one projection; the bias is undefined where the model has none. */
+export interface TensorPair {
+  weight: string;
+  bias: string | undefined;
+}
+
+/** Tensor names of one layer; undefined is what the model does not have. */
 export interface LayerNames {
-  attentionNorm: string;
-  query: string;
-  key: string;
-  value: string;
-  output: string;
-  queryBias: string | undefined;
-  keyBias: string | undefined;
-  valueBias: string | undefined;
-  outputBias: string | undefined;
+  attentionNorm: TensorPair;
+  query: TensorPair;
+  key: TensorPair;
+  value: TensorPair;
+  output: TensorPair;
   /** RMSNorm weights [D] on every head of q and k. */
   queryNorm: string | undefined;
   keyNorm: string | undefined;
   /** Key shift before the sigmoid, [G, D]. */
   keyShift: string | undefined;
-  mlpNorm: string;
-  gate: string;
-  up: string;
-  down: string;
-  gateBias: string | undefined;
-  upBias: string | undefined;
-  downBias: string | undefined;
+  /** Norms of what attention and MLP give, before it is added. */
+  attentionPostNorm: TensorPair | undefined;
+  mlpPostNorm: TensorPair | undefined;
+  mlpNorm: TensorPair;
+  /** Undefined where the MLP is plain. */
+  gate: TensorPair | undefined;
+  up: TensorPair;
+  down: TensorPair;
 }
 
 export const EMBEDDING = "model.embed_tokens.weight";
-export const FINAL_NORM = "model.norm.weight";
 
 /** Name of the output head's matrix [V, E]: the embedding itself where it is tied. */
 export function headName(spec: ModelSpec): string {
   return spec.tiedEmbeddings ? EMBEDDING : "lm_head.weight";
 }
 
-export function layerNames(spec: ModelSpec, layer: number): LayerNames {
-  const attention = `model.layers.${layer}.self_attn.`;
-  const mlp = `model.layers.${layer}.mlp.`;
+export function embeddingNormNames(spec: DecoderSpec): TensorPair | undefined {
+  return spec.embeddingNorm ? normPair(spec, "model.embed_norm") : undefined;
+}
+
+export function finalNormNames(spec: DecoderSpec): TensorPair {
+  return normPair(spec, "model.norm");
+}
+
+export function layerNames(spec: DecoderSpec, layer: number): LayerNames {
+  const start = `model.layers.${layer}.`;
+  const attention = `${start}self_attn.`;
+  const projection = (name: string, hasBias: boolean): TensorPair => ({
+    weight: `${start}${name}_proj.weight`,
+    bias: hasBias ? `${start}${name}_proj.bias` : undefined,
+  });
+  const norm = (name: string): TensorPair => normPair(spec, start + name);
   const where = (present: boolean, name: string): string | undefined => (present ? name : undefined);
   return {
-    attentionNorm: `model.layers.${layer}.input_layernorm.weight`,
-    query: `${attention}q_proj.weight`,
-    key: `${attention}k_proj.weight`,
-    value: `${attention}v_proj.weight`,
-    output: `${attention}o_proj.weight`,
-    queryBias: where(spec.qkvBias, `${attention}q_proj.bias`),
-    keyBias: where(spec.qkvBias, `${attention}k_proj.bias`),
-    valueBias: where(spec.qkvBias, `${attention}v_proj.bias`),
-    outputBias: where(spec.outBias, `${attention}o_proj.bias`),
+    attentionNorm: norm("input_layernorm"),
+    query: projection("self_attn.q", spec.qkvBias),
+    key: projection("self_attn.k", spec.qkvBias),
+    value: projection("self_attn.v", spec.qkvBias),
+    output: projection("self_attn.o", spec.outBias),
     queryNorm: where(spec.qkNorm, `${attention}q_norm.weight`),
     keyNorm: where(spec.qkNorm, `${attention}k_norm.weight`),
     keyShift: where(spec.keyShift, `${attention}k_shift`),
-    mlpNorm: `model.layers.${layer}.post_attention_layernorm.weight`,
-    gate: `${mlp}gate_proj.weight`,
-    up: `${mlp}up_proj.weight`,
-    down: `${mlp}down_proj.weight`,
-    gateBias: where(spec.mlpBias, `${mlp}gate_proj.bias`),
-    upBias: where(spec.mlpBias, `${mlp}up_proj.bias`),
-    downBias: where(spec.mlpBias, `${mlp}down_proj.bias`),
+    attentionPostNorm: spec.postNorms ? norm("post_attention_layernorm") : undefined,
+    mlpPostNorm: spec.postNorms ? norm("post_feedforward_layernorm") : undefined,
+    mlpNorm: norm(spec.postNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm"),
+    gate: spec.mlp === "gated" ? projection("mlp.gate", spec.mlpBias) : undefined,
+    up: projection("mlp.up", spec.mlpBias),
+    down: projection("mlp.down", spec.mlpBias),
   };
 }
 
 /** Every tensor the forward pass reads, with its shape, in the order of the pass; the head is last and absent where it is tied. */
 export function tensorShapes(spec: ModelSpec): Map<string, readonly number[]> {
+  return spec.kind === "decoder" ? decoderShapes(spec) : recurrentShapes(spec);
+}
+
+function decoderShapes(spec: DecoderSpec): Map<string, readonly number[]> {
   const { hiddenSize: E, intermediateSize: F, vocabSize: V, headDim: D } = spec;
   const queryWidth = spec.headCount * D;
   const keyWidth = spec.kvHeadCount * D;
   const shapes = new Map<string, readonly number[]>([[EMBEDDING, [V, E]]]);
+  const pair = (names: TensorPair | undefined, shape: readonly number[]): void => {
+    if (names === undefined) return;
+    shapes.set(names.weight, shape);
+    if (names.bias !== undefined) shapes.set(names.bias, shape.slice(0, 1));
+  };
+  const single = (name: string | undefined, shape: readonly number[]): void => {
+    if (name !== undefined) shapes.set(name, shape);
+  };
+  pair(embeddingNormNames(spec), [E]);
   for (let layer = 0; layer < spec.layerCount; layer++) {
     const names = layerNames(spec, layer);
-    const entries: [string | undefined, readonly number[]][] = [
-      [names.attentionNorm, [E]],
-      [names.query, [queryWidth, E]],
-      [names.queryBias, [queryWidth]],
-      [names.key, [keyWidth, E]],
-      [names.keyBias, [keyWidth]],
-      [names.value, [keyWidth, E]],
-      [names.valueBias, [keyWidth]],
-      [names.queryNorm, [D]],
-      [names.keyNorm, [D]],
-      [names.keyShift, [spec.kvHeadCount, D]],
-      [names.output, [E, queryWidth]],
-      [names.outputBias, [E]],
-      [names.mlpNorm, [E]],
-      [names.gate, [F, E]],
-      [names.gateBias, [F]],
-      [names.up, [F, E]],
-      [names.upBias, [F]],
-      [names.down, [E, F]],
-      [names.downBias, [E]],
-    ];
-    for (const [name, shape] of entries) if (name !== undefined) shapes.set(name, shape);
+    pair(names.attentionNorm, [E]);
+    pair(names.query, [queryWidth, E]);
+    pair(names.key, [keyWidth, E]);
+    pair(names.value, [keyWidth, E]);
+    single(names.queryNorm, [D]);
+    single(names.keyNorm, [D]);
+    single(names.keyShift, [spec.kvHeadCount, D]);
+    pair(names.output, [E, queryWidth]);
+    pair(names.attentionPostNorm, [E]);
+    pair(names.mlpNorm, [E]);
+    pair(names.gate, [F, E]);
+    pair(names.up, [F, E]);
+    pair(names.down, [E, F]);
+    pair(names.mlpPostNorm, [E]);
   }
-  shapes.set(FINAL_NORM, [E]);
-  if (!spec.tiedEmbeddings) shapes.set(headName(spec), [V, E]);
+  pair(finalNormNames(spec), [E]);
+  single(spec.tiedEmbeddings ? undefined : headName(spec), [V, E]);
   return shapes;
+}
+
+function normPair(spec: DecoderSpec, name: string): TensorPair {
+  return { weight: `${name}.weight`, bias: spec.norm === "layer" && spec.normBias ? `${name}.bias` : undefined };
 }
 
 /** How a tensor is stored under `format`: projections, head and embedding table are quantised where their rows divide into blocks. */

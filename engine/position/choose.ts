@@ -1,13 +1,14 @@
-import type { ContextLimit, ModelSpec, RopeChoice, RopeScaling, RopeTable } from "../api.ts";
+import type { ContextLimit, DecoderSpec, ModelSpec, PositionPlan, RopeChoice, RopeScaling } from "../api.ts";
 import { EngineError } from "../errors.ts";
+import { positionPlan } from "./bands.ts";
 import { contextLimit, scaledLength, trainedLength } from "./limits.ts";
 import { defaultYarn } from "./ropeJson.ts";
-import { ropeBase, ropeTable } from "./scaling.ts";
+import { isRotating } from "./scaling.ts";
 
 /** A setting made definite for one request. */
 export interface ResolvedRope {
   scaling: RopeScaling;
-  table: RopeTable;
+  plan: PositionPlan;
   limit: ContextLimit;
 }
 
@@ -21,8 +22,19 @@ export function resolveRope(choice: RopeChoice, spec: ModelSpec, lengthTokens: n
     throw new EngineError("bad-argument", `a request of ${lengthTokens} tokens has no rotation`, "ask for at least one token");
   }
   const scaling = definite(choice, spec, lengthTokens, capacityTokens);
-  const limit = contextLimit(spec, scaling, capacityTokens);
-  return { scaling, table: ropeTable(scaling, ropeBase(spec), lengthTokens), limit };
+  const plan = positionPlan(scaling, spec, lengthTokens);
+  if (!isRotating(spec)) return { scaling, plan, limit: unrotatedLimit(choice, spec, capacityTokens) };
+  return { scaling, plan, limit: contextLimit(spec, scaling, capacityTokens) };
+}
+
+/** Nothing turns in ALiBi and recurrent models, so `auto` simply goes on past the trained length, as far as it does elsewhere. */
+function unrotatedLimit(choice: RopeChoice, spec: ModelSpec, capacityTokens: number): ContextLimit {
+  const limit = contextLimit(spec, { kind: "none" }, capacityTokens);
+  if (choice.kind !== "auto" || limit.because !== "trained length") return limit;
+  const tokens = Math.min(capacityTokens, AUTO_REACH * trainedLength(spec));
+  const known = trainedLength(spec).toLocaleString("en-US");
+  const explanation = `The model was trained on ${known} tokens and reads on past them; how well is for you to measure.`;
+  return { tokens, because: "rope scaling", explanation, wouldBe: trainedLength(spec) };
 }
 
 /** Room for a few follow-up questions, so that the next turn does not change the rotation and lose the cache. */
@@ -35,18 +47,22 @@ export const AUTO_REACH = 8;
 export function requestLength(choice: RopeChoice, spec: ModelSpec, neededTokens: number): number {
   const roomy = neededTokens + FOLLOW_UP_TOKENS;
   if (choice.kind !== "auto") return roomy;
-  return Math.min(roomy, Math.max(AUTO_REACH * trainedLength(spec), scaledLength(spec, spec.rope)));
+  return Math.min(roomy, Math.max(AUTO_REACH * trainedLength(spec), scaledLength(spec, ownScaling(spec))));
 }
 
 function definite(choice: RopeChoice, spec: ModelSpec, lengthTokens: number, capacityTokens: number): RopeScaling {
-  if (choice.kind === "model") return spec.rope;
+  if (choice.kind === "model") return ownScaling(spec);
   if (choice.kind !== "auto") return choice;
-  if (lengthTokens <= scaledLength(spec, spec.rope)) return spec.rope;
+  if (!isRotating(spec) || lengthTokens <= scaledLength(spec, spec.rope)) return ownScaling(spec);
   return outgrown(spec, Math.min(lengthTokens, capacityTokens));
 }
 
+function ownScaling(spec: ModelSpec): RopeScaling {
+  return isRotating(spec) ? spec.rope : { kind: "none" };
+}
+
 /** The model's own scaling where memory ends before it does, else YaRN by the smallest power of two that covers the length. */
-function outgrown(spec: ModelSpec, lengthTokens: number): RopeScaling {
+function outgrown(spec: DecoderSpec, lengthTokens: number): RopeScaling {
   if (lengthTokens <= scaledLength(spec, spec.rope)) return spec.rope;
   const trained = trainedLength(spec);
   let factor = 2;

@@ -12,22 +12,36 @@ export interface Rotation<R extends Reals = Float32Array> {
 }
 
 /** Tables in f32 from float64 angles: an f32 angle is already off by whole thousandths of a turn at a million tokens. */
-export function rotation(table: RopeTable, start: number, count: number): Rotation<Float32Array<ArrayBuffer>> {
+export function rotation(table: RopeTable, positions: ArrayLike<number>): Rotation<Float32Array<ArrayBuffer>> {
   const pairs = table.invFreq.length;
-  return fillRotation(table, start, { cos: new Float32Array(count * pairs), sin: new Float32Array(count * pairs), pairs });
+  const count = positions.length * pairs;
+  return fillRotation(table, positions, { cos: new Float32Array(count), sin: new Float32Array(count), pairs });
 }
 
-export function rotation64(table: RopeTable, start: number, count: number): Rotation<Float64Array<ArrayBuffer>> {
+export function rotation64(table: RopeTable, positions: ArrayLike<number>): Rotation<Float64Array<ArrayBuffer>> {
   const pairs = table.invFreq.length;
-  return fillRotation(table, start, { cos: new Float64Array(count * pairs), sin: new Float64Array(count * pairs), pairs });
+  const count = positions.length * pairs;
+  return fillRotation(table, positions, { cos: new Float64Array(count), sin: new Float64Array(count), pairs });
 }
 
-/**
- * Rotates x [tokens, heads, headDim] in place, row t of x by row t of the tables. Rotate-half layout: pair i is (i, i + rotaryDim / 2);
- * dimensions from rotaryDim on pass unchanged.
- */
-export function rotateHeads(x: Reals, heads: number, headDim: number, turn: Rotation<Reals>): void {
+/** Positions start, start + 1, … of `count` tokens, each sent through `at`. */
+export function positionsFrom(start: number, count: number, at: (position: number) => number = (position) => position): Float64Array {
+  return Float64Array.from({ length: count }, (_, index) => at(start + index));
+}
+
+/** Which two dimensions a pair is: (i, i + rotaryDim / 2) in Hugging Face files, (2i, 2i + 1) in Meta's and in GGUF files of Llamas. */
+export type PairLayout = "half" | "interleaved";
+
+/** Rotates x [tokens, heads, headDim] in place, row t of x by row t of the tables; dimensions from rotaryDim on pass unchanged. */
+export function rotateHeads(
+  x: Reals,
+  heads: number,
+  headDim: number,
+  turn: Rotation<Reals>,
+  layout: PairLayout = "half",
+): void {
   const { cos, sin, pairs } = turn;
+  const [step, apart] = layout === "half" ? [1, pairs] : [2, 1];
   const tokens = x.length / (heads * headDim);
   for (let token = 0; token < tokens; token++) {
     for (let head = 0; head < heads; head++) {
@@ -35,20 +49,28 @@ export function rotateHeads(x: Reals, heads: number, headDim: number, turn: Rota
       for (let pair = 0; pair < pairs; pair++) {
         const c = cos[token * pairs + pair];
         const s = sin[token * pairs + pair];
-        const a = x[start + pair];
-        const b = x[start + pair + pairs];
-        x[start + pair] = a * c - b * s;
-        x[start + pair + pairs] = b * c + a * s;
+        const at = start + pair * step;
+        const a = x[at];
+        const b = x[at + apart];
+        x[at] = a * c - b * s;
+        x[at + apart] = b * c + a * s;
       }
     }
   }
 }
 
-function fillRotation<R extends Reals>(table: RopeTable, start: number, target: Rotation<R>): Rotation<R> {
+/** Row of an interleaved head [headDim] that holds row `row` of the same head in half order; rows from rotaryDim on stay. */
+export function interleavedRow(row: number, rotaryDim: number): number {
+  if (row >= rotaryDim) return row;
+  const half = rotaryDim / 2;
+  return row < half ? 2 * row : 2 * (row - half) + 1;
+}
+
+function fillRotation<R extends Reals>(table: RopeTable, positions: ArrayLike<number>, target: Rotation<R>): Rotation<R> {
   const { cos, sin, pairs } = target;
-  for (let row = 0; row * pairs < cos.length; row++) {
+  for (let row = 0; row < positions.length; row++) {
     for (let pair = 0; pair < pairs; pair++) {
-      const angle = (start + row) * table.invFreq[pair];
+      const angle = positions[row] * table.invFreq[pair];
       cos[row * pairs + pair] = Math.cos(angle) * table.attentionFactor;
       sin[row * pairs + pair] = Math.sin(angle) * table.attentionFactor;
     }

@@ -1,14 +1,26 @@
 /** RoPE settings as JSON in Hugging Face's keys (`rope_parameters`, formerly `rope_scaling`), both ways. */
-import type { ModelSpec, RopeChoice, RopeScaling } from "../api.ts";
+import type { DecoderSpec, ModelSpec, RopeChoice, RopeScaling } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { isRecord, JsonFields, parseJson, shown, type JsonRecord } from "../formats/json.ts";
-import { checkScaling, ropeBase, yarnDivisors, type LongRope, type RopeBase, type Yarn } from "./scaling.ts";
+import { checkScaling, ropeBase, rotating, yarnDivisors, type LongRope, type RopeBase, type Yarn } from "./scaling.ts";
 import { trainedLength } from "./limits.ts";
 
 type Kind = RopeScaling["kind"];
 
 /** Every kind of scaling, in the order a menu shows them. */
-export const ropeKinds = ["none", "linear", "ntk", "dynamic", "yarn", "longrope", "llama3"] as const satisfies readonly Kind[];
+export const ropeKinds = [
+  "none",
+  "linear",
+  "ntk",
+  "dynamic",
+  "yarn",
+  "longrope",
+  "llama3",
+  "proportional",
+  "self_extend",
+  "rerope",
+  "dual_chunk",
+] as const satisfies readonly Kind[];
 
 /** What a bare kind stretches the context by. */
 const DEFAULT_FACTOR = 2;
@@ -33,10 +45,11 @@ export function parseRope(json: unknown, spec: ModelSpec): RopeChoice {
   }
   const fields = new JsonFields(json, "rope", "rope-invalid", KIND_REMEDY);
   const kind = kindOf(json);
-  const scaling = readScaling(kind, fields, { base: ropeBase(spec), originalContext: trainedLength(spec) });
-  refuseForeignTheta(fields, spec);
+  const base = ropeBase(rotating(spec));
+  const scaling = readScaling(kind, fields, { base, originalContext: trainedLength(spec) });
+  refuseForeignTheta(fields, base.theta);
   refuseUnread(fields, ["rope_type", "type"]);
-  checkScaling(scaling, ropeBase(spec));
+  checkScaling(scaling, base);
   return scaling;
 }
 
@@ -78,11 +91,29 @@ export function formatRope(scaling: RopeScaling): JsonRecord {
         low_freq_factor: scaling.lowFreqFactor,
         high_freq_factor: scaling.highFreqFactor,
       };
+    case "proportional":
+      return { rope_type: "proportional", factor: scaling.factor, partial_rotary_factor: scaling.rotaryShare };
+    case "self_extend":
+      return present({
+        rope_type: "self_extend",
+        group: scaling.group,
+        window: scaling.window,
+        log_base: scaling.logBase,
+      });
+    case "rerope":
+      return present({ rope_type: "rerope", window: scaling.window, leak: scaling.leak });
+    case "dual_chunk":
+      return present({
+        rope_type: "dual_chunk",
+        chunk_size: scaling.chunkSize,
+        local_size: scaling.localSize,
+        original_max_position_embeddings: scaling.originalContext,
+      });
   }
 }
 
 /** A kind by its name alone: the model's own where it is of that kind, else `factor` times the trained length. */
-export function defaultScaling(kind: Kind, spec: ModelSpec, factor = DEFAULT_FACTOR): RopeScaling {
+export function defaultScaling(kind: Kind, spec: DecoderSpec, factor = DEFAULT_FACTOR): RopeScaling {
   if (spec.rope.kind === kind && factor === DEFAULT_FACTOR) return spec.rope;
   const originalContext = trainedLength(spec);
   switch (kind) {
@@ -98,11 +129,25 @@ export function defaultScaling(kind: Kind, spec: ModelSpec, factor = DEFAULT_FAC
       return longRopeFromYarn(factor, originalContext, ropeBase(spec));
     case "llama3":
       return { kind, factor, originalContext, lowFreqFactor: 1, highFreqFactor: 4 };
+    case "proportional":
+      return { kind, factor, rotaryShare: 1 };
+    case "self_extend":
+      return defaultSelfExtend(originalContext);
+    case "rerope":
+      return { kind, window: Math.max(1, Math.floor(originalContext / 2)) };
+    case "dual_chunk":
+      return { kind, chunkSize: originalContext, localSize: Math.max(1, Math.floor(originalContext / 32)) };
   }
 }
 
 export function defaultYarn(factor: number, originalContext: number): Yarn {
   return { kind: "yarn", factor, originalContext, betaFast: 32, betaSlow: 1, truncate: true };
+}
+
+/** Groups of 8 beyond a quarter of what the model was trained on: more than five times its length. */
+function defaultSelfExtend(originalContext: number): Extract<RopeScaling, { kind: "self_extend" }> {
+  const group = Math.min(8, Math.max(1, Math.floor(originalContext / 4)));
+  return { kind: "self_extend", group, window: Math.max(group, Math.floor(originalContext / 4 / group) * group) };
 }
 
 /** The kind that `rope_type` (or the older `type`) names; absent is `none`. */
@@ -157,6 +202,24 @@ export function readScaling(kind: Kind, fields: JsonFields, facts: ScalingFacts)
         lowFreqFactor: fields.number("low_freq_factor"),
         highFreqFactor: fields.number("high_freq_factor"),
       };
+    case "proportional":
+      return { kind, factor: fields.number("factor", 1), rotaryShare: fields.number("partial_rotary_factor", 1) };
+    case "self_extend":
+      return {
+        kind,
+        group: fields.number("group"),
+        window: fields.number("window"),
+        ...definedOnly({ logBase: fields.optionalNumber("log_base") }),
+      };
+    case "rerope":
+      return { kind, window: fields.number("window"), ...definedOnly({ leak: fields.optionalNumber("leak") }) };
+    case "dual_chunk":
+      return {
+        kind,
+        chunkSize: fields.number("chunk_size"),
+        localSize: fields.number("local_size"),
+        ...definedOnly({ originalContext: fields.optionalNumber(ORIGINAL) }),
+      };
   }
 }
 
@@ -166,8 +229,10 @@ const KIND_REMEDY = `use auto, model, one of ${ropeKinds.join(", ")}, or JSON su
 function parseText(text: string, spec: ModelSpec): RopeChoice {
   if (text.startsWith("{")) return parseRope(parseJson(text, "the RoPE setting", "rope-invalid", KIND_REMEDY), spec);
   if (text === "auto" || text === "model") return { kind: text };
-  const scaling = defaultScaling(kindOf({ rope_type: text }), spec);
-  checkScaling(scaling, ropeBase(spec));
+  const kind = kindOf({ rope_type: text });
+  const known = rotating(spec);
+  const scaling = defaultScaling(kind, known);
+  checkScaling(scaling, ropeBase(known));
   return scaling;
 }
 
@@ -178,10 +243,10 @@ function longRopeFromYarn(factor: number, originalContext: number, base: RopeBas
 }
 
 /** Hugging Face writes rope_theta into the same object; another base than the model's is not a scaling. */
-function refuseForeignTheta(fields: JsonFields, spec: ModelSpec): void {
+function refuseForeignTheta(fields: JsonFields, ownTheta: number): void {
   const theta = fields.optionalNumber("rope_theta");
-  if (theta === undefined || theta === spec.ropeTheta) return;
-  const message = `rope_theta ${theta} is not the model's ${spec.ropeTheta}`;
+  if (theta === undefined || theta === ownTheta) return;
+  const message = `rope_theta ${theta} is not the model's ${ownTheta}`;
   throw new EngineError("rope-invalid", message, 'leave rope_theta out; {"rope_type":"ntk","factor":4} raises the base');
 }
 

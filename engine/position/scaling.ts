@@ -1,9 +1,9 @@
 /**
- * RoPE scaling: from a RopeScaling to inverse frequencies and one attention factor, in float64.
- * Sources: Hugging Face modeling_rope_utils (linear, dynamic, yarn, longrope, llama3), arXiv 2104.09864 (RoPE), 2306.15595 (linear),
- * 2309.00071 (YaRN), 2402.13753 (LongRoPE). NTK-aware scaling has no Hugging Face type: it is a larger base.
+ * RoPE scaling: from a FrequencyScaling to inverse frequencies and one attention factor, in float64. (Re-indexing: bands.ts.)
+ * Sources: Hugging Face modeling_rope_utils (linear, dynamic, yarn, longrope, llama3, proportional), arXiv 2104.09864 (RoPE),
+ * 2306.15595 (linear), 2309.00071 (YaRN), 2402.13753 (LongRoPE). NTK-aware scaling has no Hugging Face type: it is a larger base.
  */
-import type { ModelSpec, RopeScaling, RopeTable } from "../api.ts";
+import type { DecoderSpec, FrequencyScaling, ModelSpec, Reindexing, RopeScaling, RopeTable } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { shown } from "../formats/json.ts";
 
@@ -14,19 +14,42 @@ export interface RopeBase {
   maxPositionEmbeddings: number;
 }
 
-export type Yarn = Extract<RopeScaling, { kind: "yarn" }>;
-export type LongRope = Extract<RopeScaling, { kind: "longrope" }>;
-type Llama3 = Extract<RopeScaling, { kind: "llama3" }>;
+export type Yarn = Extract<FrequencyScaling, { kind: "yarn" }>;
+export type LongRope = Extract<FrequencyScaling, { kind: "longrope" }>;
+type Llama3 = Extract<FrequencyScaling, { kind: "llama3" }>;
+type Proportional = Extract<FrequencyScaling, { kind: "proportional" }>;
 
-export function ropeBase(spec: ModelSpec): RopeBase {
+export function ropeBase(spec: Pick<DecoderSpec, "ropeTheta" | "rotaryDim" | "maxPositionEmbeddings">): RopeBase {
   return { theta: spec.ropeTheta, rotaryDim: spec.rotaryDim, maxPositionEmbeddings: spec.maxPositionEmbeddings };
+}
+
+/** True for a transformer whose queries and keys are rotated. */
+export function isRotating(spec: ModelSpec): spec is DecoderSpec {
+  return spec.kind === "decoder" && spec.rotaryDim > 0;
+}
+
+/** The model as one that rotates. Throws `rope-invalid` for ALiBi and recurrent models, which have nothing to scale. */
+export function rotating(spec: ModelSpec): DecoderSpec {
+  if (isRotating(spec)) return spec;
+  const what = spec.kind === "decoder" ? "knows positions by ALiBi" : "is recurrent";
+  throw new EngineError("rope-invalid", `${spec.modelType} ${what}: there is no rotation to scale`, "use the setting model");
+}
+
+/** True for schemes that move positions instead of changing frequencies. */
+export function isReindexing(scaling: RopeScaling): scaling is Reindexing {
+  return scaling.kind === "self_extend" || scaling.kind === "rerope" || scaling.kind === "dual_chunk";
+}
+
+/** The frequencies a re-indexing is laid over: the model's own, plain ones where the model re-indexes itself. */
+export function ownFrequencies(spec: Pick<DecoderSpec, "rope">): FrequencyScaling {
+  return isReindexing(spec.rope) ? { kind: "none" } : spec.rope;
 }
 
 /**
  * The rotation of a request of `lengthTokens` tokens (prompt and answer). Only `dynamic` and `longrope` depend on the length.
  * Throws `rope-invalid` for a scaling that cannot be applied to this base.
  */
-export function ropeTable(scaling: RopeScaling, base: RopeBase, lengthTokens: number): RopeTable {
+export function ropeTable(scaling: FrequencyScaling, base: RopeBase, lengthTokens: number): RopeTable {
   checkScaling(scaling, base);
   const plain = plainFrequencies(base.theta, base.rotaryDim);
   switch (scaling.kind) {
@@ -47,7 +70,15 @@ export function ropeTable(scaling: RopeScaling, base: RopeBase, lengthTokens: nu
       return table(longRopeFrequencies(plain, scaling, lengthTokens), longRopeAttentionFactor(scaling, base));
     case "llama3":
       return table(llama3Frequencies(plain, scaling), 1);
+    case "proportional":
+      return table(proportionalFrequencies(plain, scaling), 1);
   }
+}
+
+/** The rotation of window layers that have their own; undefined where the model has none such. */
+export function localTable({ local, maxPositionEmbeddings }: DecoderSpec): RopeTable | undefined {
+  if (local === undefined) return undefined;
+  return ropeTable(local.rope, { ...local, maxPositionEmbeddings }, maxPositionEmbeddings);
 }
 
 /** Throws `rope-invalid` naming the field, unless the scaling makes sense for this base. */
@@ -90,6 +121,36 @@ export function checkScaling(scaling: RopeScaling, base: RopeBase): void {
       if (scaling.highFreqFactor <= scaling.lowFreqFactor) {
         throw invalid(kind, "high_freq_factor must be above low_freq_factor", "use 1 and 4, as Llama 3.1 does");
       }
+      return;
+    case "proportional":
+      checkFactor(kind, scaling.factor);
+      if (!(scaling.rotaryShare > 0 && scaling.rotaryShare <= 1)) {
+        throw invalid(kind, `partial_rotary_factor must be in (0, 1], found ${shown(scaling.rotaryShare)}`, "1 turns every pair");
+      }
+      if (Math.trunc((scaling.rotaryShare * base.rotaryDim) / 2) < 1) {
+        throw invalid(kind, `partial_rotary_factor ${scaling.rotaryShare} leaves no pair to turn`, "choose a larger share");
+      }
+      return;
+    case "self_extend":
+      checkWhole(kind, "group", scaling.group, 1);
+      checkWhole(kind, "window", scaling.window, 1);
+      if (scaling.logBase !== undefined && !(scaling.logBase > 1)) {
+        throw invalid(kind, `log_base must be above 1, found ${shown(scaling.logBase)}`, "leave it out for no scaling of queries");
+      }
+      return;
+    case "rerope":
+      checkWhole(kind, "window", scaling.window, 1);
+      if (scaling.leak !== undefined && !(Number.isFinite(scaling.leak) && scaling.leak > 1)) {
+        throw invalid(kind, `leak must be a number above 1, found ${shown(scaling.leak)}`, "leave it out for no growth at all");
+      }
+      return;
+    case "dual_chunk":
+      checkWhole(kind, "chunk_size", scaling.chunkSize, 2);
+      checkWhole(kind, "local_size", scaling.localSize, 1);
+      if (scaling.localSize >= scaling.chunkSize) {
+        throw invalid(kind, "local_size must be below chunk_size", "Qwen2.5-1M uses 8192 of 262144");
+      }
+      if (scaling.originalContext !== undefined) checkContext(kind, scaling.originalContext);
       return;
   }
 }
@@ -181,6 +242,12 @@ function llama3Frequencies(plain: Float64Array, scaling: Llama3): Float64Array {
   });
 }
 
+/** Pairs behind the turning share have frequency 0: they are never rotated. */
+function proportionalFrequencies(plain: Float64Array, scaling: Proportional): Float64Array {
+  const turning = Math.trunc(scaling.rotaryShare * plain.length);
+  return plain.map((frequency, pair) => (pair < turning ? frequency / scaling.factor : 0));
+}
+
 function clamp01(value: number): number {
   return Math.min(Math.max(value, 0), 1);
 }
@@ -214,6 +281,11 @@ function checkFactor(kind: RopeScaling["kind"], factor: number): void {
 function checkContext(kind: RopeScaling["kind"], tokens: number): void {
   if (Number.isSafeInteger(tokens) && tokens > 0) return;
   throw invalid(kind, `original_max_position_embeddings must be a positive integer, found ${shown(tokens)}`, CONTEXT_REMEDY);
+}
+
+function checkWhole(kind: RopeScaling["kind"], name: string, value: number, least: number): void {
+  if (Number.isSafeInteger(value) && value >= least) return;
+  throw invalid(kind, `${name} must be a whole number of at least ${least}, found ${shown(value)}`, `give ${name} in tokens`);
 }
 
 function checkPositive(kind: RopeScaling["kind"], name: string, value: number): void {

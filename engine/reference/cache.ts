@@ -1,19 +1,22 @@
-import type { ModelSpec } from "../api.ts";
+import type { DecoderSpec } from "../api.ts";
 import type { Reals } from "../position/rope.ts";
 
 /** Number format of all arithmetic: f32 as the other backends, f64 for the golden numbers. */
 export type Precision = "f32" | "f64";
 
-/** What one layer adds for T tokens, each [T, G, D]; raw keys are before shift, norm and rotation. */
+/** What one layer adds for T tokens, each [T, G, D]; raw keys are before shift and norm, bare ones before rotation. */
 export interface NewKeys {
   rawKeys: Reals;
-  keys: Reals;
+  bareKeys: Reals;
+  /** Rotated, one per copy of the plan. */
+  keys: readonly Reals[];
   values: Reals;
 }
 
 interface LayerRows {
   rawKeys: Reals;
-  keys: Reals;
+  bareKeys: Reals;
+  keys: Reals[];
   values: Reals;
 }
 
@@ -23,22 +26,25 @@ export interface ReferenceCache {
   readonly length: number;
   /** Raw key [G, D] of the token before `position`; zeros before the first. */
   rawKeyBefore(layer: number, position: number): Reals;
-  /** Writes behind `length`, which stays; returns keys and values of all tokens including these. */
-  write(layer: number, rows: NewKeys): { keys: Reals; values: Reals };
-  /** Rotated keys of one layer, [at least length, G, D]. */
-  keys(layer: number): Reals;
+  /** Writes behind `length`, which stays; returns keys (one array per copy) and values of all tokens including these. */
+  write(layer: number, rows: NewKeys): { keys: readonly Reals[]; values: Reals };
+  /** Rotated keys of one layer, one array [at least length, G, D] per copy. */
+  keys(layer: number): readonly Reals[];
+  /** Replaces the rotated keys of one layer by what `rotate` makes of the bare ones [length, G, D]. */
+  rotateAgain(layer: number, rotate: (bareKeys: Reals) => readonly Reals[]): void;
   /** Counts the tokens that every layer has written. */
   advance(tokens: number): void;
   /** Forgets everything from `lengthTokens` on. */
   cut(lengthTokens: number): void;
 }
 
-export function referenceCache(spec: ModelSpec, precision: Precision): ReferenceCache {
+export function referenceCache(spec: DecoderSpec, precision: Precision): ReferenceCache {
   const width = spec.kvHeadCount * spec.headDim;
   const make = (length: number): Reals => (precision === "f64" ? new Float64Array(length) : new Float32Array(length));
   const layers: LayerRows[] = Array.from({ length: spec.layerCount }, () => ({
     rawKeys: make(0),
-    keys: make(0),
+    bareKeys: make(0),
+    keys: [],
     values: make(0),
   }));
   let length = 0;
@@ -71,11 +77,16 @@ export function referenceCache(spec: ModelSpec, precision: Precision): Reference
     write(layer, rows) {
       const held = layerAt(layer);
       if (spec.keyShift) held.rawKeys = extended(held.rawKeys, rows.rawKeys);
-      held.keys = extended(held.keys, rows.keys);
+      held.bareKeys = extended(held.bareKeys, rows.bareKeys);
+      held.keys = rows.keys.map((keys, copy) => extended(held.keys[copy] ?? make(0), keys));
       held.values = extended(held.values, rows.values);
       return { keys: held.keys, values: held.values };
     },
     keys: (layer) => layerAt(layer).keys,
+    rotateAgain(layer, rotate) {
+      const held = layerAt(layer);
+      held.keys = [...rotate(held.bareKeys.subarray(0, length * width))];
+    },
     advance(tokens) {
       length += tokens;
     },

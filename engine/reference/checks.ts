@@ -1,4 +1,5 @@
 /** What every backend refuses before it runs, in the same words. */
+import type { DecoderSpec, PositionPlan } from "../api.ts";
 import { EngineError } from "../errors.ts";
 
 /** Throws `bad-argument` for the first id that no row of the embedding table belongs to. */
@@ -36,4 +37,11 @@ export function checkMask(mask: Uint32Array, vocabSize: number): void {
   const lastBits = vocabSize % 32 === 0 ? 0xffffffff : 2 ** (vocabSize % 32) - 1;
   if (mask.some((word, index) => (index === words - 1 ? word & lastBits : word) !== 0)) return;
   throw new EngineError("bad-argument", "the token mask allows no token", "allow at least the end of the answer");
+}
+
+/** Throws `bad-argument` for a plan of another model. */
+export function checkPlan(plan: PositionPlan, spec: DecoderSpec): void {
+  if (plan.table.invFreq.length === spec.rotaryDim / 2) return;
+  const message = `a rotation of ${plan.table.invFreq.length} pairs for a model of ${spec.rotaryDim / 2}`;
+  throw new EngineError("bad-argument", message, "make the plan from this model's spec");
 }

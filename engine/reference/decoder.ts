@@ -1,24 +1,49 @@
 /** A whole decoder in plain loops. E hidden size, H query heads, G key/value heads, D head dimension, F feed-forward width, V vocabulary. */
-import type { ModelSpec, RopeTable, WeightFormat, WeightStore } from "../api.ts";
+import type { DecoderSpec, LayerKind, PositionPlan, RopeTable, WeightFormat, WeightStore } from "../api.ts";
 import { throwIfAborted } from "../errors.ts";
 import { dequantizeQ8, quantizeQ8 } from "../formats/q8.ts";
-import { EMBEDDING, FINAL_NORM, headName, layerNames, storedFormat, tensorShapes } from "../models/weights.ts";
-import { rotateHeads, rotation, rotation64, type Reals } from "../position/rope.ts";
-import { addInPlace, alloc32, alloc64, attention, embed, keyShift, linear, rmsNorm, siluMultiply, type Alloc } from "./ops.ts";
+import {
+  EMBEDDING,
+  embeddingNormNames,
+  finalNormNames,
+  headName,
+  layerNames,
+  storedFormat,
+  tensorShapes,
+  type TensorPair,
+} from "../models/weights.ts";
+import { layerBands } from "../position/bands.ts";
+import { positionsFrom, rotateHeads, rotation, rotation64, type Reals } from "../position/rope.ts";
+import { localTable } from "../position/scaling.ts";
+import { attention } from "./attend.ts";
+import {
+  addInPlace,
+  alloc32,
+  alloc64,
+  clampInPlace,
+  embed,
+  gateMultiply,
+  keyShift,
+  layerNorm,
+  linear,
+  rmsNorm,
+  softcapInPlace,
+  type Alloc,
+} from "./ops.ts";
 import type { Precision, ReferenceCache } from "./cache.ts";
 
 /** A tensor by its Hugging Face name. */
 export type TensorOf = (name: string) => Reals;
 
 export interface Decoder {
-  spec: ModelSpec;
+  spec: DecoderSpec;
   tensor: TensorOf;
   precision: Precision;
 }
 
 /** Reads every tensor of the model as f32, rounded through the format it would be stored in. */
 export async function readDecoder(
-  spec: ModelSpec,
+  spec: DecoderSpec,
   weights: WeightStore,
   format: WeightFormat,
   options: { signal?: AbortSignal; onProgress?(doneBytes: number, totalBytes: number): void } = {},
@@ -49,53 +74,117 @@ export function tensorsByName(tensors: ReadonlyMap<string, Reals>): TensorOf {
 
 /**
  * Runs `ids` behind what `cache` holds, adds their keys and values to it, and returns the final normalised states [T, E].
- * `onQueries` gets the rotated queries [T, H, D] of each layer: what the attention tap keeps.
+ * `onQueries` gets the queries [T, H, D] of each layer before rotation: what the attention tap keeps.
  */
 export function forward(
   decoder: Decoder,
   ids: ArrayLike<number>,
-  rope: RopeTable,
+  plan: PositionPlan,
   cache: ReferenceCache,
-  onQueries?: (layer: number, queries: Reals) => void,
+  onQueries?: (layer: number, bareQueries: Reals) => void,
 ): Reals {
   const { spec, tensor } = decoder;
-  const { hiddenSize: E, intermediateSize: F, headCount: H, kvHeadCount: G, headDim: D, rmsNormEps: eps } = spec;
-  const alloc: Alloc = decoder.precision === "f64" ? alloc64 : alloc32;
-  const bias = (name: string | undefined): Reals | undefined => (name === undefined ? undefined : tensor(name));
-  const norm = (x: Reals, name: string | undefined): Reals => (name === undefined ? x : rmsNorm(alloc, x, tensor(name), eps));
+  const { hiddenSize: E, intermediateSize: F, headCount: H, kvHeadCount: G, headDim: D, normEps: eps } = spec;
+  const alloc = allocOf(decoder);
+  const project = (x: Reals, names: TensorPair, inner: number): Reals =>
+    linear(alloc, x, tensor(names.weight), names.bias === undefined ? undefined : tensor(names.bias), inner);
+  const norm = (x: Reals, names: TensorPair): Reals => normRows(decoder, x, names.weight, names.bias);
+  const headNorm = (x: Reals, name: string | undefined): Reals =>
+    name === undefined ? x : rmsNorm(alloc, x, tensor(name), eps, spec.normOffset);
   const start = cache.length;
-  const turn = (decoder.precision === "f64" ? rotation64 : rotation)(rope, start, ids.length); // cos, sin [T, rotaryDim / 2]
 
-  const x = embed(alloc, tensor(EMBEDDING), ids, E, spec.embeddingMultiplier); // [T, E]
-  for (let layer = 0; layer < spec.layerCount; layer++) {
+  let x = embed(alloc, tensor(EMBEDDING), ids, E, spec.embeddingMultiplier); // [T, E]
+  const embeddingNorm = embeddingNormNames(spec);
+  if (embeddingNorm !== undefined) x = norm(x, embeddingNorm);
+  for (const [layer, kind] of spec.layers.entries()) {
     const names = layerNames(spec, layer);
     const h = norm(x, names.attentionNorm); // [T, E]
-    const rawKeys = linear(alloc, h, tensor(names.key), bias(names.keyBias), E); // [T, G, D]
+    const rawQueries = project(h, names.query, E); // [T, H, D]
+    const rawKeys = project(h, names.key, E); // [T, G, D]
+    const values = project(h, names.value, E); // [T, G, D]
+    for (const rows of [rawQueries, rawKeys, values]) clampInPlace(rows, spec.qkvClip);
     const mixedKeys =
       names.keyShift === undefined ? rawKeys : keyShift(alloc, rawKeys, cache.rawKeyBefore(layer, start), tensor(names.keyShift)); // [T, G, D]
-    const q = norm(linear(alloc, h, tensor(names.query), bias(names.queryBias), E), names.queryNorm); // [T, H, D]
-    const k = norm(mixedKeys, names.keyNorm).slice(); // [T, G, D], a copy: the raw keys are cached unrotated
-    const v = linear(alloc, h, tensor(names.value), bias(names.valueBias), E); // [T, G, D]
-    rotateHeads(q, H, D, turn);
-    rotateHeads(k, G, D, turn);
-    onQueries?.(layer, q);
-    const cached = cache.write(layer, { rawKeys, keys: k, values: v }); // [S + T, G, D]
-    const attended = attention(alloc, q, cached.keys, cached.values, spec, start); // [T, H, D]
-    addInPlace(x, linear(alloc, attended, tensor(names.output), bias(names.outputBias), H * D)); // [T, E]
+    const bareQueries = headNorm(rawQueries, names.queryNorm); // [T, H, D]
+    const bareKeys = headNorm(mixedKeys, names.keyNorm); // [T, G, D]
+    const bands = layerBands(plan, kind);
+    const queries = rotatedQueries(decoder, plan, kind, bareQueries, start); // [T, H, D] per band
+    const keys = rotatedKeys(decoder, plan, kind, bareKeys, start); // [T, G, D] per copy
+    onQueries?.(layer, bareQueries);
+    const cached = cache.write(layer, { rawKeys, bareKeys, keys, values }); // [S + T, G, D]
+    const attended = attention(alloc, { queries, keys: cached.keys, bands }, cached.values, spec, start); // [T, H, D]
+    const output = project(attended, names.output, H * D); // [T, E]
+    addInPlace(x, names.attentionPostNorm === undefined ? output : norm(output, names.attentionPostNorm));
 
     const m = norm(x, names.mlpNorm); // [T, E]
-    const gate = linear(alloc, m, tensor(names.gate), bias(names.gateBias), E); // [T, F]
-    const up = linear(alloc, m, tensor(names.up), bias(names.upBias), E); // [T, F]
-    addInPlace(x, linear(alloc, siluMultiply(alloc, gate, up), tensor(names.down), bias(names.downBias), F)); // [T, E]
+    const gate = names.gate === undefined ? undefined : project(m, names.gate, E); // [T, F]
+    const active = gateMultiply(alloc, spec.activation, gate, project(m, names.up, E)); // [T, F]
+    const down = project(active, names.down, F); // [T, E]
+    addInPlace(x, names.mlpPostNorm === undefined ? down : norm(down, names.mlpPostNorm));
   }
   cache.advance(ids.length);
-  return norm(x, FINAL_NORM); // [T, E]
+  return norm(x, finalNormNames(spec)); // [T, E]
 }
 
 /** Final states [T, E] -> logits [T, V]. */
 export function logitsOf(decoder: Decoder, states: Reals): Reals {
-  const alloc: Alloc = decoder.precision === "f64" ? alloc64 : alloc32;
-  return linear(alloc, states, decoder.tensor(headName(decoder.spec)), undefined, decoder.spec.hiddenSize);
+  const { spec, tensor } = decoder;
+  const logits = linear(allocOf(decoder), states, tensor(headName(spec)), undefined, spec.hiddenSize);
+  softcapInPlace(logits, spec.finalSoftcap);
+  return logits;
+}
+
+/** Keys [T, G, D] from position `start` on, rotated to the positions of every copy that the layer's bands read. */
+export function rotatedKeys(
+  decoder: Pick<Decoder, "spec" | "precision">,
+  plan: PositionPlan,
+  kind: LayerKind,
+  bareKeys: Reals,
+  start: number,
+): readonly Reals[] {
+  const { kvHeadCount, headDim } = decoder.spec;
+  const count = bareKeys.length / (kvHeadCount * headDim);
+  const copies = kind.rotation === "main" ? plan.copies : [(position: number) => position];
+  return copies.map((at) => rotated(decoder, plan, kind, bareKeys, kvHeadCount, positionsFrom(start, count, at)));
+}
+
+/** Queries [T, H, D] from position `start` on, rotated for every band, and scaled where the plan says so. */
+export function rotatedQueries(decoder: Decoder, plan: PositionPlan, kind: LayerKind, bareQueries: Reals, start: number): readonly Reals[] {
+  const { headCount, headDim } = decoder.spec;
+  const width = headCount * headDim;
+  const count = bareQueries.length / width;
+  return layerBands(plan, kind).map((band) => {
+    const queries = rotated(decoder, plan, kind, bareQueries, headCount, positionsFrom(start, count, band.queryPosition));
+    if (kind.rotation !== "main") return queries;
+    return queries.map((value, index) => value * plan.queryScale(start + Math.floor(index / width)));
+  });
+}
+
+/** A rotated copy of x [T, heads, D]. */
+function rotated(
+  { spec, precision }: Pick<Decoder, "spec" | "precision">,
+  plan: PositionPlan,
+  kind: LayerKind,
+  x: Reals,
+  heads: number,
+  positions: Float64Array,
+): Reals {
+  const copy = x.slice();
+  const table: RopeTable | undefined =
+    kind.rotation === "main" ? plan.table : kind.rotation === "local" ? localTable(spec) : undefined;
+  if (table !== undefined) rotateHeads(copy, heads, spec.headDim, (precision === "f64" ? rotation64 : rotation)(table, positions));
+  return copy;
+}
+
+function normRows(decoder: Decoder, x: Reals, weight: string, bias: string | undefined): Reals {
+  const { spec, tensor } = decoder;
+  const alloc = allocOf(decoder);
+  if (spec.norm === "rms") return rmsNorm(alloc, x, tensor(weight), spec.normEps, spec.normOffset);
+  return layerNorm(alloc, x, tensor(weight), bias === undefined ? undefined : tensor(bias), spec.normEps);
+}
+
+function allocOf(decoder: Pick<Decoder, "precision">): Alloc {
+  return decoder.precision === "f64" ? alloc64 : alloc32;
 }
 
 function product(shape: readonly number[]): number {

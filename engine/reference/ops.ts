@@ -2,6 +2,7 @@
  * Every operation of the decoder in plain loops: the specification the kernels are compared with. Sums are float64; results are rounded to
  * the arrays they are stored in (f32, or float64 for checks at 1e-9).
  */
+import type { DecoderSpec } from "../api.ts";
 import type { Reals } from "../position/rope.ts";
 
 /** Makes the arrays a forward pass works in. */
@@ -33,22 +34,59 @@ export function linear(alloc: Alloc, x: Reals, weight: Reals, bias: Reals | unde
   return y;
 }
 
-/** x / sqrt(mean x² + eps) · weight over rows of weight.length -> like x. */
-export function rmsNorm(alloc: Alloc, x: Reals, weight: Reals, eps: number): Reals {
+/** x / sqrt(mean x² + eps) · (offset + weight) over rows of weight.length -> like x. */
+export function rmsNorm(alloc: Alloc, x: Reals, weight: Reals, eps: number, offset = 0): Reals {
   const width = weight.length;
   const y = alloc(x.length);
   for (let start = 0; start < x.length; start += width) {
     const scale = 1 / Math.sqrt(dot(x, start, x, start, width) / width + eps);
-    for (let i = 0; i < width; i++) y[start + i] = x[start + i] * scale * weight[i];
+    for (let i = 0; i < width; i++) y[start + i] = x[start + i] * scale * (offset + weight[i]);
   }
   return y;
 }
 
-/** silu(gate) · up, elementwise. */
-export function siluMultiply(alloc: Alloc, gate: Reals, up: Reals): Reals {
-  const y = alloc(gate.length);
-  for (let i = 0; i < y.length; i++) y[i] = gate[i] * sigmoid(gate[i]) * up[i];
+/** (x - mean) / sqrt(variance + eps) · weight + bias over rows of weight.length -> like x. */
+export function layerNorm(alloc: Alloc, x: Reals, weight: Reals, bias: Reals | undefined, eps: number): Reals {
+  const width = weight.length;
+  const y = alloc(x.length);
+  for (let start = 0; start < x.length; start += width) {
+    let mean = 0;
+    for (let i = 0; i < width; i++) mean += x[start + i] / width;
+    let variance = 0;
+    for (let i = 0; i < width; i++) variance += (x[start + i] - mean) ** 2 / width;
+    const scale = 1 / Math.sqrt(variance + eps);
+    for (let i = 0; i < width; i++) y[start + i] = (x[start + i] - mean) * scale * weight[i] + (bias?.[i] ?? 0);
+  }
   return y;
+}
+
+/** The activation of an MLP. */
+export function activate(kind: DecoderSpec["activation"], x: number): number {
+  switch (kind) {
+    case "silu":
+      return x * sigmoid(x);
+    case "gelu":
+      return 0.5 * x * (1 + erf(x / Math.SQRT2));
+    case "gelu_tanh":
+      return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+  }
+}
+
+/** act(gate) · up elementwise; without a gate, act(up). */
+export function gateMultiply(alloc: Alloc, kind: DecoderSpec["activation"], gate: Reals | undefined, up: Reals): Reals {
+  const y = alloc(up.length);
+  for (let i = 0; i < y.length; i++) y[i] = gate === undefined ? activate(kind, up[i]) : activate(kind, gate[i]) * up[i];
+  return y;
+}
+
+/** In place: cap · tanh(x / cap). */
+export function softcapInPlace(x: Reals, cap: number | undefined): void {
+  if (cap !== undefined) for (let i = 0; i < x.length; i++) x[i] = cap * Math.tanh(x[i] / cap);
+}
+
+/** In place: x clamped to [-limit, limit]. */
+export function clampInPlace(x: Reals, limit: number | undefined): void {
+  if (limit !== undefined) for (let i = 0; i < x.length; i++) x[i] = Math.max(-limit, Math.min(limit, x[i]));
 }
 
 /** x += y. */
@@ -80,53 +118,32 @@ export function softmax(x: Reals, start = 0, count = x.length): void {
   for (let i = start; i < start + count; i++) x[i] = Math.exp(x[i] - largest) / sum;
 }
 
-/** Heads of an attention: H query heads in groups of H / G share one of G key and value heads. */
-export interface Heads {
-  headCount: number;
-  kvHeadCount: number;
-  headDim: number;
-}
-
-/**
- * Causal attention with grouped heads: q [T, H, D] at positions start .. start + T - 1 against k, v [S, G, D] -> [T, H, D].
- * Scale is D^-1/2; query head h reads KV head floor(h G / H); only keys up to the query's own position are touched.
- */
-export function attention(alloc: Alloc, q: Reals, k: Reals, v: Reals, heads: Heads, start: number): Reals {
-  const { headCount, kvHeadCount, headDim } = heads;
-  const out = alloc(q.length);
-  const tokens = q.length / (headCount * headDim);
-  for (let token = 0; token < tokens; token++) {
-    for (let head = 0; head < headCount; head++) {
-      const weights = attentionRow(q, k, heads, token, head, start + token);
-      const kvHead = Math.floor((head * kvHeadCount) / headCount);
-      const target = (token * headCount + head) * headDim;
-      for (let i = 0; i < headDim; i++) {
-        let sum = 0;
-        for (let key = 0; key < weights.length; key++) sum += weights[key] * v[(key * kvHeadCount + kvHead) * headDim + i];
-        out[target + i] = sum;
-      }
-    }
-  }
-  return out;
-}
-
-/** Softmax weights [position + 1] of one query (row `token` of q) of one head over the keys it sees, in float64. */
-export function attentionRow(q: Reals, k: Reals, heads: Heads, token: number, head: number, position: number): Float64Array {
-  const { headCount, kvHeadCount, headDim } = heads;
-  const kvHead = Math.floor((head * kvHeadCount) / headCount);
-  const row = new Float64Array(position + 1);
-  const scale = 1 / Math.sqrt(headDim);
-  const query = (token * headCount + head) * headDim;
-  for (let key = 0; key <= position; key++) row[key] = dot(q, query, k, (key * kvHeadCount + kvHead) * headDim, headDim) * scale;
-  softmax(row);
-  return row;
-}
-
 export function sigmoid(x: number): number {
   return 1 / (1 + Math.exp(-x));
 }
 
-function dot(a: Reals, aStart: number, b: Reals, bStart: number, count: number): number {
+/**
+ * The error function: its power series below 2.5, else the continued fraction of its complement (Abramowitz and Stegun 7.1.5 and 7.1.14);
+ * both to within 1e-13.
+ */
+export function erf(x: number): number {
+  const z = Math.abs(x);
+  if (z < 2.5) {
+    let term = z;
+    let sum = z;
+    for (let n = 1; Math.abs(term) > 1e-17 * sum; n++) {
+      term *= (-z * z) / n;
+      sum += term / (2 * n + 1);
+      if (z === 0) break;
+    }
+    return (Math.sign(x) * 2 * sum) / Math.sqrt(Math.PI);
+  }
+  let fraction = z;
+  for (let n = 60; n > 0; n--) fraction = z + n / 2 / fraction;
+  return Math.sign(x) * (1 - Math.exp(-z * z) / (Math.sqrt(Math.PI) * fraction));
+}
+
+export function dot(a: Reals, aStart: number, b: Reals, bStart: number, count: number): number {
   let sum = 0;
   for (let i = 0; i < count; i++) sum += a[aStart + i] * b[bStart + i];
   return sum;

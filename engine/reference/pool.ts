@@ -1,31 +1,24 @@
 /** Pooled attention in plain loops, and the checks of a request that every backend makes. */
-import { MAX_POOL_CELLS, type ModelSpec, type PooledAttention, type PoolRequest } from "../api.ts";
+import { MAX_POOL_CELLS, type DecoderSpec, type PooledAttention, type PoolRequest } from "../api.ts";
 import { EngineError } from "../errors.ts";
-import type { Reals } from "../position/rope.ts";
-import { attentionRow } from "./ops.ts";
+import { attentionRow, type ScoredLayer } from "./attend.ts";
 
 /** What a backend can be asked about now. */
 export interface PoolFacts {
-  spec: ModelSpec;
+  spec: DecoderSpec;
   /** Tokens in the cache. */
   length: number;
   tap: { layers: readonly number[]; because: string };
 }
 
-/** Rotated queries [T, H, D] and keys [T, G, D] of one layer, for all cached tokens. */
-export interface TappedLayer {
-  queries: Reals;
-  keys: Reals;
-}
-
 /**
- * Cells as PoolRequest defines them. Keys beyond the bins count in the softmax and in no cell.
+ * Cells as PoolRequest defines them; `tapped` gives queries and keys of all cached tokens. Keys beyond the bins count in the softmax and in no cell.
  * Throws what `checkPoolRequest` throws; `betweenRows` is awaited after each row of cells.
  */
 export async function poolAttention(
   request: PoolRequest,
   facts: PoolFacts,
-  tapped: (layer: number) => TappedLayer,
+  tapped: (layer: number) => ScoredLayer,
   betweenRows: () => Promise<void>,
 ): Promise<PooledAttention> {
   const { layers, heads } = checkPoolRequest(request, facts);
@@ -36,10 +29,10 @@ export async function poolAttention(
   for (let row = 0; row < rows; row++) {
     const sums = new Float64Array(columns);
     for (const layer of layers) {
-      const { queries, keys } = tapped(layer);
+      const scored = tapped(layer);
       for (const head of heads) {
         for (let query = queryEdges[row]; query < queryEdges[row + 1]; query++) {
-          addBins(sums, attentionRow(queries, keys, facts.spec, query, head, query), keyEdges);
+          addBins(sums, attentionRow(scored, facts.spec, query, head, query), keyEdges);
         }
       }
     }

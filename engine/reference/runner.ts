@@ -1,11 +1,11 @@
-import { PAGE_TOKENS, type ModelSpec, type Runner, type RunnerOptions } from "../api.ts";
+import { PAGE_TOKENS, type DecoderSpec, type Runner, type RunnerOptions } from "../api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { checkWeights } from "../models/weights.ts";
+import { layerBands, positionPlan } from "../position/bands.ts";
 import type { Reals } from "../position/rope.ts";
-import { ropeBase, ropeTable } from "../position/scaling.ts";
 import { referenceCache } from "./cache.ts";
-import { checkIds, checkRoom } from "./checks.ts";
-import { forward, logitsOf, readDecoder } from "./decoder.ts";
+import { checkIds, checkPlan, checkRoom } from "./checks.ts";
+import { forward, logitsOf, readDecoder, rotatedKeys, rotatedQueries } from "./decoder.ts";
 import { checkPoolRequest, poolAttention } from "./pool.ts";
 import { sampleLogits, uniformAt } from "./sample.ts";
 
@@ -13,9 +13,9 @@ import { sampleLogits, uniformAt } from "./sample.ts";
 const MAX_TOKENS = 65536;
 const DEFAULT_TAP_BYTES = 256 * 2 ** 20;
 
-/** A runner in plain loops: slow, and the one the others are compared with. Until `setRope` it rotates as config.json says. */
-export async function openReferenceRunner(options: RunnerOptions): Promise<Runner> {
-  const { spec, weights, weightFormat, signal } = options;
+/** A transformer in plain loops: slow, and the one the others are compared with. Until `setPositions` it rotates as config.json says. */
+export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOptions): Promise<Runner> {
+  const { weights, weightFormat, signal } = options;
   throwIfAborted(signal);
   checkWeights(spec, weights);
   const capacityTokens = Math.min(options.capacityTokens ?? MAX_TOKENS, MAX_TOKENS);
@@ -26,7 +26,7 @@ export async function openReferenceRunner(options: RunnerOptions): Promise<Runne
   const decoder = await readDecoder(spec, weights, weightFormat, options);
   const cache = referenceCache(spec, "f32");
   const queries = new Map(tap.layers.map((layer) => [layer, [] as Reals[]]));
-  let rope = ropeTable(spec.rope, ropeBase(spec), spec.maxPositionEmbeddings);
+  let plan = positionPlan(spec.rope, spec, spec.maxPositionEmbeddings);
   /** Final state [E] of the last cached token; undefined after a cut, when it is not known. */
   let lastState: Reals | undefined;
 
@@ -48,13 +48,21 @@ export async function openReferenceRunner(options: RunnerOptions): Promise<Runne
     },
     lost: new Promise<void>(() => undefined),
 
-    setRope(table) {
-      if (table.invFreq.length !== spec.rotaryDim / 2) {
-        const message = `a rotation of ${table.invFreq.length} pairs for a model of ${spec.rotaryDim / 2}`;
-        throw new EngineError("bad-argument", message, "make the table from this model's spec");
+    setPositions(next) {
+      checkPlan(next, spec);
+      if (next.key !== plan.key) cut(0);
+      plan = next;
+    },
+
+    async repositionCache(next) {
+      checkPlan(next, spec);
+      if (spec.rotaryDim === 0) return false;
+      plan = next;
+      for (const [layer, kind] of spec.layers.entries()) {
+        cache.rotateAgain(layer, (bareKeys) => rotatedKeys(decoder, plan, kind, bareKeys, 0));
       }
-      if (table.key !== rope.key) cut(0);
-      rope = table;
+      lastState = undefined;
+      return true;
     },
 
     truncate(lengthTokens) {
@@ -71,7 +79,7 @@ export async function openReferenceRunner(options: RunnerOptions): Promise<Runne
         throwIfAborted(stop);
         const room = PAGE_TOKENS - (cache.length % PAGE_TOKENS);
         const chunk = ids.slice(done, done + room);
-        const states = forward(decoder, chunk, rope, cache, (layer, rotated) => queries.get(layer)?.push(rotated));
+        const states = forward(decoder, chunk, plan, cache, (layer, bare) => queries.get(layer)?.push(bare));
         all?.set(logitsOf(decoder, states), done * spec.vocabSize);
         lastState = states.slice(-spec.hiddenSize);
         done += chunk.length;
@@ -93,11 +101,18 @@ export async function openReferenceRunner(options: RunnerOptions): Promise<Runne
     async pool(request, stop) {
       const facts = { spec, length: cache.length, tap };
       const { layers } = checkPoolRequest(request, facts);
-      const joined = new Map(layers.map((layer) => [layer, concatenate(queries.get(layer) ?? [])]));
+      const scored = new Map(
+        layers.map((layer) => {
+          const kind = spec.layers[layer] ?? { window: undefined, rotation: "none" };
+          const bare = concatenate(queries.get(layer) ?? []);
+          const bands = layerBands(plan, kind);
+          return [layer, { queries: rotatedQueries(decoder, plan, kind, bare, 0), keys: cache.keys(layer), bands }];
+        }),
+      );
       return poolAttention(
         request,
         facts,
-        (layer) => ({ queries: joined.get(layer) ?? new Float32Array(0), keys: cache.keys(layer) }),
+        (layer) => scored.get(layer) ?? { queries: [], keys: [], bands: [] },
         async () => {
           throwIfAborted(stop);
           await otherTasks();
@@ -113,7 +128,7 @@ export async function openReferenceRunner(options: RunnerOptions): Promise<Runne
 }
 
 /** The last layers whose queries fit: answers are read off late layers. */
-function chooseTap(spec: ModelSpec, capacityTokens: number, tapBytes: number): Runner["tap"] {
+function chooseTap(spec: DecoderSpec, capacityTokens: number, tapBytes: number): Runner["tap"] {
   const layerBytes = capacityTokens * spec.headCount * spec.headDim * 4;
   const kept = Math.min(spec.layerCount, Math.floor(tapBytes / layerBytes));
   const layers = Array.from({ length: kept }, (_, index) => spec.layerCount - kept + index);
@@ -125,7 +140,7 @@ function chooseTap(spec: ModelSpec, capacityTokens: number, tapBytes: number): R
   };
 }
 
-function keepTokens(chunks: readonly Reals[], tokens: number, spec: ModelSpec): Reals[] {
+function keepTokens(chunks: readonly Reals[], tokens: number, spec: DecoderSpec): Reals[] {
   const kept: Reals[] = [];
   let held = 0;
   for (const chunk of chunks) {

@@ -1,20 +1,30 @@
 /** Tiny models whose weights follow from the names of their tensors, so that no weight file is stored. */
 import { readFileSync } from "node:fs";
-import type { ModelSpec, WeightStore } from "../../engine/api.ts";
+import type { DecoderSpec, ModelSpec, WeightStore } from "../../engine/api.ts";
 import { EngineError } from "../../engine/errors.ts";
+import { checkpointPlaces, checkpointView } from "../../engine/models/checkpoint.ts";
 import { tensorShapes } from "../../engine/models/weights.ts";
 import { parseSpec } from "../../engine/models/spec.ts";
 
-export type GoldenName = "llama_llama3rope" | "llama_tied_linear" | "llama_dynamic_long" | "qwen2" | "qwen3_yarn";
-
-/** The models of golden_models.json that the engine runs. */
-export const goldenNames: readonly GoldenName[] = [
+/** The transformers of golden_models.json. */
+export const goldenDecoders = [
   "llama_llama3rope",
   "llama_tied_linear",
   "llama_dynamic_long",
   "qwen2",
   "qwen3_yarn",
-];
+  "gemma2",
+  "gemma3",
+  "phi3_longrope_short",
+  "phi3_longrope_long",
+  "smollm3",
+  "mistral_swa",
+] as const;
+
+/** Its recurrent models. */
+export const goldenRecurrents = ["mamba", "mamba2", "rwkv7"] as const;
+
+export type GoldenName = (typeof goldenDecoders)[number] | (typeof goldenRecurrents)[number];
 
 export interface GoldenNumbers {
   /** Logits [V] at position 0, at position 6 and at the last. */
@@ -27,11 +37,12 @@ export interface GoldenNumbers {
   greedy_next_5: number[];
 }
 
-export interface GoldenModel {
-  spec: ModelSpec;
+export interface GoldenModel<Spec extends ModelSpec = ModelSpec> {
+  spec: Spec;
+  /** Under the engine's names. */
   weights: WeightStore;
-  /** The weights in float64, for references at 1e-9. */
-  tensors: ReadonlyMap<string, { shape: readonly number[]; values: Float64Array }>;
+  /** The weights in float64 under the engine's names, for references at 1e-9. */
+  tensors: ReadonlyMap<string, Float64Array>;
   inputIds: number[];
   golden: GoldenNumbers;
   tolerance: { float64: number; float32: number };
@@ -64,32 +75,78 @@ export function goldenModel(name: GoldenName): GoldenModel {
   const file = goldenFile("golden_models.json") as GoldenFile;
   const { config, tensors: rules, ...golden } = goldenEntry(name);
   const tensors = new Map(rules.map((rule) => [rule.name, { shape: rule.shape, values: ruledTensor(rule) }]));
+  const spec = parseSpec(config);
   return {
-    spec: parseSpec(config),
-    weights: storeOf(tensors),
-    tensors,
+    spec,
+    weights: checkpointView(spec, storeOf(tensors)),
+    tensors: viewed64(spec, tensors),
     inputIds: file.input_ids,
     golden,
     tolerance: file.tolerance,
   };
 }
 
+export function goldenDecoder(name: (typeof goldenDecoders)[number]): GoldenModel<DecoderSpec> {
+  const model = goldenModel(name);
+  if (model.spec.kind !== "decoder") throw new Error(`${name} is no transformer`);
+  return { ...model, spec: model.spec };
+}
+
+/** What `checkpointView` does, in float64. */
+function viewed64(
+  spec: ModelSpec,
+  tensors: ReadonlyMap<string, { shape: readonly number[]; values: Float64Array }>,
+): ReadonlyMap<string, Float64Array> {
+  const place = checkpointPlaces(spec, { has: (name) => tensors.has(name) });
+  return new Map(
+    [...tensorShapes(spec)].map(([name, shape]) => {
+      const rows = place(name);
+      const stored = tensors.get(rows?.name ?? name);
+      if (rows === undefined || stored === undefined) throw new Error(`the golden model has no tensor ${name}`);
+      const width = shape.slice(1).reduce((product, size) => product * size, 1);
+      const values = Float64Array.from({ length: (shape[0] ?? 1) * width }, (_, index) => {
+        const row = Math.floor(index / width);
+        return stored.values[(rows.fileRow?.(row) ?? row) * width + (index % width)];
+      });
+      return [name, rows.value === undefined ? values : values.map(rows.value)];
+    }),
+  );
+}
+
 /**
  * A small random model with any features: give the fields of ModelSpec that matter to the test, the rest is a Llama of two layers.
  * The same overrides give the same weights; `seedName` gives others.
  */
-export function randomModel(overrides: Partial<ModelSpec> = {}, seedName = ""): { spec: ModelSpec; weights: WeightStore } {
-  const base: ModelSpec = {
+export function randomModel(overrides: Partial<DecoderSpec> = {}, seedName = ""): { spec: DecoderSpec; weights: WeightStore } {
+  const layerCount = overrides.layerCount ?? 2;
+  const headDim = overrides.headDim ?? 8;
+  const base: DecoderSpec = {
+    kind: "decoder",
     modelType: "llama",
     vocabSize: 40,
     hiddenSize: 32,
     intermediateSize: 48,
-    layerCount: 2,
+    layerCount,
     headCount: 4,
     kvHeadCount: 2,
-    headDim: overrides.headDim ?? 8,
-    rotaryDim: overrides.headDim ?? 8,
-    rmsNormEps: 1e-5,
+    headDim,
+    layers: Array.from({ length: layerCount }, () => ({ window: undefined, rotation: "main" as const })),
+    rotaryDim: headDim,
+    local: undefined,
+    alibi: undefined,
+    queryTemperature: undefined,
+    norm: "rms",
+    normBias: false,
+    normOffset: 0,
+    embeddingNorm: false,
+    postNorms: false,
+    mlp: "gated",
+    activation: "silu",
+    attentionScale: 1 / Math.sqrt(headDim),
+    attentionSoftcap: undefined,
+    finalSoftcap: undefined,
+    qkvClip: undefined,
+    normEps: 1e-5,
     maxPositionEmbeddings: 256,
     ropeTheta: 10000,
     rope: { kind: "none" },
@@ -151,6 +208,10 @@ export function storeOf(tensors: ReadonlyMap<string, { shape: readonly number[];
   return {
     has: (name) => tensors.has(name),
     shape: (name) => tensor(name).shape,
+    format: (name) => (tensor(name), "f32"),
+    async readBytes(name, rowStart, rowEnd, signal) {
+      return new Uint8Array((await this.readRows(name, rowStart, rowEnd, signal)).buffer);
+    },
     readRows: async (name, rowStart = 0, rowEnd = tensor(name).shape[0] ?? 1) => {
       const { shape, values } = tensor(name);
       const width = shape.slice(1).reduce((product, size) => product * size, 1);

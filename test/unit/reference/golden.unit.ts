@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { RopeTable } from "../../../engine/api.ts";
+import type { DecoderSpec } from "../../../engine/api.ts";
 import { checkWeights } from "../../../engine/models/weights.ts";
+import { positionPlan } from "../../../engine/position/bands.ts";
 import type { Reals } from "../../../engine/position/rope.ts";
-import { ropeBase, ropeTable } from "../../../engine/position/scaling.ts";
 import { referenceCache } from "../../../engine/reference/cache.ts";
 import { forward, logitsOf, tensorsByName, type Decoder } from "../../../engine/reference/decoder.ts";
-import { fill, fnv1a32, goldenFile, goldenModel, goldenNames, mulberry32, type GoldenModel } from "../../support/goldenModels.ts";
+import { fill, fnv1a32, goldenDecoder, goldenDecoders, goldenFile, mulberry32, type GoldenModel } from "../../support/goldenModels.ts";
 
 describe("weights that follow from their names", () => {
   it("agree with the recorded rule", () => {
@@ -31,9 +31,9 @@ describe("weights that follow from their names", () => {
 
 // float64 sums in another order than NumPy's differ by some 1e-15 a step; 1e-9 leaves room for two layers and none for an error.
 describe("whole tiny models in float64", () => {
-  for (const name of goldenNames) {
+  for (const name of goldenDecoders) {
     it(`${name}: logits`, () => {
-      const model = goldenModel(name);
+      const model = goldenDecoder(name);
       checkWeights(model.spec, model.weights);
       const logits = logits64(model, model.inputIds);
       const { golden, tolerance } = model;
@@ -45,7 +45,7 @@ describe("whole tiny models in float64", () => {
     });
 
     it(`${name}: greedy continuation, recomputed at every length`, () => {
-      const model = goldenModel(name);
+      const model = goldenDecoder(name);
       const ids = [...model.inputIds];
       for (let step = 0; step < 5; step++) {
         const last = row(logits64(model, ids), ids.length - 1, model);
@@ -56,14 +56,13 @@ describe("whole tiny models in float64", () => {
   }
 });
 
-function logits64(model: GoldenModel, ids: number[]): Reals {
-  const tensor = tensorsByName(new Map([...model.tensors].map(([name, { values }]) => [name, values])));
-  const decoder: Decoder = { spec: model.spec, tensor, precision: "f64" };
-  const table: RopeTable = ropeTable(model.spec.rope, ropeBase(model.spec), ids.length);
-  return logitsOf(decoder, forward(decoder, ids, table, referenceCache(model.spec, "f64")));
+function logits64(model: GoldenModel<DecoderSpec>, ids: number[]): Reals {
+  const decoder: Decoder = { spec: model.spec, tensor: tensorsByName(model.tensors), precision: "f64" };
+  const plan = positionPlan(model.spec.rope, model.spec, ids.length);
+  return logitsOf(decoder, forward(decoder, ids, plan, referenceCache(model.spec, "f64")));
 }
 
-function row(logits: Reals, position: number, model: GoldenModel): number[] {
+function row(logits: Reals, position: number, model: GoldenModel<DecoderSpec>): number[] {
   return [...logits.subarray(position * model.spec.vocabSize, (position + 1) * model.spec.vocabSize)];
 }
 
