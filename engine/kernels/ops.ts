@@ -7,15 +7,9 @@ import { attnDecode } from "./attn_decode.ts";
 import { attnMerge } from "./attn_merge.ts";
 import { attnPool } from "./attn_pool.ts";
 import { attnPrefill } from "./attn_prefill.ts";
-import { embed } from "./embed.ts";
-import { embedQ8 } from "./embed_q8.ts";
 import { keyShift } from "./key_shift.ts";
 import { kvWrite } from "./kv_write.ts";
-import { matmul } from "./matmul.ts";
-import { matmulQ8 } from "./matmul_q8.ts";
-import { matvec } from "./matvec.ts";
-import { matvecFold } from "./matvec_fold.ts";
-import { matvecQ8 } from "./matvec_q8.ts";
+import { openLinear, type Matrix, type Scratch } from "./linear.ts";
 import { qkNorm } from "./qk_norm.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { ropeApply } from "./rope_apply.ts";
@@ -25,27 +19,7 @@ import { siluMul } from "./silu_mul.ts";
 /** Most query heads that may share one key head: their scores of 64 keys lie in 16 KiB of workgroup memory. */
 const MAX_GROUP = 32;
 const MAX_HEAD_DIM = 128;
-/** Enough invocations for a large graphics card to be busy. */
-const MATVEC_INVOCATIONS = 8192;
 const ALL_MASKED = 0xffffffff;
-
-/** Rows [rowStart, rowStart + rows) of a matrix on the device, in the layout of matmul.wgsl; with scales where it is quantised. */
-export interface MatrixSlice {
-  rowStart: number;
-  rows: number;
-  paddedRows: number;
-  weight: GPUBuffer;
-  scales: GPUBuffer | undefined;
-}
-
-/** A weight matrix [rows, columns] in as many slices as the device's bindings need. */
-export interface Matrix {
-  rows: number;
-  columns: number;
-  slices: readonly MatrixSlice[];
-  /** [rows] */
-  bias: GPUBuffer | undefined;
-}
 
 /** Keys and values of one layer in pages, and the table that finds them. */
 export interface PagedLayer {
@@ -76,12 +50,6 @@ export interface PoolGrid {
 
 export type Operations = Awaited<ReturnType<typeof openOperations>>;
 
-/** Buffers that operations share: one that stands in for an absent input, and sums of matvec [splits, rows] (`matvecFloats`). */
-export interface Scratch {
-  placeholder: GPUBuffer;
-  parts: GPUBuffer;
-}
-
 /** Most key ranges of one decoded token. */
 export const MAX_SPLITS = 64;
 
@@ -94,7 +62,7 @@ export async function openOperations(
   scratch: Scratch,
 ) {
   checkShapes(spec);
-  const { placeholder, parts } = scratch;
+  const { placeholder } = scratch;
   const { headCount, kvHeadCount, headDim, rmsNormEps: eps, hiddenSize } = spec;
   const HEAD_DIM4 = headDim / 4;
   const GROUP = headCount / kvHeadCount;
@@ -102,24 +70,13 @@ export async function openOperations(
   const scale = 1 / Math.sqrt(headDim);
   const ITEMS = Math.ceil((GROUP * HEAD_DIM4) / 64);
   const absent = Promise.resolve(undefined);
-  const [programs, quantized, attention] = await Promise.all([
+  const [matrices, programs, attention] = await Promise.all([
+    openLinear(weightFormat, shaders, recorder, scratch),
     all({
-      embed: shaders.program(embed, {}),
-      matmul: shaders.program(matmul, {}),
-      matvec: shaders.program(matvec, {}),
-      matvecFold: shaders.program(matvecFold, {}),
       rmsNorm: shaders.program(rmsNorm, {}),
       siluMul: shaders.program(siluMul, {}),
       sample: shaders.program(sample, {}),
     }),
-    // Compiling is slow on software adapters, so what the model has no use for is left out.
-    weightFormat === "f32"
-      ? undefined
-      : all({
-          embed: shaders.program(embedQ8, {}),
-          matmul: shaders.program(matmulQ8, {}),
-          matvec: shaders.program(matvecQ8, {}),
-        }),
     all({
       qkNorm: spec.qkNorm ? shaders.program(qkNorm, { HEAD_DIM4 }) : absent,
       keyShift: spec.keyShift ? shaders.program(keyShift, { PAGE_TOKENS }) : absent,
@@ -133,46 +90,16 @@ export async function openOperations(
   ]);
 
   return {
+    ...matrices,
+
     /** ids [tokens] -> x [tokens, E], times the model's embedding multiplier. */
     embed(ids: GPUBuffer, table: Matrix, x: GPUBuffer, tokens: number): void {
-      for (const slice of table.slices) {
-        const { rowStart, rows, paddedRows, weight, scales } = slice;
-        const params = { columns4: hiddenSize / 4, rowStart, rows, paddedRows, scale: spec.embeddingMultiplier };
-        const grid = [groups(hiddenSize / 4, 64), tokens] as const;
-        if (scales === undefined) recorder.run(programs.embed, params, { ids, table: weight, x }, grid);
-        else recorder.run(present(quantized).embed, params, { ids, table: weight, scales, x }, grid);
-      }
+      matrices.embed(ids, table, x, tokens, spec.embeddingMultiplier);
     },
 
     /** y[t] = norm(x[first + t]) for [tokens, E]. */
     rmsNorm(x: GPUBuffer, weight: GPUBuffer, y: GPUBuffer, tokens: number, first = 0): void {
       recorder.run(programs.rmsNorm, { first, columns4: hiddenSize / 4, eps }, { x, weight, y }, [tokens]);
-    },
-
-    /** y [tokens, rows] = x [tokens, columns] Wᵀ + bias, or added to y. */
-    linear(x: GPUBuffer, matrix: Matrix, y: GPUBuffer, tokens: number, mode: "write" | "add" = "write"): void {
-      const hasBias = matrix.bias === undefined ? 0 : 1;
-      const bias = matrix.bias ?? placeholder;
-      const accumulate = mode === "add" ? 1 : 0;
-      const columns4 = matrix.columns / 4;
-      if (tokens === 1) {
-        const splits = matvecSplits(matrix);
-        for (const { rowStart, rows, paddedRows, weight: w, scales } of matrix.slices) {
-          const params = { columns4, rowStart, rows, paddedRows, allRows: matrix.rows, splits };
-          const grid = [groups(rows, 64), splits] as const;
-          if (scales === undefined) recorder.run(programs.matvec, params, { x, w, parts }, grid);
-          else recorder.run(present(quantized).matvec, params, { x, w, scales, parts }, grid);
-        }
-        const fold = { rows: matrix.rows, splits, hasBias, accumulate };
-        recorder.run(programs.matvecFold, fold, { parts, bias, y }, [groups(matrix.rows, 64)]);
-        return;
-      }
-      for (const { rowStart, rows, paddedRows, weight: w, scales } of matrix.slices) {
-        const params = { tokens, columns4, rowStart, rows, paddedRows, yRow: matrix.rows, hasBias, accumulate };
-        const grid = [groups(rows, 64), groups(tokens, 64)] as const;
-        if (scales === undefined) recorder.run(programs.matmul, params, { x, w, bias, y }, grid);
-        else recorder.run(present(quantized).matmul, params, { x, w, scales, bias, y }, grid);
-      }
     },
 
     /** Mixes each raw key of qkv [tokens, H + 2G, D] with the one before; tails [pages, G, D] carry over. */
@@ -262,16 +189,6 @@ export interface PoolBuffers {
 /** True where the sampling kernel found no number among the logits. */
 export function nothingSampled(token: number): boolean {
   return token === ALL_MASKED;
-}
-
-/** Parts of one output of a matrix-vector product, so that a short matrix still fills the device. */
-function matvecSplits({ rows, columns }: { rows: number; columns: number }): number {
-  return Math.max(1, Math.min(16, Math.floor(MATVEC_INVOCATIONS / rows), columns / 4));
-}
-
-/** Floats of the scratch that matrix-vector products with matrices of up to `rows` rows need. */
-export function matvecFloats(rows: number): number {
-  return Math.max(rows, MATVEC_INVOCATIONS);
 }
 
 /** Ranges of whole 64-key blocks, at most MAX_SPLITS of them. */

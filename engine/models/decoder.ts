@@ -7,7 +7,8 @@ import type { AttentionTap } from "../attention/tap.ts";
 import { attend } from "../attention/attend.ts";
 import { storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
-import { MAX_SPLITS, type DecodeParts, type Matrix, type Operations, type Span } from "../kernels/ops.ts";
+import type { Matrix } from "../kernels/linear.ts";
+import { MAX_SPLITS, type DecodeParts, type Operations, type Span } from "../kernels/ops.ts";
 import type { PagedCache } from "../kv-cache/pages.ts";
 
 /** Weights of one layer; what the model does not have is undefined. */

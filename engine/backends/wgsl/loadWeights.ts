@@ -4,7 +4,7 @@ import { EngineError, throwIfAborted } from "../../errors.ts";
 import { quantizeQ8, Q8_BLOCK } from "../../formats/q8.ts";
 import { allocated, UPLOAD_BYTES, uploadedBuffer } from "../../gpu/buffers.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
-import type { Matrix, MatrixSlice } from "../../kernels/ops.ts";
+import type { Matrix, MatrixSlice } from "../../kernels/linear.ts";
 import type { DecoderWeights, LayerWeights } from "../../models/decoder.ts";
 import { EMBEDDING, FINAL_NORM, headName, layerNames, parameterCount, storedFormat } from "../../models/weights.ts";
 
