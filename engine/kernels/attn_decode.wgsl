@@ -1,24 +1,32 @@
-// attn_decode: attention of one query token over one range of keys (split-K); attn_merge joins the ranges.
-//   qkv    [row4] of vec4: the first GROUP * kvHeads heads are the queries, already rotated
+// attn_decode: attention of one query token over one range of a band's keys (split-K); attn_merge joins the ranges.
+//   score = cap(q[h] . k[j] * scale) - slope[h] * (position - j), cap(s) = softcap * tanh(s / softcap) where there is a softcap
+//   rotated [row4] of vec4: the first GROUP * kvHeads heads are the queries in the band's positions
 //   keys, values [physical pages, kvHeads, PAGE_TOKENS, HEAD_DIM4] of vec4, read through pages [logical pages]
-//   partOut [splits, GROUP * kvHeads, HEAD_DIM4] of vec4: each range's own softmax result
+//   slopes  [GROUP * kvHeads]: ALiBi, zeros without
+//   partOut [splits, GROUP * kvHeads, HEAD_DIM4] of vec4: each range's own softmax result, from split firstSplit on
 //   partLse [splits, GROUP * kvHeads]: log of each range's softmax denominator
-// A workgroup takes one key head with the whole group of its query heads, and one range of keys in blocks of 64: each invocation scores
-// one key for all heads of the group, then adds P V for its share of (head, column). Reference: attention() in reference/ops.ts.
+// A workgroup takes one key head with the whole group of its query heads, and keysPerSplit of the keys firstKey .. keyEnd - 1 in blocks of 64:
+// each invocation scores one key for all heads of the group, then adds P V for its share of (head, column). Every range holds a key.
+// Reference: attention() in reference/attend.ts.
 // Constants: HEAD_DIM4, GROUP, ITEMS = ceil(GROUP * HEAD_DIM4 / 64), PAGE_TOKENS.
 struct Params {
-  keys: u32,
+  position: u32,
+  firstKey: u32,
+  keyEnd: u32,
   keysPerSplit: u32,
+  firstSplit: u32,
   kvHeads: u32,
   scale: f32,
+  softcap: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
+@group(0) @binding(1) var<storage, read> rotated: array<vec4f>;
 @group(0) @binding(2) var<storage, read> keys: array<vec4f>;
 @group(0) @binding(3) var<storage, read> values: array<vec4f>;
 @group(0) @binding(4) var<storage, read> pages: array<u32>;
-@group(0) @binding(5) var<storage, read_write> partOut: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> partLse: array<f32>;
+@group(0) @binding(5) var<storage, read> slopes: array<f32>;
+@group(0) @binding(6) var<storage, read_write> partOut: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> partLse: array<f32>;
 
 const LANES = 64u;
 const MASKED = -1e30;
@@ -33,10 +41,10 @@ fn keyCell(key: u32, kvHead: u32) -> u32 {
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let kvHead = group.y;
-  let first = group.x * params.keysPerSplit;
-  let end = min(first + params.keysPerSplit, params.keys);
+  let first = params.firstKey + group.x * params.keysPerSplit;
+  let end = min(first + params.keysPerSplit, params.keyEnd);
   let query = kvHead * GROUP * HEAD_DIM4;
-  let part = group.x * params.kvHeads * GROUP + kvHead * GROUP;
+  let part = (params.firstSplit + group.x) * params.kvHeads * GROUP + kvHead * GROUP;
   var sums: array<vec4f, ITEMS>;
   // Only the first GROUP invocations use these: each owns the softmax state of one head.
   var m = MASKED;
@@ -48,9 +56,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     for (var h = 0u; h < GROUP; h++) {
       var score = 0f;
       for (var c = 0u; c < HEAD_DIM4; c++) {
-        score += dot(qkv[query + h * HEAD_DIM4 + c], keys[cell + c]);
+        score += dot(rotated[query + h * HEAD_DIM4 + c], keys[cell + c]);
       }
-      scores[h * LANES + lane] = select(MASKED, score * params.scale, key < end);
+      score *= params.scale;
+      if (params.softcap > 0.0) {
+        score = params.softcap * tanh(clamp(score / params.softcap, -10.0, 10.0));
+      }
+      score -= slopes[kvHead * GROUP + h] * (f32(params.position) - f32(key));
+      scores[h * LANES + lane] = select(MASKED, score, key < end);
     }
     workgroupBarrier();
 

@@ -1,14 +1,15 @@
-// attn_merge: joins the ranges of attn_decode: M = max lse_s, w_s = exp(lse_s - M), out = sum w_s out_s / sum w_s, lse = M + log(sum w_s).
-//   partOut [splits, heads, HEAD_DIM4] of vec4
-//   partLse [splits, heads]
-//   out      [heads, HEAD_DIM4] of vec4
-//   lse      [positions, heads]: the row of `position` is written
-// One invocation joins one vec4 of one head. Reference: mergePartials() in reference/attention.ts.
-// Constants: HEAD_DIM4.
+// attn_merge: joins attention over disjoint keys, be it ranges of attn_decode or bands of attn_prefill: M = max lse_s, w_s = exp(lse_s - M),
+//   out = sum w_s out_s / sum w_s, lse = M + log(sum w_s). A part without keys has an lse so low that it weighs nothing.
+//   partOut [splits, rows, HEAD_DIM4] of vec4, a row being one head of one token
+//   partLse [splits, rows]
+//   out     [rows, HEAD_DIM4] of vec4
+//   lse     [rows] from lseStart on
+// One invocation joins one vec4 of one row. Reference: mergePartials() in reference/attention.ts.
+// Constants: HEAD_DIM4, ACROSS (workgroups along x; the rest go along y).
 struct Params {
   splits: u32,
-  heads: u32,
-  position: u32,
+  rows: u32,
+  lseStart: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> partOut: array<vec4f>;
@@ -17,24 +18,25 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= params.heads * HEAD_DIM4) {
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let at = (group.y * ACROSS + group.x) * 64u + lane;
+  if (at >= params.rows * HEAD_DIM4) {
     return;
   }
-  let head = id.x / HEAD_DIM4;
-  var largest = partLse[head];
+  let row = at / HEAD_DIM4;
+  var largest = partLse[row];
   for (var s = 1u; s < params.splits; s++) {
-    largest = max(largest, partLse[s * params.heads + head]);
+    largest = max(largest, partLse[s * params.rows + row]);
   }
   var sum = vec4f(0.0);
   var weights = 0f;
   for (var s = 0u; s < params.splits; s++) {
-    let weight = exp(partLse[s * params.heads + head] - largest);
+    let weight = exp(partLse[s * params.rows + row] - largest);
     weights += weight;
-    sum += weight * partOut[s * params.heads * HEAD_DIM4 + id.x];
+    sum += weight * partOut[s * params.rows * HEAD_DIM4 + at];
   }
-  out[id.x] = sum / weights;
-  if (id.x % HEAD_DIM4 == 0u) {
-    lse[params.position * params.heads + head] = largest + log(weights);
+  out[at] = sum / weights;
+  if (at % HEAD_DIM4 == 0u) {
+    lse[params.position * params.rows + row] = largest + log(weights);
   }
 }

@@ -15,6 +15,8 @@ export const attnPool = kernel({
     kvHeads: "u32",
     kvHead: "u32",
     scale: "f32",
+    softcap: "f32",
+    slope: "f32",
   },
-  buffers: { queries: "read", lse: "read", keys: "read", pages: "read", edges: "read", weights: "read", cells: "read_write" },
+  buffers: { queries: "read", lse: "read", keys: "read", pages: "read", ranges: "read", edges: "read", weights: "read", cells: "read_write" },
 });

@@ -1,8 +1,9 @@
 // attn_pool: adds the attention of one head to a grid of cells: cells[r, c] += weights[r] * sum over queries of row r and keys of column c
-//   of exp(q . k * scale - lse), keys behind the query counting nothing. Each query's softmax denominator is known from the forward pass,
+//   of exp(score - lse), score as in attn_prefill.wgsl, keys outside the query's range of this band counting nothing. Each query's softmax denominator is known from the forward pass,
 //   so no row of attention is ever stored.
 //   queries [positions, heads, HEAD_DIM4] of vec4; lse [positions, heads]
 //   keys    [physical pages, kvHeads, PAGE_TOKENS, HEAD_DIM4] of vec4, read through pages [logical pages]
+//   ranges  [positions] of (from, to): the keys each query sees through this band
 //   edges   [queryEdges, then keyEdges]: row r holds queries edges[r] .. edges[r + 1] - 1, and so on for columns behind them
 //   weights [rows]: 1 / (queries of the asked row * layers * heads)
 // One invocation sums one cell. Rows come in several dispatches, from rowStart, so that each stays short.
@@ -18,15 +19,18 @@ struct Params {
   kvHeads: u32,
   kvHead: u32,
   scale: f32,
+  softcap: f32,
+  slope: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<vec4f>;
 @group(0) @binding(2) var<storage, read> lse: array<f32>;
 @group(0) @binding(3) var<storage, read> keys: array<vec4f>;
 @group(0) @binding(4) var<storage, read> pages: array<u32>;
-@group(0) @binding(5) var<storage, read> edges: array<u32>;
-@group(0) @binding(6) var<storage, read> weights: array<f32>;
-@group(0) @binding(7) var<storage, read_write> cells: array<f32>;
+@group(0) @binding(5) var<storage, read> ranges: array<vec2u>;
+@group(0) @binding(6) var<storage, read> edges: array<u32>;
+@group(0) @binding(7) var<storage, read> weights: array<f32>;
+@group(0) @binding(8) var<storage, read_write> cells: array<f32>;
 
 fn keyCell(key: u32) -> u32 {
   return ((pages[key / PAGE_TOKENS] * params.kvHeads + params.kvHead) * PAGE_TOKENS + key % PAGE_TOKENS) * HEAD_DIM4;
@@ -47,9 +51,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var q = max(edges[row], firstKey); q < queryEnd; q++) {
     let query = (q * params.heads + params.head) * HEAD_DIM4;
     let logSum = lse[q * params.heads + params.head];
+    let range = ranges[q];
     // Four keys share each load of the query; those behind the last repeat it and count nothing.
-    let end = min(keyEnd, q + 1u);
-    for (var k = firstKey; k < end; k += 4u) {
+    let end = min(keyEnd, range.y);
+    for (var k = max(firstKey, range.x); k < end; k += 4u) {
       let key0 = keyCell(k);
       let key1 = keyCell(min(k + 1u, end - 1u));
       let key2 = keyCell(min(k + 2u, end - 1u));
@@ -59,8 +64,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         let value = queries[query + c];
         scores += vec4f(dot(value, keys[key0 + c]), dot(value, keys[key1 + c]), dot(value, keys[key2 + c]), dot(value, keys[key3 + c]));
       }
-      let masses = exp(scores * params.scale - logSum);
-      sum += dot(masses, select(vec4f(0.0), vec4f(1.0), vec4u(k) + vec4u(0u, 1u, 2u, 3u) < vec4u(end)));
+      scores *= params.scale;
+      if (params.softcap > 0.0) {
+        scores = params.softcap * tanh(clamp(scores / params.softcap, vec4f(-10.0), vec4f(10.0)));
+      }
+      let fourKeys = vec4u(k) + vec4u(0u, 1u, 2u, 3u);
+      scores -= params.slope * (f32(q) - vec4f(fourKeys));
+      sum += dot(exp(scores - logSum), select(vec4f(0.0), vec4f(1.0), fourKeys < vec4u(end)));
     }
   }
   cells[row * params.columns + column] += sum * weights[row];

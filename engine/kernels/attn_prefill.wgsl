@@ -1,35 +1,48 @@
-// attn_prefill: causal attention of a chunk of queries over all cached keys, FlashAttention-2 style (arXiv 2307.08691):
-//   out[t, h] = sum_j softmax_j(q[t, h] . k[j] * scale) v[j] over j <= start + t, with running maximum m, denominator l and output in f32.
-//   qkv    [tokens, row4] of vec4: the first GROUP * kvHeads heads are the queries, already rotated
+// attn_prefill: attention of a chunk of queries over one band of cached keys, FlashAttention-2 style (arXiv 2307.08691):
+//   out[t, h] = sum_j softmax_j(score(t, h, j)) v[j] over from[t] <= j < to[t], with running maximum m, denominator l and output in f32;
+//   score = cap(q[t, h] . k[j] * scale) - slope[h] * (start + t - j), cap(s) = softcap * tanh(s / softcap) where there is a softcap.
+//   rotated [tokens, row4] of vec4: the first GROUP * kvHeads heads are the queries in the band's positions
 //   keys, values [physical pages, kvHeads, PAGE_TOKENS, HEAD_DIM4] of vec4, read through pages [logical pages]
-//   out    [tokens, GROUP * kvHeads, HEAD_DIM4] of vec4
-//   lse    [positions, GROUP * kvHeads]: m + log(l) of each row, kept for the attention tap
+//   ranges [tokens] of (from, to): causal, windowed, or what a band is left of them; both ends rise with the token
+//   slopes [GROUP * kvHeads]: ALiBi, zeros without
+//   out    [tokens, GROUP * kvHeads, HEAD_DIM4] of vec4 from outStart4 on
+//   lse    [tokens, GROUP * kvHeads] from lseStart on: m + log(l) of each row, and EMPTY for a row without keys, whose output is 0
 // A workgroup takes one key head and 32 rows, a row being one (token, head of the group): the whole group shares each load of K and V.
 // Rows are handled in quads of four, one vec4 lane each. Per block of 32 keys each invocation scores 1 quad x 4 keys; all share the
-// scores, so that each knows its rows' maximum; then each adds P V for 2 quads and one vec4 column of the head (two above 64 channels).
-// Blocks behind the last visible key are not visited.
-// Reference: attention() in reference/ops.ts; onlineStep() in reference/attention.ts is one block.
-// Constants: HEAD_DIM4 (at most 32), GROUP (query heads per key head), PAGE_TOKENS.
+// scores, so that each knows its rows' maximum; then each adds P V for 2 quads and one vec4 column of the head (two above 64 channels);
+// heads of more than 128 channels are cut along z, each part scoring for itself. Blocks outside all rows' ranges are not visited.
+// Reference: attention() in reference/attend.ts; onlineStep() in reference/attention.ts is one block.
+// Constants: HEAD_DIM4, GROUP (query heads per key head), PAGE_TOKENS.
 struct Params {
   tokens: u32,
   start: u32,
   kvHeads: u32,
   row4: u32,
+  outStart4: u32,
+  lseStart: u32,
   scale: f32,
+  softcap: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
+@group(0) @binding(1) var<storage, read> rotated: array<vec4f>;
 @group(0) @binding(2) var<storage, read> keys: array<vec4f>;
 @group(0) @binding(3) var<storage, read> values: array<vec4f>;
 @group(0) @binding(4) var<storage, read> pages: array<u32>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(5) var<storage, read> ranges: array<vec2u>;
+@group(0) @binding(6) var<storage, read> slopes: array<f32>;
+@group(0) @binding(7) var<storage, read_write> out: array<vec4f>;
+@group(0) @binding(8) var<storage, read_write> lse: array<f32>;
 
 const ROWS = 32u;
 const KEYS = 32u;
 const QUADS = 8u;
 const COLUMNS = 16u;
+// No score of numbers is as low; exp of anything minus it is never asked for.
 const MASKED = -1e30;
+// Log-sum-exp of a row without keys: it weighs nothing beside any other.
+const EMPTY = -1e30;
+// Widest part of a head that one workgroup adds up, in vec4.
+const PART4 = 32u;
 var<workgroup> scores: array<vec4f, 256>;
 var<workgroup> weights: array<vec4f, 256>;
 var<workgroup> rescale: array<vec4f, 8>;
@@ -42,13 +55,25 @@ fn queryCell(row: u32, kvHead: u32) -> u32 {
   return row / GROUP * params.row4 + (kvHead * GROUP + row % GROUP) * HEAD_DIM4;
 }
 
-fn masked(score: vec4f, key: u32, positions: vec4u) -> vec4f {
-  return select(vec4f(MASKED), score * params.scale, vec4u(key) <= positions);
+fn scored(dots: vec4f, key: u32, starts: vec4u, ends: vec4u, positions: vec4u, slope: vec4f) -> vec4f {
+  var score = dots * params.scale;
+  if (params.softcap > 0.0) {
+    score = params.softcap * tanh(clamp(score / params.softcap, vec4f(-10.0), vec4f(10.0)));
+  }
+  score -= slope * (vec4f(positions) - f32(key));
+  let seen = (vec4u(key) >= starts) & (vec4u(key) < ends);
+  return select(vec4f(MASKED), score, seen);
+}
+
+// exp(s - m), and 0 for a masked key even where the whole row is masked so far.
+fn weighed(score: vec4f, largest: vec4f) -> vec4f {
+  return select(exp(score - largest), vec4f(0.0), score <= vec4f(MASKED));
 }
 
 fn store(row: u32, lastRow: u32, kvHead: u32, column: u32, value: vec4f) {
   if (row <= lastRow && column < HEAD_DIM4) {
-    out[(row / GROUP * params.kvHeads * GROUP + kvHead * GROUP + row % GROUP) * HEAD_DIM4 + column] = value;
+    let at = (row / GROUP * params.kvHeads * GROUP + kvHead * GROUP + row % GROUP) * HEAD_DIM4 + column;
+    out[params.outStart4 + at] = value;
   }
 }
 
@@ -57,12 +82,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let kvHead = group.y;
   let firstRow = group.x * ROWS;
   let lastRow = min(firstRow + ROWS, params.tokens * GROUP) - 1u;
-  let lastKey = params.start + lastRow / GROUP;
+  let firstKey = ranges[firstRow / GROUP].x;
+  let keyEnd = ranges[lastRow / GROUP].y;
 
   // Scoring: the rows of one quad, and every eighth key. Rows behind the chunk repeat its last row; they are not stored.
   let quad = lane / QUADS;
   let rows = min(vec4u(firstRow + quad * 4u) + vec4u(0u, 1u, 2u, 3u), vec4u(lastRow));
-  let positions = params.start + rows / GROUP;
+  let tokens = rows / GROUP;
+  let range0 = ranges[tokens.x];
+  let range1 = ranges[tokens.y];
+  let range2 = ranges[tokens.z];
+  let range3 = ranges[tokens.w];
+  let starts = vec4u(range0.x, range1.x, range2.x, range3.x);
+  let ends = vec4u(range0.y, range1.y, range2.y, range3.y);
+  let positions = params.start + tokens;
+  let heads = kvHead * GROUP + rows % GROUP;
+  let slope = vec4f(slopes[heads.x], slopes[heads.y], slopes[heads.z], slopes[heads.w]);
   let query0 = queryCell(rows.x, kvHead);
   let query1 = queryCell(rows.y, kvHead);
   let query2 = queryCell(rows.z, kvHead);
@@ -71,7 +106,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   var m = vec4f(MASKED);
 
   // Output: two quads of rows (near and far), and column, column + COLUMNS of the head.
-  let column = lane % COLUMNS;
+  let column = lane % COLUMNS + group.z * PART4;
   let pair = lane / COLUMNS * 2u;
   var l0 = vec4f(0.0);
   var l1 = vec4f(0.0);
@@ -92,21 +127,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   var b6 = vec4f(0.0);
   var b7 = vec4f(0.0);
 
-  for (var block = 0u; block <= lastKey; block += KEYS) {
+  for (var block = firstKey; block < keyEnd; block += KEYS) {
     let key = block + keyLane;
-    let cell0 = keyCell(min(key, lastKey), kvHead);
-    let cell1 = keyCell(min(key + 8u, lastKey), kvHead);
-    let cell2 = keyCell(min(key + 16u, lastKey), kvHead);
-    let cell3 = keyCell(min(key + 24u, lastKey), kvHead);
+    let cell0 = keyCell(min(key, keyEnd - 1u), kvHead);
+    let cell1 = keyCell(min(key + 8u, keyEnd - 1u), kvHead);
+    let cell2 = keyCell(min(key + 16u, keyEnd - 1u), kvHead);
+    let cell3 = keyCell(min(key + 24u, keyEnd - 1u), kvHead);
     var s0 = vec4f(0.0);
     var s1 = vec4f(0.0);
     var s2 = vec4f(0.0);
     var s3 = vec4f(0.0);
     for (var c = 0u; c < HEAD_DIM4; c++) {
-      let q0 = qkv[query0 + c];
-      let q1 = qkv[query1 + c];
-      let q2 = qkv[query2 + c];
-      let q3 = qkv[query3 + c];
+      let q0 = rotated[query0 + c];
+      let q1 = rotated[query1 + c];
+      let q2 = rotated[query2 + c];
+      let q3 = rotated[query3 + c];
       let k0 = keys[cell0 + c];
       let k1 = keys[cell1 + c];
       let k2 = keys[cell2 + c];
@@ -116,10 +151,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       s2 += vec4f(dot(q0, k2), dot(q1, k2), dot(q2, k2), dot(q3, k2));
       s3 += vec4f(dot(q0, k3), dot(q1, k3), dot(q2, k3), dot(q3, k3));
     }
-    s0 = masked(s0, key, positions);
-    s1 = masked(s1, key + 8u, positions);
-    s2 = masked(s2, key + 16u, positions);
-    s3 = masked(s3, key + 24u, positions);
+    s0 = scored(s0, key, starts, ends, positions, slope);
+    s1 = scored(s1, key + 8u, starts, ends, positions, slope);
+    s2 = scored(s2, key + 16u, starts, ends, positions, slope);
+    s3 = scored(s3, key + 24u, starts, ends, positions, slope);
     scores[keyLane * QUADS + quad] = s0;
     scores[(keyLane + 8u) * QUADS + quad] = s1;
     scores[(keyLane + 16u) * QUADS + quad] = s2;
@@ -130,10 +165,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     for (var i = 0u; i < KEYS; i++) {
       largest = max(largest, scores[i * QUADS + quad]);
     }
-    weights[keyLane * QUADS + quad] = exp(s0 - largest);
-    weights[(keyLane + 8u) * QUADS + quad] = exp(s1 - largest);
-    weights[(keyLane + 16u) * QUADS + quad] = exp(s2 - largest);
-    weights[(keyLane + 24u) * QUADS + quad] = exp(s3 - largest);
+    weights[keyLane * QUADS + quad] = weighed(s0, largest);
+    weights[(keyLane + 8u) * QUADS + quad] = weighed(s1, largest);
+    weights[(keyLane + 16u) * QUADS + quad] = weighed(s2, largest);
+    weights[(keyLane + 24u) * QUADS + quad] = weighed(s3, largest);
     if (keyLane == 0u) {
       rescale[quad] = exp(m - largest);
     }
@@ -162,7 +197,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       b6 *= carry1.z;
       b7 *= carry1.w;
     }
-    let keysHere = min(KEYS, lastKey + 1u - block);
+    let keysHere = min(KEYS, keyEnd - block);
     for (var i = 0u; i < keysHere; i++) {
       let p0 = weights[i * QUADS + pair];
       let p1 = weights[i * QUADS + pair + 1u];
@@ -192,37 +227,40 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
   }
 
-  // All 32 keys of a block were weighed, also those behind lastKey: their weight is exactly 0.
+  // A row without keys has weighed nothing: its output is 0 / 1.
+  let d0 = select(l0, vec4f(1.0), l0 == vec4f(0.0));
+  let d1 = select(l1, vec4f(1.0), l1 == vec4f(0.0));
   let row = firstRow + pair * 4u;
-  store(row, lastRow, kvHead, column, a0 / l0.x);
-  store(row + 1u, lastRow, kvHead, column, a1 / l0.y);
-  store(row + 2u, lastRow, kvHead, column, a2 / l0.z);
-  store(row + 3u, lastRow, kvHead, column, a3 / l0.w);
-  store(row + 4u, lastRow, kvHead, column, a4 / l1.x);
-  store(row + 5u, lastRow, kvHead, column, a5 / l1.y);
-  store(row + 6u, lastRow, kvHead, column, a6 / l1.z);
-  store(row + 7u, lastRow, kvHead, column, a7 / l1.w);
+  store(row, lastRow, kvHead, column, a0 / d0.x);
+  store(row + 1u, lastRow, kvHead, column, a1 / d0.y);
+  store(row + 2u, lastRow, kvHead, column, a2 / d0.z);
+  store(row + 3u, lastRow, kvHead, column, a3 / d0.w);
+  store(row + 4u, lastRow, kvHead, column, a4 / d1.x);
+  store(row + 5u, lastRow, kvHead, column, a5 / d1.y);
+  store(row + 6u, lastRow, kvHead, column, a6 / d1.z);
+  store(row + 7u, lastRow, kvHead, column, a7 / d1.w);
   if (HEAD_DIM4 > COLUMNS) {
     let second = column + COLUMNS;
-    store(row, lastRow, kvHead, second, b0 / l0.x);
-    store(row + 1u, lastRow, kvHead, second, b1 / l0.y);
-    store(row + 2u, lastRow, kvHead, second, b2 / l0.z);
-    store(row + 3u, lastRow, kvHead, second, b3 / l0.w);
-    store(row + 4u, lastRow, kvHead, second, b4 / l1.x);
-    store(row + 5u, lastRow, kvHead, second, b5 / l1.y);
-    store(row + 6u, lastRow, kvHead, second, b6 / l1.z);
-    store(row + 7u, lastRow, kvHead, second, b7 / l1.w);
+    store(row, lastRow, kvHead, second, b0 / d0.x);
+    store(row + 1u, lastRow, kvHead, second, b1 / d0.y);
+    store(row + 2u, lastRow, kvHead, second, b2 / d0.z);
+    store(row + 3u, lastRow, kvHead, second, b3 / d0.w);
+    store(row + 4u, lastRow, kvHead, second, b4 / d1.x);
+    store(row + 5u, lastRow, kvHead, second, b5 / d1.y);
+    store(row + 6u, lastRow, kvHead, second, b6 / d1.z);
+    store(row + 7u, lastRow, kvHead, second, b7 / d1.w);
   }
 
   // The invocations that know the maximum of a quad are others than those that know its denominator.
-  if (column == 0u) {
+  if (lane % COLUMNS == 0u) {
     rescale[pair] = l0;
     rescale[pair + 1u] = l1;
   }
   workgroupBarrier();
-  if (keyLane < 4u && firstRow + quad * 4u + keyLane <= lastRow) {
+  if (group.z == 0u && keyLane < 4u && firstRow + quad * 4u + keyLane <= lastRow) {
     let stored = firstRow + quad * 4u + keyLane;
-    let at = (params.start + stored / GROUP) * params.kvHeads * GROUP + kvHead * GROUP + stored % GROUP;
-    lse[at] = m[keyLane] + log(rescale[quad][keyLane]);
+    let at = stored / GROUP * params.kvHeads * GROUP + kvHead * GROUP + stored % GROUP;
+    let denominator = rescale[quad][keyLane];
+    lse[params.lseStart + at] = select(m[keyLane] + log(denominator), EMPTY, denominator == 0.0);
   }
 }

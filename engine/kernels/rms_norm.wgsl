@@ -1,4 +1,4 @@
-// rms_norm: y[t] = x[first + t] / sqrt(mean(x[first + t]^2) + eps) * weight.
+// rms_norm: y[t] = x[first + t] / sqrt(mean(x[first + t]^2) + eps) * weight, or that added to y[t].
 //   x      [first + tokens, columns / 4] of vec4
 //   weight [columns / 4] of vec4
 //   y      [tokens, columns / 4] of vec4
@@ -8,6 +8,7 @@ struct Params {
   first: u32,
   columns4: u32,
   eps: f32,
+  accumulate: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -33,6 +34,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   }
   let factor = inverseSqrt(total / f32(params.columns4 * 4u) + params.eps);
   for (var c = lane; c < params.columns4; c += 64u) {
-    y[targetRow + c] = x[source + c] * factor * weight[c];
+    let value = x[source + c] * factor * weight[c];
+    y[targetRow + c] = select(value, y[targetRow + c] + value, params.accumulate == 1u);
   }
 }

@@ -5,6 +5,6 @@ export const ropeApply = kernel({
   name: "rope_apply",
   source,
   consts: ["HEAD_DIM"],
-  params: { rotatedHeads: "u32", row: "u32", pairs: "u32" },
-  buffers: { qkv: "read_write", angles: "read" },
+  params: { row: "u32", qHeads: "u32", heads: "u32", pairs: "u32" },
+  buffers: { qkv: "read", angles: "read", rotated: "read_write" },
 });
