@@ -1,11 +1,15 @@
 /** Pooled attention on the GPU: cells are cut into pieces of bounded work, summed per submission of bounded time, and joined at the end. */
-import { type ModelSpec, type PooledAttention, type PoolRequest } from "../api.ts";
+import { type Band, type DecoderSpec, type PooledAttention, type PoolRequest, type PositionPlan } from "../api.ts";
 import { throwIfAborted } from "../errors.ts";
 import { uploadedBuffer, storageBuffer, type Readback } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { Operations } from "../kernels/ops.ts";
 import type { PagedCache } from "../kv-cache/pages.ts";
+import { alibiSlopes } from "../position/alibi.ts";
+import { layerBands } from "../position/bands.ts";
+import { pagedCopy } from "./attend.ts";
+import { rangeRows } from "./chunkPositions.ts";
 import type { AttentionTap } from "./tap.ts";
 
 /** Pieces per side at most: 4 MiB of cells. */
@@ -17,13 +21,14 @@ const GOAL_MS = 75;
 const FIRST_PAIRS = 2 ** 19;
 
 export interface PoolSource {
-  spec: ModelSpec;
+  spec: DecoderSpec;
   gpu: EngineDevice;
   recorder: Recorder;
   readback: Readback;
   op: Operations;
   cache: PagedCache;
   tap: AttentionTap;
+  plan: PositionPlan;
 }
 
 /** Cells as PoolRequest defines them, for layers and heads that the request was checked for. Throws `aborted`. */
@@ -33,7 +38,7 @@ export async function poolOnDevice(
   { layers, heads }: { layers: readonly number[]; heads: readonly number[] },
   signal: AbortSignal | undefined,
 ): Promise<PooledAttention> {
-  const { gpu, recorder, readback, op, cache, tap } = source;
+  const { spec, gpu, recorder, readback, op, cache, tap, plan } = source;
   const rows = pieces(request.queryEdges);
   const columns = pieces(request.keyEdges);
   const shares = layers.length * heads.length;
@@ -42,6 +47,15 @@ export async function poolOnDevice(
     edges: uploadedBuffer(gpu, "pool edges", Uint32Array.from([...rows.edges, ...columns.edges])),
     weights: uploadedBuffer(gpu, "pool weights", Float32Array.from(weights)),
     cells: storageBuffer(gpu, "pool cells", rows.owner.length * columns.owner.length * 4),
+  };
+  const rangeBuffers = new Map<string, GPUBuffer>();
+  /** Keys that each query of the request sees, from position 0 on: the kernel reads them by position. */
+  const rangesOf = (key: string, band: Band): GPUBuffer => {
+    const known = rangeBuffers.get(key);
+    if (known !== undefined) return known;
+    const made = uploadedBuffer(gpu, "pool ranges", rangeRows(band, 0, request.queryEdges.at(-1) ?? 0));
+    rangeBuffers.set(key, made);
+    return made;
   };
   try {
     let budget = FIRST_PAIRS;
@@ -55,20 +69,27 @@ export async function poolOnDevice(
       throwIfAborted(signal);
       began = performance.now();
     };
+    const slopes = spec.alibi === undefined ? undefined : alibiSlopes(spec.headCount, spec.alibi.maxBias);
     for (const layer of layers) {
       const { queries, lse } = tap.at(layer);
-      if (queries === undefined) throw new RangeError(`layer ${layer} is listed as kept and is not`);
-      const { pages, keys, values } = cache.layer(layer);
-      for (const head of heads) {
-        let rowStart = 0;
-        while (rowStart < rows.owner.length) {
-          let rowEnd = rowStart;
-          while (rowEnd < rows.owner.length && (rowEnd === rowStart || pending < budget))
-            pending += pairsOf(rows.edges, columns.edges, rowEnd++);
-          const grid = { rowStart, rowEnd, rows: rows.owner.length, columns: columns.owner.length, head };
-          op.pool({ queries, lse }, { pages, keys, values }, into, grid);
-          rowStart = rowEnd;
-          if (pending >= budget) await flush();
+      const kind = spec.layers[layer];
+      if (queries === undefined || kind === undefined) throw new RangeError(`layer ${layer} is listed as kept and is not`);
+      for (const [index, band] of layerBands(plan, kind).entries()) {
+        const saved = queries[index];
+        if (saved === undefined) throw new RangeError(`layer ${layer} has no queries of band ${index}`);
+        const ranges = rangesOf(`${kind.window ?? "all"} ${kind.rotation} ${index}`, band);
+        for (const head of heads) {
+          let rowStart = 0;
+          while (rowStart < rows.owner.length) {
+            let rowEnd = rowStart;
+            while (rowEnd < rows.owner.length && (rowEnd === rowStart || pending < budget))
+              pending += pairsOf(rows.edges, columns.edges, rowEnd++);
+            const slope = slopes?.[head] ?? 0;
+            const grid = { rowStart, rowEnd, rows: rows.owner.length, columns: columns.owner.length, head, slope };
+            op.pool({ queries: saved, lse, ranges }, pagedCopy(cache.layer(layer), band.copy), into, grid);
+            rowStart = rowEnd;
+            if (pending >= budget) await flush();
+          }
         }
       }
     }
@@ -76,7 +97,7 @@ export async function poolOnDevice(
     const parts = new Float32Array(await readback.read(into.cells, 0, rows.owner.length * columns.owner.length * 4));
     return joined(parts, rows.owner, columns.owner, request);
   } finally {
-    for (const buffer of Object.values(into)) buffer.destroy();
+    for (const buffer of [...Object.values(into), ...rangeBuffers.values()]) buffer.destroy();
     recorder.forget();
   }
 }

@@ -1,23 +1,35 @@
 /** The WebGPU backend: our own kernels behind the Runner interface. */
-import type { Runner, RunnerOptions } from "../api.ts";
+import type { DecoderSpec, PositionPlan, Runner, RunnerOptions } from "../api.ts";
+import { openChunkPositions } from "../attention/chunkPositions.ts";
 import { poolOnDevice } from "../attention/pool.ts";
+import { repositionKeys } from "../attention/reposition.ts";
 import { openTap } from "../attention/tap.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { openReadback, storageBuffer, type Readback } from "../gpu/buffers.ts";
+import { openReadback, storageBuffer, uploadedBuffer, type Readback } from "../gpu/buffers.ts";
 import { openDevice, type EngineDevice } from "../gpu/device.ts";
 import { openRecorder, type Recorder } from "../gpu/dispatch.ts";
 import { openShaderCache, type ShaderCache } from "../gpu/shader.ts";
 import { matvecFloats } from "../kernels/linear.ts";
 import { nothingSampled, openOperations } from "../kernels/ops.ts";
 import { cacheCapacity, openPagedCache } from "../kv-cache/pages.ts";
-import { allLogits, embedTokens, lastLogits, lastState, openActivations, runLayer, type GpuDecoder } from "../models/decoder.ts";
+import {
+  allLogits,
+  destroyBandActivations,
+  embedTokens,
+  lastLogits,
+  lastState,
+  openActivations,
+  openBandActivations,
+  runLayer,
+  type GpuDecoder,
+} from "../models/decoder.ts";
 import { checkWeights } from "../models/weights.ts";
-import { rotation } from "../position/rope.ts";
-import { ropeBase, ropeTable } from "../position/scaling.ts";
-import { checkIds, checkMask } from "../reference/checks.ts";
+import { alibiSlopes } from "../position/alibi.ts";
+import { positionPlan } from "../position/bands.ts";
+import { checkIds, checkMask, checkPlan } from "../reference/checks.ts";
 import { checkPoolRequest } from "../reference/pool.ts";
 import { checkSampling, uniformAt } from "../reference/sample.ts";
-import { loadWeights } from "./wgsl/loadWeights.ts";
+import { loadDecoder } from "./wgsl/loadDecoder.ts";
 import { MAX_CHUNK_TOKENS, openPace } from "./wgsl/pace.ts";
 
 const DEFAULT_TAP_BYTES = 256 * 2 ** 20;
@@ -32,7 +44,7 @@ export interface WgslRunnerOptions extends RunnerOptions {
   maxBindingBytes?: number;
 }
 
-/** Opens the model on a device of its own. Until `setRope` it rotates as config.json says. Throws EngineErrors only. */
+/** Opens the model on a device of its own. Until `setPositions` it rotates as config.json says. Throws EngineErrors only. */
 export async function openWgslRunner(options: WgslRunnerOptions): Promise<Runner> {
   throwIfAborted(options.signal);
   checkWeights(options.spec, options.weights);
@@ -51,34 +63,68 @@ export async function openRunnerOn(
   shaders: ShaderCache,
   options: RunnerOptions & { maxBindingBytes?: number },
 ): Promise<Runner> {
-  const { spec, weights, weightFormat } = options;
+  const { spec } = options;
+  if (spec.kind === "decoder") return openDecoderOn(gpu, shaders, spec, options);
+  throw new EngineError("unsupported-model", `model type ${spec.modelType} is not supported yet`, "choose a transformer");
+}
+
+async function openDecoderOn(
+  gpu: EngineDevice,
+  shaders: ShaderCache,
+  spec: DecoderSpec,
+  options: RunnerOptions & { maxBindingBytes?: number },
+): Promise<Runner> {
+  const { weights, weightFormat } = options;
   const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
   const capacityTokens = cacheCapacity(spec, maxBindingBytes, options.capacityTokens);
   const recorder = openRecorder(gpu);
   const readback = openReadback(gpu);
   const widest = Math.max(spec.vocabSize, (spec.headCount + 2 * spec.kvHeadCount) * spec.headDim, 2 * spec.intermediateSize);
+  const slopes =
+    spec.alibi === undefined ? new Float32Array(spec.headCount) : Float32Array.from(alibiSlopes(spec.headCount, spec.alibi.maxBias));
   const op = await openOperations(spec, weightFormat, shaders, recorder, {
     placeholder: storageBuffer(gpu, "placeholder", 16),
     parts: storageBuffer(gpu, "partial sums", matvecFloats(Math.max(widest, spec.hiddenSize)) * 4),
+    slopes: uploadedBuffer(gpu, "slopes", slopes),
   });
   const acts = openActivations(spec, gpu, MAX_CHUNK_TOKENS);
   const cache = openPagedCache(spec, gpu, capacityTokens);
   const tap = openTap(spec, gpu, { tapBytes: options.tapBytes ?? DEFAULT_TAP_BYTES, maxBindingBytes });
+  const positions = openChunkPositions(spec, gpu, acts.maxTokens);
+  let plan = positionPlan(spec.rope, spec, spec.maxPositionEmbeddings);
   const decoder: GpuDecoder = {
+    spec,
     op,
     acts,
+    bandActs: openBandActivations(spec, gpu, plan.bands.length, acts.maxTokens),
+    positions,
     cache,
     tap,
-    weights: await loadWeights(spec, weights, gpu, { ...options, maxBindingBytes }),
+    weights: await loadDecoder(spec, weights, gpu, { ...options, maxBindingBytes }),
   };
+  positions.setPlan(plan);
   const allowedBuffer = storageBuffer(gpu, "allowed tokens", Math.ceil(spec.vocabSize / 32) * 4);
   const chosen = storageBuffer(gpu, "chosen token", 16);
   const pace = openPace(spec.layerCount, acts.maxTokens);
-  let rope = ropeTable(spec.rope, ropeBase(spec), spec.maxPositionEmbeddings);
+  /** The plan that the buffers are for. */
+  let followed: PositionPlan | undefined;
   /** The state buffer belongs to the last cached token. */
   let stateIsLast = false;
 
+  /** Buffers that depend on the plan, made where they are next needed: a plan may change often before anything runs. */
+  async function followPlan(): Promise<void> {
+    positions.setPlan(plan);
+    await cache.setCopies(plan.copies.length);
+    if (decoder.bandActs.bands !== plan.bands.length) {
+      destroyBandActivations(decoder.bandActs);
+      decoder.bandActs = openBandActivations(spec, gpu, plan.bands.length, acts.maxTokens);
+    }
+    recorder.forget();
+  }
+
   async function reserve(tokens: number): Promise<void> {
+    if (followed !== plan) await followPlan();
+    followed = plan;
     const replaced = await cache.reserve(tokens);
     const moved = await tap.reserve(cache.allocatedTokens, cache.length);
     if (replaced || moved) recorder.forget();
@@ -88,7 +134,7 @@ export async function openRunnerOn(
   async function runChunk(ids: Int32Array<ArrayBuffer>, wait: boolean): Promise<void> {
     const span = { start: cache.length, tokens: ids.length };
     gpu.device.queue.writeBuffer(acts.ids, 0, ids);
-    gpu.device.queue.writeBuffer(acts.angles, 0, angles(span.start, span.tokens));
+    positions.write(span.start, span.tokens);
     embedTokens(decoder, span.tokens);
     for (let layer = 0; layer < spec.layerCount; layer++) {
       runLayer(decoder, layer, span);
@@ -99,17 +145,6 @@ export async function openRunnerOn(
     else recorder.submit();
     cache.advance(span.tokens);
     stateIsLast = true;
-  }
-
-  /** [tokens, pairs] of (cos, sin). */
-  function angles(start: number, tokens: number): Float32Array<ArrayBuffer> {
-    const { cos, sin } = rotation(rope, start, tokens);
-    const pairs = new Float32Array(2 * cos.length);
-    for (let i = 0; i < cos.length; i++) {
-      pairs[2 * i] = cos[i];
-      pairs[2 * i + 1] = sin[i];
-    }
-    return pairs;
   }
 
   return {
@@ -124,16 +159,28 @@ export async function openRunnerOn(
     },
     lost: gpu.lost,
 
-    setRope(table) {
-      if (table.invFreq.length !== spec.rotaryDim / 2) {
-        const message = `a rotation of ${table.invFreq.length} pairs for a model of ${spec.rotaryDim / 2}`;
-        throw new EngineError("bad-argument", message, "make the table from this model's spec");
-      }
-      if (table.key !== rope.key) {
+    setPositions(next) {
+      checkPlan(next, spec);
+      if (next.key !== plan.key) {
         cache.truncate(0);
         stateIsLast = false;
+        if (next.bands.length !== plan.bands.length) tap.setBands(next.bands.length, "no token was read since the positions changed");
       }
-      rope = table;
+      plan = next;
+    },
+
+    async repositionCache(next) {
+      gpu.check();
+      checkPlan(next, spec);
+      if (spec.rotaryDim === 0) return false;
+      const before = plan;
+      plan = next;
+      await followPlan();
+      followed = plan;
+      await repositionKeys({ spec, gpu, recorder, op, cache }, before, next);
+      tap.setBands(next.bands.length, "the keys were moved to other positions, and the prompt's queries were not");
+      stateIsLast = false;
+      return true;
     },
 
     truncate(lengthTokens) {
@@ -199,7 +246,7 @@ export async function openRunnerOn(
       gpu.check();
       throwIfAborted(stop);
       const chosenHeads = checkPoolRequest(request, { spec, length: cache.length, tap });
-      return poolOnDevice({ spec, gpu, recorder, readback, op, cache, tap }, request, chosenHeads, stop);
+      return poolOnDevice({ spec, gpu, recorder, readback, op, cache, tap, plan }, request, chosenHeads, stop);
     },
 
     loseDevice() {

@@ -37,6 +37,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   }
   out[at] = sum / weights;
   if (at % HEAD_DIM4 == 0u) {
-    lse[params.position * params.rows + row] = largest + log(weights);
+    lse[params.lseStart + row] = largest + log(weights);
   }
 }

@@ -2,11 +2,11 @@
  * The KV cache of one sequence: per layer one key and one value buffer of pages, grown geometrically, and a page table. Where the model
  * shifts keys, the raw key of the last token written in each page is kept too, so that a cache cut at a page border can go on.
  */
-import { PAGE_TOKENS, type ModelSpec } from "../api.ts";
+import { PAGE_TOKENS, type DecoderSpec } from "../api.ts";
+import type { CachedKeys } from "../attention/attend.ts";
 import { EngineError } from "../errors.ts";
 import { allocated, storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
-import type { PagedLayer } from "../kernels/ops.ts";
 import { cacheTooLarge, checkRoom } from "../reference/checks.ts";
 
 /** WebGPU does not tell how much memory a device has; without a wish of the user the cache stays below this. */
@@ -14,7 +14,7 @@ const DEFAULT_CACHE_BYTES = 2 * 2 ** 30;
 const FIRST_PAGES = 64;
 
 /** Buffers of one layer. */
-export interface CacheLayer extends PagedLayer {
+export interface CacheLayer extends CachedKeys {
   /** Raw keys [pages, G, D] by logical page; undefined where the model does not shift keys. */
   tails: GPUBuffer | undefined;
 }
@@ -26,6 +26,11 @@ export interface PagedCache {
   /** Tokens that the buffers hold without growing. */
   readonly allocatedTokens: number;
   layer(index: number): CacheLayer;
+  /**
+   * Keeps `copies` rotations of the keys in layers of rotation "main", new ones beginning as the first one is; true when buffers were
+   * replaced. Throws `kv-cache-too-large`.
+   */
+  setCopies(copies: number): Promise<boolean>;
   /** Makes room for `tokens` behind `length`; true when buffers were replaced. Throws `kv-cache-too-large`. */
   reserve(tokens: number): Promise<boolean>;
   /** Counts tokens that every layer has written. */
@@ -35,7 +40,7 @@ export interface PagedCache {
 }
 
 /** Largest cache of this model on this device, in tokens, a multiple of PAGE_TOKENS. */
-export function cacheCapacity(spec: ModelSpec, maxBindingBytes: number, wantedTokens: number | undefined): number {
+export function cacheCapacity(spec: DecoderSpec, maxBindingBytes: number, wantedTokens: number | undefined): number {
   if (wantedTokens !== undefined && (!Number.isSafeInteger(wantedTokens) || wantedTokens < 1)) {
     throw new EngineError("bad-argument", `a KV cache of ${wantedTokens} tokens holds nothing`, "give at least one token");
   }
@@ -46,44 +51,50 @@ export function cacheCapacity(spec: ModelSpec, maxBindingBytes: number, wantedTo
   return Math.min(pages * PAGE_TOKENS, wantedTokens ?? Infinity);
 }
 
-export function openPagedCache(spec: ModelSpec, gpu: EngineDevice, capacityTokens: number): PagedCache {
+export function openPagedCache(spec: DecoderSpec, gpu: EngineDevice, capacityTokens: number): PagedCache {
   const maxPages = Math.ceil(capacityTokens / PAGE_TOKENS);
   const keyBytes = spec.kvHeadCount * spec.headDim * 4;
   const pages = storageBuffer(gpu, "page table", maxPages * 4);
   let layers: CacheLayer[] = [];
   let allocatedPages = 0;
+  let copies = 1;
   let length = 0;
   /** Physical page of each logical one in use, and those in no use; the last freed is taken first. */
   const table: number[] = [];
   const free: number[] = [];
 
-  async function grow(neededPages: number): Promise<void> {
-    const target = Math.min(maxPages, Math.max(neededPages, 2 * allocatedPages, FIRST_PAGES));
+  const copiesOf = (layer: number, count: number): number => (spec.layers[layer]?.rotation === "main" ? count : 1);
+
+  /** Buffers of `target` pages and `count` copies in the place of the present ones, whose contents they take over. */
+  async function replace(target: number, count: number): Promise<void> {
     const layerBytes = target * PAGE_TOKENS * keyBytes;
-    const grown = await allocated(
+    const made = await allocated(
       gpu,
       () =>
         Array.from({ length: spec.layerCount }, (_, index) => ({
           pages,
-          keys: storageBuffer(gpu, `keys ${index}`, layerBytes),
+          keys: Array.from({ length: copiesOf(index, count) }, (_, copy) => storageBuffer(gpu, `keys ${index} ${copy}`, layerBytes)),
           values: storageBuffer(gpu, `values ${index}`, layerBytes),
           tails: spec.keyShift ? storageBuffer(gpu, `raw keys ${index}`, target * keyBytes) : undefined,
         })),
       () => cacheTooLarge(target * PAGE_TOKENS, allocatedPages * PAGE_TOKENS),
     );
     const encoder = gpu.device.createCommandEncoder();
+    const copyOver = (source: GPUBuffer | undefined, into: GPUBuffer | undefined): void => {
+      if (source !== undefined && into !== undefined) encoder.copyBufferToBuffer(source, 0, into, 0, source.size);
+    };
     for (const [index, old] of layers.entries()) {
-      for (const name of ["keys", "values", "tails"] as const) {
-        const source = old[name];
-        const copy = grown[index]?.[name];
-        if (source !== undefined && copy !== undefined) encoder.copyBufferToBuffer(source, 0, copy, 0, source.size);
-      }
+      const layer = made[index];
+      for (const [copy, keys] of (layer?.keys ?? []).entries()) copyOver(old.keys[copy] ?? old.keys[0], keys);
+      copyOver(old.values, layer?.values);
+      copyOver(old.tails, layer?.tails);
     }
     gpu.device.queue.submit([encoder.finish()]);
-    for (const { keys, values, tails } of layers) for (const buffer of [keys, values, tails]) buffer?.destroy();
+    for (const { keys, values, tails } of layers) for (const buffer of [...keys, values, tails]) buffer?.destroy();
     for (let page = target - 1; page >= allocatedPages; page--) free.push(page);
-    layers = grown;
+    layers = made;
     allocatedPages = target;
+    copies = count;
   }
 
   return {
@@ -99,11 +110,16 @@ export function openPagedCache(spec: ModelSpec, gpu: EngineDevice, capacityToken
       if (layer === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
       return layer;
     },
+    async setCopies(count) {
+      if (count === copies) return false;
+      await replace(allocatedPages, count);
+      return true;
+    },
     async reserve(tokens) {
       checkRoom(tokens, length, capacityTokens);
       const needed = Math.ceil((length + tokens) / PAGE_TOKENS);
       const grows = needed > allocatedPages;
-      if (grows) await grow(needed);
+      if (grows) await replace(Math.min(maxPages, Math.max(needed, 2 * allocatedPages, FIRST_PAGES)), copies);
       const known = table.length;
       while (table.length < needed) {
         const page = free.pop();

@@ -45,7 +45,7 @@ function parseDecoder(modelType: string, family: Family, config: JsonRecord): De
   const common = commonOf(fields, modelType, family.tiedByDefault, "rms_norm_eps");
   const alibi = family.positions === "alibi" ? { maxBias: positive(fields, "alibi_bias_max", 8) } : undefined;
   const rotations = alibi === undefined ? readRotations(config, headDim, common.maxPositionEmbeddings, family) : UNROTATED;
-  const isConfigured = family.biases === "config";
+  const biases = family.biases === "config" ? configuredBiases(fields) : family.biases;
   return {
     kind: "decoder",
     ...common,
@@ -64,8 +64,8 @@ function parseDecoder(modelType: string, family: Family, config: JsonRecord): De
     attentionSoftcap: optionalPositive(fields, "attn_logit_softcapping"),
     finalSoftcap: optionalPositive(fields, "final_logit_softcapping"),
     qkvClip: optionalPositive(fields, "clip_qkv"),
-    qkvBias: isConfigured ? fields.boolean("attention_bias", false) : family.biases.qkv,
-    outBias: isConfigured ? fields.boolean("attention_bias", false) : family.biases.out,
+    qkvBias: biases.qkv,
+    outBias: biases.out,
     mlpBias: family.mlpBias === "config" ? fields.boolean("mlp_bias", false) : family.mlpBias,
     qkNorm: family.qkNorm,
     keyShift: family.keyShift,
@@ -79,6 +79,11 @@ const UNROTATED: Rotations = {
   local: undefined,
   queryTemperature: undefined,
 };
+
+function configuredBiases(fields: JsonFields): { qkv: boolean; out: boolean } {
+  const bias = fields.boolean("attention_bias", false);
+  return { qkv: bias, out: bias };
+}
 
 /** What every family has. `epsKey` is what it calls the eps of its norms. */
 export function commonOf(fields: JsonFields, modelType: string, tiedByDefault: boolean, epsKey: string): CommonSpec {

@@ -31,8 +31,8 @@ export function isRotating(spec: ModelSpec): spec is DecoderSpec {
 /** The model as one that rotates. Throws `rope-invalid` for ALiBi and recurrent models, which have nothing to scale. */
 export function rotating(spec: ModelSpec): DecoderSpec {
   if (isRotating(spec)) return spec;
-  const what = spec.kind === "decoder" ? "knows positions by ALiBi" : "is recurrent";
-  throw new EngineError("rope-invalid", `${spec.modelType} ${what}: there is no rotation to scale`, "use the setting model");
+  const what = `${spec.modelType} does not rotate: its positions are ALiBi's, or those of a recurrence`;
+  throw new EngineError("rope-invalid", `${what}, and nothing can be scaled`, "use the setting model");
 }
 
 /** True for schemes that move positions instead of changing frequencies. */

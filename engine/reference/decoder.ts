@@ -84,7 +84,7 @@ export function forward(
   onQueries?: (layer: number, bareQueries: Reals) => void,
 ): Reals {
   const { spec, tensor } = decoder;
-  const { hiddenSize: E, intermediateSize: F, headCount: H, kvHeadCount: G, headDim: D, normEps: eps } = spec;
+  const { hiddenSize: E, intermediateSize: F, headCount: H, headDim: D, normEps: eps } = spec;
   const alloc = allocOf(decoder);
   const project = (x: Reals, names: TensorPair, inner: number): Reals =>
     linear(alloc, x, tensor(names.weight), names.bias === undefined ? undefined : tensor(names.bias), inner);

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
-import type { ModelSpec, Runner, RunnerOptions } from "../../engine/api.ts";
+import type { DecoderSpec, Runner, RunnerOptions } from "../../engine/api.ts";
 import { openRunnerOn } from "../../engine/backends/wgsl.ts";
 import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
 import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
-import { ropeBase, ropeTable } from "../../engine/position/scaling.ts";
-import { openReferenceRunner } from "../../engine/reference/runner.ts";
+import { positionPlan } from "../../engine/position/bands.ts";
+import { openReferenceRunner } from "../../engine/reference/open.ts";
 import { assertClose } from "../support/gpuArrays.ts";
-import { goldenModel, goldenNames, randomModel } from "../support/goldenModels.ts";
+import { goldenDecoder, goldenDecoders, randomModel } from "../support/goldenModels.ts";
 import { requireGpu } from "../support/requireDevice.ts";
 
 /** f32 logits of tiny models, a few units large: thousands of roundings of one part in ten million each. */
@@ -38,13 +38,13 @@ async function logitsOf(runner: Runner, ids: readonly number[]): Promise<Float32
 }
 
 describe("golden models", () => {
-  for (const name of goldenNames) {
+  for (const name of goldenDecoders) {
     it(`${name}: logits at every position and the greedy continuation`, async () => {
-      const { spec, weights, inputIds, golden, tolerance } = goldenModel(name);
+      const { spec, weights, inputIds, golden, tolerance } = goldenDecoder(name);
       const V = spec.vocabSize;
       const open = async (ids: readonly number[]) => {
         const runner = await openGpu({ spec, weights, weightFormat: "f32" });
-        runner.setRope(ropeTable(spec.rope, ropeBase(spec), ids.length));
+        runner.setPositions(positionPlan(spec.rope, spec, ids.length));
         return runner;
       };
       const logits = await logitsOf(await open(inputIds), inputIds);
@@ -68,7 +68,7 @@ describe("golden models", () => {
   }
 });
 
-const keyShifted: Partial<ModelSpec> = {
+const keyShifted: Partial<DecoderSpec> = {
   headDim: 16,
   rotaryDim: 8,
   headCount: 4,
@@ -81,12 +81,63 @@ const keyShifted: Partial<ModelSpec> = {
   hiddenSize: 64,
   intermediateSize: 96,
 };
-const biased: Partial<ModelSpec> = { headCount: 3, kvHeadCount: 3, qkvBias: true, outBias: true, mlpBias: true };
+const biased: Partial<DecoderSpec> = { headCount: 3, kvHeadCount: 3, qkvBias: true, outBias: true, mlpBias: true };
+/** Windows that cut pages, a rotation of their own, sandwich norms, softcaps, wide heads: what Gemma does, and more at once. */
+const gemmaLike: Partial<DecoderSpec> = {
+  headCount: 2,
+  kvHeadCount: 1,
+  headDim: 256,
+  layers: [
+    { window: 7, rotation: "local" },
+    { window: undefined, rotation: "main" },
+  ],
+  local: { theta: 100, rotaryDim: 128, rope: { kind: "linear", factor: 2 } },
+  normOffset: 1,
+  postNorms: true,
+  qkNorm: true,
+  activation: "gelu_tanh",
+  attentionScale: 0.11,
+  attentionSoftcap: 4,
+  finalSoftcap: 3,
+};
+const bloomLike: Partial<DecoderSpec> = {
+  headCount: 6,
+  kvHeadCount: 6,
+  rotaryDim: 0,
+  layers: [
+    { window: undefined, rotation: "none" },
+    { window: 9, rotation: "none" },
+  ],
+  alibi: { maxBias: 8 },
+  norm: "layer",
+  normBias: true,
+  embeddingNorm: true,
+  mlp: "plain",
+  activation: "gelu",
+  qkvClip: 0.9,
+  qkvBias: true,
+  outBias: true,
+  mlpBias: true,
+};
+const mixedLayers: Partial<DecoderSpec> = {
+  layerCount: 3,
+  headDim: 80,
+  rotaryDim: 40,
+  layers: [
+    { window: undefined, rotation: "main" },
+    { window: 1, rotation: "main" },
+    { window: undefined, rotation: "none" },
+  ],
+  queryTemperature: { beta: 0.5, length: 8 },
+};
 
 describe("forward pass", () => {
   for (const [what, overrides] of [
     ["key shift, head norms, partial rotary, tied", keyShifted],
     ["biases everywhere, no grouping", biased],
+    ["windows with a rotation of their own, sandwich norms, softcaps, heads of 256", gemmaLike],
+    ["ALiBi, LayerNorm, GELU, clamped projections", bloomLike],
+    ["layers without rotation, a window of one key, a temperature, heads of 80", mixedLayers],
   ] as const) {
     it(`${what}: any chunking equals the reference`, async () => {
       const { spec, weights } = randomModel(overrides);
@@ -149,14 +200,76 @@ describe("forward pass", () => {
     assertClose(grown, straight, TOLERANCE, "grown in steps and at once");
   });
 
+  for (const scaling of [
+    { kind: "self_extend", group: 4, window: 9, logBase: 3 },
+    { kind: "rerope", window: 6 },
+    { kind: "rerope", window: 6, leak: 2.5 },
+    { kind: "dual_chunk", chunkSize: 12, localSize: 3, originalContext: 16 },
+  ] as const) {
+    it(`${JSON.stringify(scaling)}: any chunking equals the reference, and pooled attention too`, async () => {
+      const { spec, weights } = randomModel({ ...keyShifted, layers: [{ window: 11, rotation: "main" }, { window: undefined, rotation: "main" }] });
+      const ids = tokens(45, spec.vocabSize);
+      const plan = positionPlan(scaling, spec, ids.length);
+      const reference = await openReferenceRunner({ spec, weights, weightFormat: "f32" });
+      const plain = await logitsOf(reference, ids);
+      reference.setPositions(plan);
+      const expected = await logitsOf(reference, ids);
+      assert(expected.some((value, i) => Math.abs(value - plain[i]) > 100 * TOLERANCE), "the scheme changes something");
+      const runner = await openGpu({ spec, weights, weightFormat: "f32" });
+      await runner.append(ids.slice(0, 3));
+      runner.setPositions(plan);
+      assert.equal(runner.length, 0);
+      for (const size of [45, 1, 3, 5]) {
+        runner.truncate(0);
+        const logits: number[] = [];
+        for (let start = 0; start < ids.length; start += size)
+          logits.push(...(await logitsOf(runner, ids.slice(start, start + size))));
+        assertClose(logits, expected, TOLERANCE, `chunks of ${size}`);
+      }
+      const edges = { queryEdges: Uint32Array.of(0, 20, 45), keyEdges: Uint32Array.of(0, 5, 6, 30, 45) };
+      const request = { layer: "mean", head: "mean", ...edges } as const;
+      assertClose((await runner.pool(request)).cells, (await reference.pool(request)).cells, TOLERANCE, "pooled");
+    });
+  }
+
+  it("keys moved to other positions are those that one layer would have computed there; deeper layers differ", async () => {
+    for (const layerCount of [1, 2]) {
+      const { spec, weights } = randomModel({ layerCount, headDim: 16, rotaryDim: 8 });
+      const ids = tokens(40, spec.vocabSize);
+      for (const scaling of [
+        { kind: "linear", factor: 3 },
+        { kind: "self_extend", group: 4, window: 9 },
+        { kind: "dual_chunk", chunkSize: 12, localSize: 3 },
+        { kind: "none" },
+      ] as const) {
+        const plan = positionPlan(scaling, spec, ids.length + 1);
+        const moved = await openGpu({ spec, weights, weightFormat: "f32" });
+        await moved.append(ids);
+        assert.equal(await moved.repositionCache(plan), true);
+        assert.equal(moved.length, ids.length);
+        assert.deepEqual(moved.tap.layers, []);
+        const exact = await openGpu({ spec, weights, weightFormat: "f32" });
+        exact.setPositions(plan);
+        await exact.append(ids);
+        const reference = await openReferenceRunner({ spec, weights, weightFormat: "f32" });
+        await reference.append(ids);
+        await reference.repositionCache(plan);
+        const [a, b, c] = await Promise.all([logitsOf(moved, [5]), logitsOf(exact, [5]), logitsOf(reference, [5])]);
+        assertClose(a, c, TOLERANCE, "as the reference moves them");
+        if (layerCount === 1 || scaling.kind === "none") assertClose(a, b, TOLERANCE, "one layer's keys do not depend on positions");
+        else assert(a.some((value, i) => Math.abs(value - b[i]) > 20 * TOLERANCE), "deeper layers hold what the old positions gave");
+      }
+    }
+  });
+
   it("another rotation empties the cache, the same one does not", async () => {
     const { spec, weights } = randomModel({});
     const runner = await openGpu({ spec, weights, weightFormat: "f32" });
     const ids = tokens(20, spec.vocabSize);
     const before = await logitsOf(runner, ids);
-    runner.setRope(ropeTable({ kind: "none" }, ropeBase(spec), 20));
+    runner.setPositions(positionPlan({ kind: "none" }, spec, 20));
     assert.equal(runner.length, 20);
-    runner.setRope(ropeTable({ kind: "linear", factor: 4 }, ropeBase(spec), 20));
+    runner.setPositions(positionPlan({ kind: "linear", factor: 4 }, spec, 20));
     assert.equal(runner.length, 0);
     const after = await logitsOf(runner, ids);
     assert(after.some((value, i) => Math.abs(value - before[i]) > 100 * TOLERANCE));

@@ -1,12 +1,11 @@
 /** Weights onto the device: rows are read in bounded pieces, laid out for matmul.wgsl, quantised where asked, and split to what can be bound. */
-import type { ModelSpec, WeightFormat, WeightStore } from "../../api.ts";
-import { EngineError, throwIfAborted } from "../../errors.ts";
+import type { WeightFormat } from "../../api.ts";
+import { EngineError } from "../../errors.ts";
 import { quantizeQ8, Q8_BLOCK } from "../../formats/q8.ts";
 import { allocated, UPLOAD_BYTES, uploadedBuffer } from "../../gpu/buffers.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
 import type { Matrix, MatrixSlice } from "../../kernels/linear.ts";
-import type { DecoderWeights, LayerWeights } from "../../models/decoder.ts";
-import { EMBEDDING, FINAL_NORM, headName, layerNames, parameterCount, storedFormat } from "../../models/weights.ts";
+import { storedFormat } from "../../models/weights.ts";
 
 export interface LoadOptions {
   weightFormat: WeightFormat;
@@ -14,35 +13,6 @@ export interface LoadOptions {
   maxBindingBytes: number;
   signal?: AbortSignal | undefined;
   onProgress?(doneBytes: number, totalBytes: number): void;
-}
-
-/** Reads and uploads the whole model. Throws `aborted`, `limit-exceeded` when the device runs out, or what the store throws. */
-export async function loadWeights(
-  spec: ModelSpec,
-  weights: WeightStore,
-  gpu: EngineDevice,
-  options: LoadOptions,
-): Promise<DecoderWeights> {
-  const totalBytes = parameterCount(spec) * 4;
-  let doneBytes = 0;
-  const loader: Loader = {
-    gpu,
-    options,
-    read: async (name, start, end) => {
-      throwIfAborted(options.signal);
-      const rows = await weights.readRows(name, start, end, options.signal);
-      doneBytes += rows.byteLength;
-      options.onProgress?.(doneBytes, totalBytes);
-      return rows;
-    },
-    shape: (name) => weights.shape(name),
-  };
-  const embedding = await loadMatrix(loader, [EMBEDDING], []);
-  const layers: LayerWeights[] = [];
-  for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(loader, spec, layer));
-  const finalNorm = await vector(loader, FINAL_NORM);
-  const head = spec.tiedEmbeddings ? embedding : await loadMatrix(loader, [headName(spec)], []);
-  return { embedding, layers, finalNorm, head };
 }
 
 /** Where matrices come from and go to. */
@@ -53,27 +23,10 @@ export interface Loader {
   shape(name: string): readonly number[];
 }
 
-async function loadLayer(loader: Loader, spec: ModelSpec, layer: number): Promise<LayerWeights> {
-  const names = layerNames(spec, layer);
-  const { queryNorm, keyNorm, keyShift } = names;
-  return {
-    attentionNorm: await vector(loader, names.attentionNorm),
-    qkv: await loadMatrix(loader, [names.query, names.key, names.value], [names.queryBias, names.keyBias, names.valueBias]),
-    keyShift: keyShift === undefined ? undefined : await vector(loader, keyShift),
-    headNorms:
-      queryNorm === undefined || keyNorm === undefined
-        ? undefined
-        : { query: await vector(loader, queryNorm), key: await vector(loader, keyNorm) },
-    output: await loadMatrix(loader, [names.output], [names.outputBias]),
-    mlpNorm: await vector(loader, names.mlpNorm),
-    gateUp: await loadMatrix(loader, [names.gate, names.up], [names.gateBias, names.upBias]),
-    down: await loadMatrix(loader, [names.down], [names.downBias]),
-  };
-}
-
-async function vector(loader: Loader, name: string): Promise<GPUBuffer> {
+/** A whole tensor in f32, `offset` added to every number. */
+export async function vector(loader: Loader, name: string, offset = 0): Promise<GPUBuffer> {
   const values = await loader.read(name);
-  return upload(loader, name, values);
+  return upload(loader, name, offset === 0 ? values : values.map((value) => value + offset));
 }
 
 /** Several tensors [rows, columns] behind each other as one matrix. */
