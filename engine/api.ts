@@ -224,39 +224,22 @@ export type RecurrentSpec = MambaSpec | Mamba2Spec | Rwkv7Spec;
 
 export type ModelSpec = DecoderSpec | RecurrentSpec;
 
-/** How numbers lie in a file. The last two are our own blocks for grouped integers: see formats/affine.ts. */
+/**
+ * How the numbers of a tensor lie in its file, little-endian: plain numbers, the blocks of ggml along the rows, or `affine4` and
+ * `affine8` (AWQ, GPTQ, MatMulNBits): 32 weights a block, f32 scale, f32 offset, then 16 bytes of nibbles (low: weight i, high:
+ * weight i + 16) or 32 bytes; value = scale * code + offset. Sizes of all are in formats/layouts.ts.
+ */
 export type TensorFormat =
-  | "f64"
-  | "f32"
-  | "f16"
-  | "bf16"
-  | "f8_e4m3"
-  | "f8_e5m2"
-  | "i64"
-  | "i32"
-  | "i16"
-  | "i8"
-  | "u8"
-  | "q8_0"
-  | "q4_0"
-  | "q4_1"
-  | "q5_0"
-  | "q5_1"
-  | "q2_k"
-  | "q3_k"
-  | "q4_k"
-  | "q5_k"
-  | "q6_k"
-  | "iq4_nl"
-  | "iq4_xs"
-  | "mxfp4"
-  | "affine4"
-  | "affine8";
+  | ("f64" | "f32" | "f16" | "bf16" | "f8_e4m3" | "f8_e5m2")
+  | ("i64" | "i32" | "i16" | "i8" | "u64" | "u32" | "u16" | "u8" | "bool")
+  | ("q8_0" | "q4_0" | "q4_1" | "q5_0" | "q5_1" | "q2_k" | "q3_k" | "q4_k" | "q5_k" | "q6_k" | "iq4_nl" | "iq4_xs" | "mxfp4")
+  | ("affine4" | "affine8");
 
 /** Tensors of a loaded model; rows are ranges of the first dimension, read piecewise. */
 export interface WeightStore {
   has(name: string): boolean;
   shape(name: string): readonly number[];
+  /** Throws `bad-weights` for a tensor whose numbers the engine cannot read. */
   format(name: string): TensorFormat;
   /** Rows [rowStart, rowEnd) exactly as they lie in the file. */
   readBytes(name: string, rowStart: number, rowEnd: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;

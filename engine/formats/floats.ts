@@ -32,36 +32,50 @@ export function encodeF16(value: number): number {
   return sign | (steps + ((exponent + 14) << 10));
 }
 
-/** Little-endian binary16 values of `bytes`. */
-export function decodeF16Bytes(bytes: Uint8Array): Float32Array<ArrayBuffer> {
-  const table = f16Table();
-  return decode16(bytes, (bits) => table[bits]);
+/** The value of 8 bits as the finite e4m3 of the OCP 8-bit formats: bias 7, no infinities, all ones is NaN. */
+export function decodeF8E4M3(bits: number): number {
+  const sign = bits & 0x80 ? -1 : 1;
+  const exponent = (bits >> 3) & 0xf;
+  const fraction = bits & 7;
+  if (exponent === 0xf && fraction === 7) return NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -9 : sign * (1 + fraction / 8) * 2 ** (exponent - 7);
 }
 
-/** Little-endian bfloat16 values of `bytes`. */
-export function decodeBf16Bytes(bytes: Uint8Array): Float32Array<ArrayBuffer> {
-  const words = new Uint32Array(bytes.length / 2);
-  for (let i = 0; i < words.length; i++) words[i] = (bytes[2 * i] << 16) | (bytes[2 * i + 1] << 24);
-  return new Float32Array(words.buffer);
+/** The value of 8 bits as e5m2: the upper half of a binary16. */
+export function decodeF8E5M2(bits: number): number {
+  return decodeF16(bits << 8);
 }
 
-/** Little-endian f32 values of `bytes`. */
-export function decodeF32Bytes(bytes: Uint8Array): Float32Array<ArrayBuffer> {
-  return new Float32Array(bytes.slice().buffer);
-}
-
-let table: Float32Array | undefined;
-
-/** All 65536 values: decoding a weight file is then one look-up a number. */
-function f16Table(): Float32Array {
-  table ??= Float32Array.from({ length: 65536 }, (_, bits) => decodeF16(bits));
-  return table;
-}
-
-function decode16(bytes: Uint8Array, value: (bits: number) => number): Float32Array<ArrayBuffer> {
-  const values = new Float32Array(bytes.length / 2);
-  for (let i = 0; i < values.length; i++) values[i] = value(bytes[2 * i] | (bytes[2 * i + 1] << 8));
+/** Little-endian binary16 values of `bytes`, into `values`. */
+export function decodeF16Bytes(bytes: Uint8Array, values: Float32Array = new Float32Array(bytes.length / 2)): Float32Array {
+  const table = f16Values();
+  for (let i = 0; i < values.length; i++) values[i] = table[bytes[2 * i] | (bytes[2 * i + 1] << 8)];
   return values;
+}
+
+/** Little-endian bfloat16 values of `bytes`, into `values`. */
+export function decodeBf16Bytes(bytes: Uint8Array, values: Float32Array = new Float32Array(bytes.length / 2)): Float32Array {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < words.length; i++) words[i] = (bytes[2 * i] << 16) | (bytes[2 * i + 1] << 24);
+  return values;
+}
+
+/** Little-endian f32 values of `bytes`, into `values`. */
+export function decodeF32Bytes(bytes: Uint8Array, values: Float32Array): void {
+  new Uint8Array(values.buffer, values.byteOffset, values.byteLength).set(bytes);
+}
+
+/** Little-endian f64 values of `bytes`, rounded to f32, into `values`. */
+export function decodeF64Bytes(bytes: Uint8Array, values: Float32Array): void {
+  values.set(new Float64Array(bytes.slice().buffer));
+}
+
+let f16Table: Float32Array | undefined;
+
+/** The values of all 65536 binary16 patterns: decoding a weight file is then one look-up a number. */
+export function f16Values(): Float32Array {
+  f16Table ??= Float32Array.from({ length: 65536 }, (_, bits) => decodeF16(bits));
+  return f16Table;
 }
 
 function roundHalfEven(value: number): number {

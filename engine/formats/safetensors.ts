@@ -2,46 +2,35 @@
  * safetensors: u64 little-endian header length n, n bytes of JSON, then the tensors, row-major and without holes.
  * Entry: name -> {dtype, shape, data_offsets: [begin, end)} relative to the data.
  */
-import type { ByteSource, ModelFiles, WeightStore } from "../api.ts";
+import type { ByteSource, ModelFiles, TensorFormat } from "../api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { decodeBf16Bytes, decodeF16Bytes, decodeF32Bytes } from "./floats.ts";
 import { isRecord, parseJson, shown } from "./json.ts";
+import { LAYOUTS } from "./layouts.ts";
+import { type NamedStore, placedStore, type PlacedTensor } from "./tensorStore.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const SHARD_INDEX = "model.safetensors.index.json";
 const MAX_HEADER_BYTES = 100_000_000;
-/** Weights cross into the engine in pieces of at most this, so that no second copy of a large tensor exists. */
-const PIECE_BYTES = 64 * 2 ** 20;
 const DAMAGED = "download the file again; this copy is damaged or incomplete";
 
-/** Bytes per number of every dtype of the format; sub-byte formats are left out and only their offsets are checked. */
-const DTYPE_BYTES: Readonly<Record<string, number>> = {
-  ...{ F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1, F8_E8M0: 1 },
-  ...{ I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1 },
+/** The dtypes that the engine reads; of others only the offsets are checked (F8_E8M0 and those below a byte). */
+const FORMATS: Readonly<Record<string, TensorFormat>> = {
+  ...{ F64: "f64", F32: "f32", F16: "f16", BF16: "bf16", F8_E4M3: "f8_e4m3", F8_E5M2: "f8_e5m2" },
+  ...{ I64: "i64", I32: "i32", I16: "i16", I8: "i8", U64: "u64", U32: "u32", U16: "u16", U8: "u8", BOOL: "bool" },
 };
 
-const DECODERS: Readonly<Record<string, (bytes: Uint8Array) => Float32Array<ArrayBuffer>>> = {
-  F32: decodeF32Bytes,
-  F16: decodeF16Bytes,
-  BF16: decodeBf16Bytes,
-};
-
-interface Tensor {
-  source: ByteSource;
-  dtype: string;
-  shape: readonly number[];
-  /** Absolute in the file. */
-  begin: number;
-  end: number;
+interface Tensor extends PlacedTensor {
+  /** Absolute in the file, as `begin` is. */
+  readonly end: number;
 }
 
 /**
  * The weights of a model folder: model.safetensors, or the shards of its index. Only headers are read now.
  * Throws `not-found` where there is neither, `bad-weights` for a damaged file, `weights-missing` for a missing shard.
  */
-export async function openSafetensors(files: ModelFiles, signal?: AbortSignal): Promise<WeightStore> {
+export async function openSafetensors(files: ModelFiles, signal?: AbortSignal): Promise<NamedStore> {
   const single = await files.open(SINGLE_FILE);
-  if (single !== undefined) return storeOf(await readHeader(single, signal));
+  if (single !== undefined) return placedStore(await readHeader(single, signal));
   const index = await files.text(SHARD_INDEX);
   if (index === undefined) {
     const message = `${files.label} has neither ${SINGLE_FILE} nor ${SHARD_INDEX}`;
@@ -49,7 +38,7 @@ export async function openSafetensors(files: ModelFiles, signal?: AbortSignal): 
       folder: files.label,
     });
   }
-  return storeOf(await readShards(files, index, signal));
+  return placedStore(await readShards(files, index, signal));
 }
 
 async function readShards(files: ModelFiles, index: string, signal: AbortSignal | undefined): Promise<Map<string, Tensor>> {
@@ -108,15 +97,13 @@ function readEntry(source: ByteSource, name: string, entry: unknown, dataStart: 
     throw damaged(source.name, `gives tensor ${name} the offsets ${shown(offsets)}`);
   }
   const [begin, end] = offsets;
-  const count = shape.reduce((product, size) => product * size, 1);
-  const width = Object.hasOwn(DTYPE_BYTES, dtype) ? DTYPE_BYTES[dtype] : undefined;
-  if (width !== undefined && count * width !== end - begin) {
-    throw damaged(
-      source.name,
-      `stores tensor ${name} in ${end - begin} bytes; ${dtype} [${shape.join(", ")}] needs ${count * width}`,
-    );
+  const format = Object.hasOwn(FORMATS, dtype) ? FORMATS[dtype] : undefined;
+  if (format === undefined) return { source, format: { unknown: dtype }, shape, begin: dataStart + begin, end: dataStart + end };
+  const needed = shape.reduce((product, size) => product * size, 1) * LAYOUTS[format].bytes;
+  if (needed !== end - begin) {
+    throw damaged(source.name, `stores tensor ${name} in ${end - begin} bytes; ${dtype} [${shape.join(", ")}] needs ${needed}`);
   }
-  return { source, dtype, shape, begin: dataStart + begin, end: dataStart + end };
+  return { source, format, shape, begin: dataStart + begin, end: dataStart + end };
 }
 
 /** The tensors must follow each other without holes or overlaps and end where the file ends. */
@@ -126,64 +113,11 @@ function checkLayout(source: ByteSource, tensors: ReadonlyMap<string, Tensor>, d
   if (cut !== undefined) throw damaged(source.name, `ends ${cut[1].end - source.size} bytes before the end of tensor ${cut[0]}`);
   let expected = dataStart;
   for (const [name, tensor] of byPlace) {
-    if (tensor.end > source.size)
-      if (tensor.begin < expected) throw damaged(source.name, `stores tensor ${name} over another tensor`);
+    if (tensor.begin < expected) throw damaged(source.name, `stores tensor ${name} over another tensor`);
     if (tensor.begin > expected) throw damaged(source.name, `has ${tensor.begin - expected} unused bytes before tensor ${name}`);
     expected = tensor.end;
   }
   if (expected !== source.size) throw damaged(source.name, `has ${source.size - expected} unused bytes at its end`);
-}
-
-function storeOf(tensors: ReadonlyMap<string, Tensor>): WeightStore {
-  const tensorOf = (name: string): Tensor => {
-    const tensor = tensors.get(name);
-    if (tensor !== undefined) return tensor;
-    throw new EngineError(
-      "weights-missing",
-      `the weights have no tensor ${name}`,
-      "download the model again, with all its files",
-      { name },
-    );
-  };
-  return {
-    has: (name) => tensors.has(name),
-    shape: (name) => tensorOf(name).shape,
-    readRows: (name, rowStart, rowEnd, signal) => readRows(name, tensorOf(name), rowStart, rowEnd, signal),
-  };
-}
-
-async function readRows(
-  name: string,
-  tensor: Tensor,
-  rowStart = 0,
-  rowEnd = tensor.shape.at(0) ?? 1,
-  signal?: AbortSignal,
-): Promise<Float32Array<ArrayBuffer>> {
-  const decode = Object.hasOwn(DECODERS, tensor.dtype) ? DECODERS[tensor.dtype] : undefined;
-  if (decode === undefined) {
-    const message = `tensor ${name} is ${tensor.dtype}, and the engine reads ${Object.keys(DECODERS).join(", ")}`;
-    throw new EngineError("bad-weights", message, "choose the F16 or BF16 version of the model", { name, dtype: tensor.dtype });
-  }
-  const rows = tensor.shape.at(0) ?? 1;
-  if (!(Number.isInteger(rowStart) && Number.isInteger(rowEnd) && rowStart >= 0 && rowStart <= rowEnd && rowEnd <= rows)) {
-    throw new EngineError(
-      "bad-argument",
-      `rows ${rowStart} to ${rowEnd} of tensor ${name}, which has ${rows}`,
-      "ask for rows that exist",
-      { name },
-    );
-  }
-  const rowNumbers = tensor.shape.slice(1).reduce((product, size) => product * size, 1);
-  const width = DTYPE_BYTES[tensor.dtype];
-  const values = new Float32Array((rowEnd - rowStart) * rowNumbers);
-  const begin = tensor.begin + rowStart * rowNumbers * width;
-  for (let done = 0; done < values.length;) {
-    throwIfAborted(signal);
-    const count = Math.min(values.length - done, PIECE_BYTES / width);
-    values.set(decode(await tensor.source.read(begin + done * width, count * width, signal)), done);
-    done += count;
-  }
-  return values;
 }
 
 function decodeUtf8(bytes: Uint8Array, file: string): string {

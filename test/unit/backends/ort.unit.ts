@@ -153,7 +153,10 @@ describe("the WebAssembly twin against the reference", () => {
       weights: {
         has: (name) => weights.has(name),
         shape: (name) => (name === EMBEDDING ? [large.vocabSize, large.hiddenSize] : weights.shape(name)),
+        format: () => "f32",
         readRows: async (name, ...rows) => (name === EMBEDDING ? sawtooth(large) : weights.readRows(name, ...rows)),
+        readBytes: async (name, ...rows) =>
+          name === EMBEDDING ? new Uint8Array(sawtooth(large).buffer) : weights.readBytes(name, ...rows),
       },
     };
     const ort = await ortRunner(model);
@@ -337,7 +340,9 @@ describe("the WebAssembly twin's limits and stops", () => {
     const weights: WeightStore = {
       has: (name) => shapes.has(name),
       shape: (name) => shapes.get(name) ?? [],
+      format: () => "f32",
       readRows: () => assert.fail("no weight may be read"),
+      readBytes: () => assert.fail("no weight may be read"),
     };
     await assert.rejects(
       ortRunner({ spec: huge, weights }),

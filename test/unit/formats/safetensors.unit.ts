@@ -28,14 +28,32 @@ describe("safetensors", () => {
     await rejects(store.readRows("a", 1, 3), "bad-argument", /rows 1 to 3/);
   });
 
-  it("reads f16, and names the dtype it cannot read only when asked for the tensor", async () => {
+  it("reads f16, f8 and integers, and names the dtype it cannot read only when asked for the tensor", async () => {
     const entries = {
       h: { dtype: "F16", shape: [2], data_offsets: [0, 4] },
       i: { dtype: "I32", shape: [1], data_offsets: [4, 8] },
+      f: { dtype: "F8_E4M3", shape: [1, 2], data_offsets: [8, 10] },
+      e: { dtype: "F8_E8M0", shape: [2], data_offsets: [10, 12] },
     };
-    const store = await open(withHeader(JSON.stringify(entries), Uint8Array.of(0x00, 0x3c, 0xa0, 0xc0, 1, 0, 0, 0)));
+    const data = Uint8Array.of(0x00, 0x3c, 0xa0, 0xc0, 5, 0, 0, 0, 0x38, 0xb4, 127, 128);
+    const store = await open(withHeader(JSON.stringify(entries), data));
     assert.deepEqual([...(await store.readRows("h"))], [1, -2.3125]);
-    await rejects(store.readRows("i"), "bad-weights", /I32/);
+    assert.deepEqual([...(await store.readRows("i"))], [5]);
+    assert.deepEqual([...(await store.readRows("f"))], [1, -0.75]);
+    assert.deepEqual(
+      ["h", "i", "f"].map((name) => store.format(name)),
+      ["f16", "i32", "f8_e4m3"],
+    );
+    await rejects(store.readRows("e"), "bad-weights", /F8_E8M0/);
+    assert.throws(() => store.format("e"), /F8_E8M0/);
+  });
+
+  it("gives rows as they lie in the file", async () => {
+    const store = await open(safetensorsFile(small));
+    assert.deepEqual(await store.readBytes("a", 1, 2), new Uint8Array(Float32Array.of(3, 4).buffer));
+    assert.deepEqual(await store.readBytes("b"), new Uint8Array(Float32Array.of(5, 6, 7).buffer));
+    await rejects(store.readBytes("a", 1, 3), "bad-argument", /rows 1 to 3/);
+    await rejects(store.readBytes("c"), "weights-missing", /no tensor c/);
   });
 
   it("reads a tensor of any size in pieces of at most 64 MiB", async () => {
@@ -49,6 +67,9 @@ describe("safetensors", () => {
     assert.equal(values.length, rows * columns);
     assert.deepEqual(begins, [0, 64 * 2 ** 20]);
     assert.equal(values.at(-1), 1);
+    begins.length = 0;
+    assert.equal((await store.readBytes("w")).length, rows * columns * 4);
+    assert.deepEqual(begins, [0, 64 * 2 ** 20]);
   });
 
   it("joins the shards of an index", async () => {
