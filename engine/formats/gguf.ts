@@ -7,7 +7,7 @@ import type { ByteSource } from "../api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 
 /** A metadata value; a whole number beyond 2^53 is a bigint. */
-export type GgufValue = number | bigint | boolean | string | GgufNumbers | readonly GgufValue[];
+export type GgufValue = number | bigint | boolean | string | GgufNumbers | readonly string[] | readonly boolean[];
 
 /** An array of numbers in its own width. */
 export type GgufNumbers =
@@ -56,7 +56,7 @@ export async function readGguf(source: ByteSource, signal?: AbortSignal): Promis
   for (let i = 0; i < entryCount; i++) {
     const key = await cursor.name("a metadata key");
     if (metadata.has(key)) throw damaged(source.name, `has the metadata key ${key} twice`);
-    metadata.set(key, await readValue(cursor, await cursor.u32(), key, 0));
+    metadata.set(key, await readValue(cursor, await cursor.u32(), key));
   }
   const raw: RawTensor[] = [];
   for (let i = 0; i < tensorCount; i++) raw.push(await readTensor(cursor));
@@ -71,8 +71,9 @@ const MIN_TENSOR_BYTES = 8 + 4 + 4 + 8;
 /** Empty key, type, one byte. */
 const MIN_ENTRY_BYTES = 8 + 4 + 1;
 const MAX_DIMENSIONS = 4;
-const MAX_ARRAY_DEPTH = 3;
 const MAX_NAME_BYTES = 65_535;
+/** As for safetensors: the largest vocabularies with their merges take a tenth of it. */
+const MAX_HEADER_BYTES = 100_000_000;
 const DEFAULT_ALIGNMENT = 32;
 const DAMAGED = "download the file again; this copy is damaged or incomplete";
 
@@ -81,6 +82,7 @@ const ARRAY = 9;
 
 /** Bytes of one element of every metadata type, by its number; of a string and an array the least. */
 const VALUE_BYTES: readonly number[] = [1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8];
+const BOOL = 7;
 
 /** ggml type number -> name, numbers per block, bytes per block. */
 const TENSOR_TYPES: Readonly<Record<number, readonly [name: string, numbers: number, bytes: number]>> = {
@@ -120,13 +122,17 @@ async function readTensor(cursor: Cursor): Promise<RawTensor> {
   if (dimensions > MAX_DIMENSIONS)
     throw damaged(cursor.file, `gives tensor ${name} ${dimensions} dimensions; at most 4 are allowed`);
   const shape: number[] = [];
-  for (let i = 0; i < dimensions; i++) shape.unshift(await cursor.size(`a dimension of tensor ${name}`));
+  for (let i = 0; i < dimensions; i++) {
+    const size = await cursor.size(`a dimension of tensor ${name}`);
+    if (size === 0) throw damaged(cursor.file, `gives tensor ${name} a dimension of 0`);
+    shape.unshift(size);
+  }
   return { name, shape, type: await cursor.u32(), offset: await cursor.size(`the offset of tensor ${name}`) };
 }
 
-async function readValue(cursor: Cursor, type: number, key: string, depth: number): Promise<GgufValue> {
+async function readValue(cursor: Cursor, type: number, key: string): Promise<GgufValue> {
   if (type === STRING) return cursor.string(`the value of ${key}`);
-  if (type === ARRAY) return readArray(cursor, key, depth);
+  if (type === ARRAY) return readArray(cursor, key);
   const width = VALUE_BYTES[type];
   if (width === undefined) throw damaged(cursor.file, `gives ${key} the unknown type ${type}`);
   const at = await cursor.take(width, `the value of ${key}`);
@@ -156,20 +162,16 @@ async function readValue(cursor: Cursor, type: number, key: string, depth: numbe
   }
 }
 
-async function readArray(cursor: Cursor, key: string, depth: number): Promise<GgufValue> {
-  if (depth >= MAX_ARRAY_DEPTH) throw damaged(cursor.file, `nests the arrays of ${key} too deep`);
+/** llama.cpp reads no arrays of arrays either. */
+async function readArray(cursor: Cursor, key: string): Promise<GgufValue> {
   const type = await cursor.u32();
   const width = VALUE_BYTES[type];
   if (width === undefined) throw damaged(cursor.file, `gives the elements of ${key} the unknown type ${type}`);
+  if (type === ARRAY) throw damaged(cursor.file, `has arrays inside the array ${key}`);
   const length = await cursor.count(`elements of ${key}`, width);
   if (type === STRING) return cursor.strings(length, key);
-  if (type === ARRAY) {
-    const arrays: GgufValue[] = [];
-    for (let i = 0; i < length; i++) arrays.push(await readArray(cursor, key, depth + 1));
-    return arrays;
-  }
   const bytes = await cursor.copy(length * width, `the elements of ${key}`);
-  return type === 7 ? Array.from(bytes, (byte) => byte !== 0) : numbersOf(type, bytes.buffer);
+  return type === BOOL ? Array.from(bytes, (byte) => byte !== 0) : numbersOf(type, bytes.buffer);
 }
 
 /** A typed array over its own bytes; the machine's byte order is the file's on every platform that VS Code runs on. */
@@ -308,6 +310,7 @@ class Cursor {
 
   async name(what: string): Promise<string> {
     const name = await this.string(what);
+    if (name === "") throw damaged(this.file, `leaves ${what} empty`);
     if (name.length > MAX_NAME_BYTES) throw damaged(this.file, `has ${what} of ${name.length} characters`);
     return name;
   }
@@ -340,6 +343,9 @@ class Cursor {
 
   private async load(length: number, what: string): Promise<void> {
     throwIfAborted(this.signal);
+    if (this.at + length > MAX_HEADER_BYTES) {
+      throw damaged(this.file, `has a header of more than ${MAX_HEADER_BYTES} bytes`);
+    }
     const left = this.source.size - this.at;
     if (length > left) throw damaged(this.file, `ends inside ${what}`);
     const bytes = await this.source.read(this.at, Math.min(left, Math.max(length, PIECE_BYTES)), this.signal);
