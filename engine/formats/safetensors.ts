@@ -4,13 +4,18 @@
  */
 import type { ByteSource, ModelFiles, TensorFormat } from "../api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { isRecord, parseJson, shown } from "./json.ts";
+import { isRecord, shown } from "./json.ts";
+import { parseHeaderJson } from "./jsonText.ts";
 import { LAYOUTS } from "./layouts.ts";
 import { type NamedStore, placedStore, type PlacedTensor } from "./tensorStore.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const SHARD_INDEX = "model.safetensors.index.json";
 const MAX_HEADER_BYTES = 100_000_000;
+/** The header, an entry, its shape. */
+const HEADER_DEPTH = 3;
+/** The index, its metadata, and what their writers put into it. */
+const INDEX_DEPTH = 8;
 const DAMAGED = "download the file again; this copy is damaged or incomplete";
 
 /** The dtypes that the engine reads; of others only the offsets are checked (F8_E8M0 and those below a byte). */
@@ -42,14 +47,15 @@ export async function openSafetensors(files: ModelFiles, signal?: AbortSignal): 
 }
 
 async function readShards(files: ModelFiles, index: string, signal: AbortSignal | undefined): Promise<Map<string, Tensor>> {
-  const json = parseJson(index, SHARD_INDEX, "bad-weights", DAMAGED);
+  const json = parseHeaderJson(index, SHARD_INDEX, "bad-weights", DAMAGED, INDEX_DEPTH);
   const map = isRecord(json) ? json["weight_map"] : undefined;
   if (!isRecord(map)) throw damaged(SHARD_INDEX, "has no weight_map");
   const shards = new Map<string, Map<string, Tensor>>();
   const tensors = new Map<string, Tensor>();
   for (const [name, file] of Object.entries(map)) {
     // A shard lies beside its index: the index is data from elsewhere and must not lead out of the folder.
-    if (typeof file !== "string" || /[/\\]/.test(file)) throw damaged(SHARD_INDEX, `places ${name} in ${shown(file)}`);
+    if (typeof file !== "string" || !/^[^/\\\0]+\.safetensors$/.test(file))
+      throw damaged(SHARD_INDEX, `places ${name} in ${shown(file)}`);
     const shard = shards.get(file) ?? (await openShard(files, file, signal));
     shards.set(file, shard);
     const tensor = shard.get(name);
@@ -77,15 +83,22 @@ async function readHeader(source: ByteSource, signal: AbortSignal | undefined): 
   if (8 + length > source.size) throw damaged(source.name, `states a header of ${length} bytes in a file of ${source.size}`);
   const text = decodeUtf8(await source.read(8, length, signal), source.name);
   if (!text.startsWith("{")) throw damaged(source.name, "is no safetensors file: its header does not begin with {");
-  const header = parseJson(text, `the header of ${source.name}`, "bad-weights", DAMAGED);
+  const header = parseHeaderJson(text, `the header of ${source.name}`, "bad-weights", DAMAGED, HEADER_DEPTH);
   if (!isRecord(header)) throw damaged(source.name, "has a header that is no object");
 
   const tensors = new Map<string, Tensor>();
   for (const [name, entry] of Object.entries(header)) {
-    if (name !== "__metadata__") tensors.set(name, readEntry(source, name, entry, 8 + length));
+    if (name === "__metadata__") checkMetadata(source, entry);
+    else tensors.set(name, readEntry(source, name, entry, 8 + length));
   }
   checkLayout(source, tensors, 8 + length);
   return tensors;
+}
+
+/** Texts by name; the engine uses none of them. */
+function checkMetadata(source: ByteSource, entry: unknown): void {
+  if (!isRecord(entry) || Object.values(entry).some((value) => typeof value !== "string"))
+    throw damaged(source.name, `has the __metadata__ ${shown(entry)}`);
 }
 
 function readEntry(source: ByteSource, name: string, entry: unknown, dataStart: number): Tensor {
