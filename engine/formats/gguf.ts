@@ -52,6 +52,12 @@ export async function readGguf(source: ByteSource, signal?: AbortSignal): Promis
   if (version !== 2 && version !== 3) throw unreadableVersion(source.name, version);
   const tensorCount = await cursor.count("tensors", MIN_TENSOR_BYTES);
   const entryCount = await cursor.count("metadata entries", MIN_ENTRY_BYTES);
+  if (tensorCount > MAX_COUNT || entryCount > MAX_COUNT) {
+    throw damaged(
+      source.name,
+      `states ${tensorCount} tensors and ${entryCount} metadata entries; at most ${MAX_COUNT} are allowed`,
+    );
+  }
   const metadata = new Map<string, GgufValue>();
   for (let i = 0; i < entryCount; i++) {
     const key = await cursor.name("a metadata key");
@@ -72,6 +78,8 @@ const MIN_TENSOR_BYTES = 8 + 4 + 4 + 8;
 const MIN_ENTRY_BYTES = 8 + 4 + 1;
 const MAX_DIMENSIONS = 4;
 const MAX_NAME_BYTES = 65_535;
+/** Of metadata entries and of tensors each; the largest models have thousands. */
+const MAX_COUNT = 100_000;
 /** As for safetensors: the largest vocabularies with their merges take a tenth of it. */
 const MAX_HEADER_BYTES = 100_000_000;
 const DEFAULT_ALIGNMENT = 32;

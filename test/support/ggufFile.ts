@@ -2,19 +2,21 @@
 export type GgufEntry =
   | readonly ["string" | "u32" | "i32" | "f32" | "u64" | "bool", string | number | bigint | boolean]
   | readonly ["strings", readonly string[]]
-  | readonly ["i32s" | "f32s" | "u8s", readonly number[]];
+  | readonly ["i32s" | "f32s" | "u8s", readonly number[]]
+  /** Any type with any bytes behind it, also wrong ones. */
+  | readonly ["raw", { type: number; bytes: readonly number[] }];
 
 export interface GgufTensorEntry {
   name: string;
   /** Innermost first, as the format has it. */
-  dimensions: readonly number[];
+  dimensions: readonly (number | bigint)[];
   type: number;
-  offset: number;
+  offset: number | bigint;
 }
 
 /** A GGUF file in memory. `data` is what follows the header at its alignment of 32. */
 export function ggufFile(
-  metadata: Readonly<Record<string, GgufEntry>>,
+  metadata: Readonly<Record<string, GgufEntry>> | readonly (readonly [key: string, entry: GgufEntry])[],
   tensors: readonly GgufTensorEntry[] = [],
   data: Uint8Array = new Uint8Array(),
 ): Uint8Array {
@@ -22,8 +24,9 @@ export function ggufFile(
   out.ascii("GGUF");
   out.u32(3);
   out.u64(tensors.length);
-  out.u64(Object.keys(metadata).length);
-  for (const [key, entry] of Object.entries(metadata)) {
+  const entries = isList(metadata) ? metadata : Object.entries(metadata);
+  out.u64(entries.length);
+  for (const [key, entry] of entries) {
     out.text(key);
     writeEntry(out, entry);
   }
@@ -36,6 +39,10 @@ export function ggufFile(
   }
   if (tensors.length > 0) while (out.bytes.length % 32 !== 0) out.bytes.push(0);
   return Uint8Array.from([...out.bytes, ...data]);
+}
+
+function isList(metadata: Parameters<typeof ggufFile>[0]): metadata is readonly (readonly [string, GgufEntry])[] {
+  return Array.isArray(metadata);
 }
 
 /** Writes numbers as GGUF has them: little-endian, strings with a u64 length. */
@@ -91,6 +98,10 @@ function writeEntry(out: ByteWriter, entry: GgufEntry): void {
         else if (kind === "i32s") out.u32(number);
         else out.f32(number);
       }
+      return;
+    case "raw":
+      out.u32(value.type);
+      for (const byte of value.bytes) out.bytes.push(byte);
       return;
     case "string":
       out.u32(8);
