@@ -19,12 +19,16 @@ import { OrtRunner } from "./ort/runner.ts";
  * another number of threads, and what reading the weights throws.
  */
 export async function openOrtRunner(options: RunnerOptions & { wasm: ArrayBuffer; threads: number }): Promise<Runner> {
+  const { spec } = options;
+  if (spec.kind !== "decoder") {
+    throw new EngineError("unsupported-model", `model type ${spec.modelType} is not supported yet`, "choose a transformer");
+  }
   startRuntime(options.wasm, options.threads);
-  const decoder = await loadDecoder(options, loadGraph);
+  const decoder = await loadDecoder(spec, options, loadGraph);
   // The runtime falls back to one thread where memory cannot be shared, and says so only here.
   const count = env.wasm.numThreads ?? options.threads;
   const threads = count === 1 ? "1 thread" : `${count} threads`;
-  return new OrtRunner(options, decoder, `CPU (onnxruntime-web ${env.versions.web ?? "?"} WASM, ${threads})`);
+  return new OrtRunner(spec, options, decoder, `CPU (onnxruntime-web ${env.versions.web ?? "?"} WASM, ${threads})`);
 }
 
 let startedThreads: number | undefined;

@@ -120,7 +120,7 @@ function normPair(spec: DecoderSpec, name: string): TensorPair {
 }
 
 /** How a tensor is stored under `format`: projections, head and embedding table are quantised where their rows divide into blocks. */
-export function storedFormat(name: string, shape: readonly number[], format: WeightFormat): WeightFormat {
+export function storedFormat(name: string, shape: readonly number[], format: WeightFormat): "f32" | "q8_0" {
   const isTable = name.endsWith("_proj.weight") || name === EMBEDDING || name === "lm_head.weight";
   return format === "q8_0" && isTable && canQuantizeQ8(shape.at(-1) ?? 0) ? "q8_0" : "f32";
 }

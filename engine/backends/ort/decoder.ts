@@ -1,7 +1,18 @@
-import type { ModelSpec, RunnerOptions, WeightFormat, WeightStore } from "../../api.ts";
+import type { DecoderSpec, RunnerOptions, WeightFormat, WeightStore } from "../../api.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
 import { Q8_BLOCK, quantizeQ8 } from "../../formats/q8.ts";
-import { checkWeights, EMBEDDING, FINAL_NORM, headName, layerNames, storedFormat, tensorShapes } from "../../models/weights.ts";
+import {
+  checkWeights,
+  EMBEDDING,
+  embeddingNormNames,
+  finalNormNames,
+  headName,
+  layerNames,
+  storedFormat,
+  tensorShapes,
+  type TensorPair,
+} from "../../models/weights.ts";
+import { alloc32, layerNorm } from "../../reference/ops.ts";
 import {
   attendGraph,
   finishGraph,
@@ -10,29 +21,32 @@ import {
   projectGraph,
   type Linear,
   type LinearWeight,
+  type Norm,
 } from "./layerGraphs.ts";
 import type { GraphLoader, OrtGraph } from "./ortGraph.ts";
 
 /** All graphs of one model, ready to run, and the embedding table, which stays outside WebAssembly. */
 export interface Decoder {
   layers: readonly { project: OrtGraph; finish: OrtGraph }[];
+  /** For blocks of keys that every query sees, and for others. */
   attend: OrtGraph;
+  attendMasked: OrtGraph;
   probability: OrtGraph;
   /** Slices of the vocabulary, in order. */
   heads: readonly { graph: OrtGraph; rows: number }[];
   /** The table [V, E], before the embedding multiplier. */
   embedding: LinearWeight;
+  embeddingNorm: Norm | undefined;
 }
 
 /**
  * Reads the weights layer by layer into graphs, so that beside the weights only one layer is in memory twice.
  * Throws `limit-exceeded` before anything is read when they cannot fit.
  */
-export async function loadDecoder(options: RunnerOptions, load: GraphLoader): Promise<Decoder> {
-  const { spec } = options;
+export async function loadDecoder(spec: DecoderSpec, options: RunnerOptions, load: GraphLoader): Promise<Decoder> {
   checkWeights(spec, options.weights);
   refuseTooLarge(spec, options.weightFormat);
-  const reader = new WeightReader(options);
+  const reader = new WeightReader(spec, options);
   const made: OrtGraph[] = [];
   const make = async (graph: Parameters<GraphLoader>[0]): Promise<OrtGraph> => {
     const ready = await load(graph);
@@ -40,21 +54,27 @@ export async function loadDecoder(options: RunnerOptions, load: GraphLoader): Pr
     return ready;
   };
   try {
-    const attend = await make(attendGraph(spec));
+    const attend = await make(attendGraph(spec, false));
+    const attendMasked = await make(attendGraph(spec, true));
     const probability = await make(probabilityGraph(spec));
     const embedding = await reader.matrix(EMBEDDING);
+    const embeddingNorm = await reader.optionalNorm(embeddingNormNames(spec));
     const layers: { project: OrtGraph; finish: OrtGraph }[] = [];
     for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(spec, layer, reader, make));
     const heads = await loadHeads(spec, embedding, reader, make);
-    return { layers, attend, probability, heads, embedding };
+    return { layers, attend, attendMasked, probability, heads, embedding, embeddingNorm };
   } catch (error) {
     for (const graph of made) await graph.release();
     throw error;
   }
 }
 
-/** Writes rows `ids` of the embedding table, times the multiplier, as [n, E]. */
-export function embed(spec: ModelSpec, table: LinearWeight, ids: readonly number[] | Int32Array): Float32Array<ArrayBuffer> {
+/** Rows `ids` of the embedding table, times the multiplier and normed where the model does that, as [n, E]. */
+export function embed(
+  spec: DecoderSpec,
+  { embedding: table, embeddingNorm }: Pick<Decoder, "embedding" | "embeddingNorm">,
+  ids: readonly number[] | Int32Array,
+): Float32Array<ArrayBuffer> {
   const width = spec.hiddenSize;
   const hidden = new Float32Array(ids.length * width);
   for (let token = 0; token < ids.length; token++) {
@@ -63,7 +83,8 @@ export function embed(spec: ModelSpec, table: LinearWeight, ids: readonly number
       hidden[token * width + column] = valueAt(table, row + column) * spec.embeddingMultiplier;
     }
   }
-  return hidden;
+  if (embeddingNorm === undefined) return hidden;
+  return Float32Array.from(layerNorm(alloc32, hidden, embeddingNorm.weight, embeddingNorm.bias, spec.normEps));
 }
 
 /** Bytes of one slice of the output head: small enough that making its graph never needs a large second copy. */
@@ -71,9 +92,9 @@ const HEAD_SLICE_BYTES = 64 * 2 ** 20;
 /** What is left of WebAssembly's 4 GiB for weights, beside activations and one layer's second copy while it is loaded. */
 const WEIGHT_LIMIT_BYTES = 3 * 2 ** 30;
 
-const bytesPerValue: Readonly<Record<WeightFormat, number>> = { f32: 4, q8_0: 1 + 4 / Q8_BLOCK };
+const bytesPerValue: Readonly<Record<LinearWeight["kind"], number>> = { f32: 4, q8_0: 1 + 4 / Q8_BLOCK };
 
-function refuseTooLarge(spec: ModelSpec, format: WeightFormat): void {
+function refuseTooLarge(spec: DecoderSpec, format: WeightFormat): void {
   let bytes = 0;
   for (const [name, shape] of tensorShapes(spec)) {
     if (name === EMBEDDING && !spec.tiedEmbeddings) continue;
@@ -88,34 +109,36 @@ function refuseTooLarge(spec: ModelSpec, format: WeightFormat): void {
 }
 
 async function loadLayer(
-  spec: ModelSpec,
+  spec: DecoderSpec,
   layer: number,
   reader: WeightReader,
   make: GraphLoader,
 ): Promise<{ project: OrtGraph; finish: OrtGraph }> {
   const names = layerNames(spec, layer);
   const project = projectGraph(spec, {
-    norm: await reader.vector(names.attentionNorm),
-    q: await reader.linear(names.query, names.queryBias),
-    k: await reader.linear(names.key, names.keyBias),
-    v: await reader.linear(names.value, names.valueBias),
-    qNorm: await reader.optionalVector(names.queryNorm),
-    kNorm: await reader.optionalVector(names.keyNorm),
+    norm: await reader.norm(names.attentionNorm),
+    q: await reader.linear(names.query),
+    k: await reader.linear(names.key),
+    v: await reader.linear(names.value),
+    qNorm: await reader.optionalVector(names.queryNorm, spec.normOffset),
+    kNorm: await reader.optionalVector(names.keyNorm, spec.normOffset),
     keyShift: await reader.optionalVector(names.keyShift),
   });
   const projectReady = await make(project);
   const finish = finishGraph(spec, {
-    out: await reader.linear(names.output, names.outputBias),
-    norm: await reader.vector(names.mlpNorm),
-    gate: await reader.linear(names.gate, names.gateBias),
-    up: await reader.linear(names.up, names.upBias),
-    down: await reader.linear(names.down, names.downBias),
+    out: await reader.linear(names.output),
+    attentionPostNorm: await reader.optionalNorm(names.attentionPostNorm),
+    norm: await reader.norm(names.mlpNorm),
+    gate: names.gate === undefined ? undefined : await reader.linear(names.gate),
+    up: await reader.linear(names.up),
+    down: await reader.linear(names.down),
+    mlpPostNorm: await reader.optionalNorm(names.mlpPostNorm),
   });
   return { project: projectReady, finish: await make(finish) };
 }
 
-async function loadHeads(spec: ModelSpec, embedding: LinearWeight, reader: WeightReader, make: GraphLoader) {
-  const norm = await reader.vector(FINAL_NORM);
+async function loadHeads(spec: DecoderSpec, embedding: LinearWeight, reader: WeightReader, make: GraphLoader) {
+  const norm = await reader.norm(finalNormNames(spec));
   const table = spec.tiedEmbeddings ? embedding : await reader.matrix(headName(spec));
   const sliceRows = Math.max(1, Math.floor(HEAD_SLICE_BYTES / (spec.hiddenSize * bytesPerValue[table.kind])));
   const heads: { graph: OrtGraph; rows: number }[] = [];
@@ -128,7 +151,7 @@ async function loadHeads(spec: ModelSpec, embedding: LinearWeight, reader: Weigh
 
 /** Reads tensors into the format they are stored in here. Progress counts every tensor as f32, which is how the store hands it out. */
 class WeightReader {
-  private readonly spec: ModelSpec;
+  private readonly spec: DecoderSpec;
   private readonly store: WeightStore;
   private readonly format: WeightFormat;
   private readonly signal: RunnerOptions["signal"];
@@ -136,8 +159,8 @@ class WeightReader {
   private readonly totalBytes: number;
   private doneBytes = 0;
 
-  constructor(options: RunnerOptions) {
-    this.spec = options.spec;
+  constructor(spec: DecoderSpec, options: RunnerOptions) {
+    this.spec = spec;
     this.store = options.weights;
     this.format = options.weightFormat;
     this.signal = options.signal;
@@ -153,12 +176,25 @@ class WeightReader {
     return data;
   }
 
-  async optionalVector(name: string | undefined): Promise<Float32Array<ArrayBuffer> | undefined> {
-    return name === undefined ? undefined : this.vector(name);
+  /** A vector with `offset` added to each number. */
+  async optionalVector(name: string | undefined, offset = 0): Promise<Float32Array<ArrayBuffer> | undefined> {
+    return name === undefined ? undefined : (await this.vector(name)).map((value) => value + offset);
   }
 
-  async linear(name: string, biasName: string | undefined): Promise<Linear> {
-    return { weight: await this.matrix(name), bias: await this.optionalVector(biasName) };
+  async norm({ weight, bias }: TensorPair): Promise<Norm> {
+    const { normOffset } = this.spec;
+    return {
+      weight: (await this.vector(weight)).map((value) => value + normOffset),
+      bias: bias === undefined ? undefined : await this.vector(bias),
+    };
+  }
+
+  async optionalNorm(names: TensorPair | undefined): Promise<Norm | undefined> {
+    return names === undefined ? undefined : this.norm(names);
+  }
+
+  async linear({ weight, bias }: TensorPair): Promise<Linear> {
+    return { weight: await this.matrix(weight), bias: await this.optionalVector(bias) };
   }
 
   async matrix(name: string): Promise<LinearWeight> {

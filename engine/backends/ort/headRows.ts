@@ -47,6 +47,23 @@ export class HeadRows {
   }
 
   /** Frees the blocks that hold no token below `length`. */
+  /** Visits the row of every head of the first `length` tokens: its block, where it begins there, and its token. */
+  forEachRow(length: number, visit: (block: Float32Array<ArrayBuffer>, start: number, token: number) => void): void {
+    for (let token = 0; token < length; token++) {
+      const block = this.blockFor(Math.floor(token / this.blockTokens));
+      for (let head = 0; head < this.heads; head++) {
+        visit(block, (head * this.blockTokens + (token % this.blockTokens)) * this.width, token);
+      }
+    }
+  }
+
+  /** The same rows in blocks of their own. */
+  copy(): HeadRows {
+    const copy = new HeadRows(this.heads, this.width, this.blockTokens);
+    copy.blocks.push(...this.blocks.map((block) => block.slice()));
+    return copy;
+  }
+
   truncate(length: number): void {
     this.blocks.length = Math.min(this.blocks.length, Math.ceil(length / this.blockTokens));
   }

@@ -1,10 +1,10 @@
-import type { ModelSpec } from "../../api.ts";
+import type { DecoderSpec } from "../../api.ts";
 import { HeadRows } from "./headRows.ts";
 
 /** Queries of one block are multiplied with one block of keys when attention is pooled. */
 export const TAP_BLOCK_TOKENS = 128;
 
-/** What the tap keeps of one layer: queries [H, D] per token, rotated and divided by √D, and the log-sum-exp [H, 1] of their scores. */
+/** What the tap keeps of one layer: queries [H, D] per token before rotation, and the log-sum-exp [H, 1] of their scores. */
 export interface SavedQueries {
   queries: HeadRows;
   lse: HeadRows;
@@ -15,12 +15,13 @@ export interface SavedQueries {
  * other layer is given up, and comes back only with an empty cache, because its older queries are gone.
  */
 export class QueryTap {
-  private readonly spec: ModelSpec;
+  private readonly spec: DecoderSpec;
   private readonly limitBytes: number;
   private readonly layers = new Map<number, SavedQueries>();
   private reserved = 0;
+  private dropped: string | undefined;
 
-  constructor(spec: ModelSpec, limitBytes: number) {
+  constructor(spec: DecoderSpec, limitBytes: number) {
     this.spec = spec;
     this.limitBytes = limitBytes;
     this.begin();
@@ -28,6 +29,7 @@ export class QueryTap {
 
   get kept(): { layers: readonly number[]; because: string } {
     const layers = [...this.layers.keys()];
+    if (this.dropped !== undefined) return { layers: [], because: this.dropped };
     const memory = `${Math.floor(this.limitBytes / 2 ** 20)} MiB`;
     if (layers.length === this.spec.layerCount) return { layers, because: `the queries of all layers fit into ${memory}` };
     return { layers, because: `${memory} hold the queries of ${layers.length} of ${this.spec.layerCount} layers at this length` };
@@ -65,6 +67,12 @@ export class QueryTap {
     saved?.lse.write(position, lse, count);
   }
 
+  /** Gives all layers up until the cache is empty, because what is kept says nothing about the keys any more. */
+  drop(because: string): void {
+    this.layers.clear();
+    this.dropped = because;
+  }
+
   truncate(length: number): void {
     if (length === 0) this.begin();
     for (const { queries, lse } of this.layers.values()) {
@@ -75,6 +83,7 @@ export class QueryTap {
 
   private begin(): void {
     this.reserved = 0;
+    this.dropped = undefined;
     this.layers.clear();
     for (let layer = 0; layer < this.spec.layerCount; layer++) {
       this.layers.set(layer, {

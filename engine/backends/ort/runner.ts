@@ -1,9 +1,11 @@
 import {
   PAGE_TOKENS,
   type AppendOptions,
-  type ModelSpec,
+  type Band,
+  type DecoderSpec,
   type PooledAttention,
   type PoolRequest,
+  type PositionPlan,
   type RopeTable,
   type Runner,
   type RunnerOptions,
@@ -11,14 +13,17 @@ import {
   type TokenMask,
 } from "../../api.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
-import { rotation } from "../../position/rope.ts";
-import { ropeBase, ropeTable } from "../../position/scaling.ts";
-import { checkIds, checkRoom } from "../../reference/checks.ts";
+import { layerBands, positionPlan } from "../../position/bands.ts";
+import { positionsFrom } from "../../position/rope.ts";
+import { localTable } from "../../position/scaling.ts";
+import { checkIds, checkPlan, checkRoom } from "../../reference/checks.ts";
 import { checkPoolRequest } from "../../reference/pool.ts";
 import { sampleLogits, uniformAt } from "../../reference/sample.ts";
 import { Breather } from "./breather.ts";
 import { embed, type Decoder } from "./decoder.ts";
 import { HeadRows } from "./headRows.ts";
+import { repositionRows, turnedHeads } from "./headTurns.ts";
+import { MASKED } from "./layerGraphs.ts";
 import { outputOf, type Floats } from "./ortGraph.ts";
 import { poolAttention } from "./poolAttention.ts";
 import { QueryTap } from "./queryTap.ts";
@@ -34,8 +39,8 @@ const CHUNK_MS = 100;
 
 /** What one layer remembers. */
 interface LayerCache {
-  /** [G, D] per token, rotated. */
-  keys: HeadRows;
+  /** [G, D] per token, rotated; one per copy of the plan. */
+  keys: HeadRows[];
   values: HeadRows;
   /** Key shift only: raw keys [G, D] of the last token and of the last token of each page, from which appending can go on. */
   lastRawKey: Float32Array<ArrayBuffer>;
@@ -48,7 +53,7 @@ export class OrtRunner implements Runner {
   readonly device: string;
   readonly capacityTokens: number;
   readonly lost = new Promise<void>(() => undefined);
-  private readonly spec: ModelSpec;
+  private readonly spec: DecoderSpec;
   private readonly decoder: Decoder;
   private readonly queryTap: QueryTap;
   private readonly breather = new Breather();
@@ -57,23 +62,25 @@ export class OrtRunner implements Runner {
    * layers the event loop turns anyway, so a slow machine stays responsive.
    */
   private readonly smallestChunk: number;
-  private rope: RopeTable;
+  private readonly local: RopeTable | undefined;
+  private plan: PositionPlan;
   private layers: LayerCache[];
   private cachedTokens = 0;
   private nextChunk = FIRST_CHUNK;
   /** [1, E] behind the last layer, of the last appended token; undefined when nothing, or something else, is last now. */
   private lastHidden: Float32Array<ArrayBuffer> | undefined;
 
-  constructor(options: RunnerOptions, decoder: Decoder, device: string) {
-    this.spec = options.spec;
+  constructor(spec: DecoderSpec, options: RunnerOptions, decoder: Decoder, device: string) {
+    this.spec = spec;
     this.decoder = decoder;
     this.device = device;
     this.smallestChunk = options.weightFormat === "q8_0" ? 64 : FIRST_CHUNK;
     const tokenBytes = 2 * this.spec.layerCount * this.spec.kvHeadCount * this.spec.headDim * Float32Array.BYTES_PER_ELEMENT;
     this.capacityTokens = capacityOf(options, Math.floor(DEFAULT_KV_BYTES / tokenBytes));
     this.queryTap = new QueryTap(this.spec, options.tapBytes ?? DEFAULT_TAP_BYTES);
-    this.rope = ropeTable(this.spec.rope, ropeBase(this.spec), this.spec.maxPositionEmbeddings);
-    this.layers = this.emptyLayers();
+    this.local = localTable(spec);
+    this.plan = positionPlan(spec.rope, spec, spec.maxPositionEmbeddings);
+    this.layers = this.emptyLayers(this.plan);
   }
 
   get length(): number {
@@ -84,14 +91,33 @@ export class OrtRunner implements Runner {
     return this.queryTap.kept;
   }
 
-  setRope(table: RopeTable): void {
-    const pairs = this.spec.rotaryDim / 2;
-    if (table.invFreq.length !== pairs) {
-      const message = `a rotation of ${table.invFreq.length} pairs for a model of ${pairs}`;
-      throw new EngineError("bad-argument", message, "make the table from this model's spec");
+  setPositions(plan: PositionPlan): void {
+    checkPlan(plan, this.spec);
+    if (plan.key !== this.plan.key) {
+      this.truncate(0);
+      this.layers = this.emptyLayers(plan);
     }
-    if (table.key !== this.rope.key) this.truncate(0);
-    this.rope = table;
+    this.plan = plan;
+  }
+
+  async repositionCache(plan: PositionPlan): Promise<boolean> {
+    checkPlan(plan, this.spec);
+    if (this.spec.rotaryDim === 0) return false;
+    const before = this.plan;
+    for (const [index, layer] of this.layers.entries()) {
+      if (this.spec.layers[index]?.rotation !== "main") continue;
+      const moved = plan.copies.map((_, copy) => (layer.keys[copy] ?? layer.keys[0])?.copy() ?? this.emptyRows());
+      for (const [copy, keys] of moved.entries()) {
+        const from = layer.keys[copy] === undefined ? 0 : copy;
+        repositionRows(keys, this.cachedTokens, { plan: before, copy: from }, { plan, copy });
+        await this.breather.breathe(undefined);
+      }
+      layer.keys = moved;
+    }
+    this.plan = plan;
+    this.lastHidden = undefined;
+    this.queryTap.drop("the keys were moved to other positions, and the prompt's queries were not");
+    return true;
   }
 
   truncate(lengthTokens: number): number {
@@ -100,7 +126,7 @@ export class OrtRunner implements Runner {
     this.cachedTokens = length;
     this.lastHidden = undefined;
     for (const layer of this.layers) {
-      layer.keys.truncate(length);
+      for (const keys of layer.keys) keys.truncate(length);
       layer.values.truncate(length);
       layer.pageRawKeys.length = Math.min(layer.pageRawKeys.length, length / PAGE_TOKENS);
       layer.lastRawKey = layer.pageRawKeys[length / PAGE_TOKENS - 1] ?? this.zeroKey();
@@ -140,7 +166,11 @@ export class OrtRunner implements Runner {
 
   async pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention> {
     const { layers } = checkPoolRequest(request, { spec: this.spec, length: this.cachedTokens, tap: this.tap });
-    const tapped = layers.map((layer) => ({ saved: this.queryTap.saved(layer), keys: this.layerCache(layer).keys }));
+    const tapped = layers.map((layer) => ({
+      saved: this.queryTap.saved(layer),
+      keys: this.layerCache(layer).keys,
+      ...this.turnOf(layer),
+    }));
     return poolAttention(this.spec, this.decoder.probability, tapped, request, () => this.breather.breathe(signal));
   }
 
@@ -149,7 +179,7 @@ export class OrtRunner implements Runner {
   }
 
   dispose(): void {
-    const graphs = [this.decoder.attend, this.decoder.probability, ...this.decoder.heads.map((head) => head.graph)];
+    const graphs = [this.decoder.attend, this.decoder.attendMasked, this.decoder.probability, ...this.decoder.heads.map((head) => head.graph)];
     for (const layer of this.decoder.layers) graphs.push(layer.project, layer.finish);
     this.layers = [];
     this.cachedTokens = 0;
@@ -166,21 +196,18 @@ export class OrtRunner implements Runner {
     ids: readonly number[] | Int32Array,
     signal: AbortSignal | undefined,
   ): Promise<Float32Array<ArrayBuffer>> {
-    const { hiddenSize, rotaryDim } = this.spec;
+    const { hiddenSize } = this.spec;
     const count = ids.length;
     const start = this.cachedTokens;
-    const { cos, sin } = rotation(this.rope, start, count);
-    const angles = { cos: { data: cos, dims: [count, rotaryDim / 2] }, sin: { data: sin, dims: [count, rotaryDim / 2] } };
     this.queryTap.reserve(start + count);
-    let x: Floats = { data: embed(this.spec, this.decoder.embedding, ids), dims: [count, hiddenSize] };
+    let x: Floats = { data: embed(this.spec, this.decoder, ids), dims: [count, hiddenSize] };
     const rawKeys: Float32Array<ArrayBuffer>[] = [];
     for (const [index, graphs] of this.decoder.layers.entries()) {
       await this.breather.breathe(signal);
       const cache = this.layerCache(index);
-      const projected = await graphs.project.run({ x, ...angles, ...this.previousKey(cache) });
-      const o = await this.attendCached(index, cache, projected, { start, count }, signal);
-      cache.keys.write(start, outputOf(projected, "k"), count);
-      cache.values.write(start, outputOf(projected, "v"), count);
+      const projected = await graphs.project.run({ x, ...this.previousKey(cache) });
+      this.cacheRows(index, cache, projected, start, count);
+      const o = await this.attendCached(index, cache, outputOf(projected, "q"), { start, count }, signal);
       if (this.spec.keyShift) rawKeys.push(outputOf(projected, "rawKey"));
       x = { data: outputOf(await graphs.finish.run({ x, o }), "y"), dims: x.dims };
     }
@@ -189,30 +216,75 @@ export class OrtRunner implements Runner {
     return x.data;
   }
 
-  /** Attention of the chunk's queries on everything: what `project` found inside the chunk, and the blocks cached before `start`. */
-  private async attendCached(
+  /** How the queries and keys of a layer stand to each other. */
+  private turnOf(layer: number): { bands: readonly Band[]; table: RopeTable | undefined; queryScale(position: number): number } {
+    const kind = this.spec.layers[layer] ?? { window: undefined, rotation: "none" };
+    const { plan } = this;
+    const table = kind.rotation === "main" ? plan.table : kind.rotation === "local" ? this.local : undefined;
+    const isRotated = table !== undefined && table.invFreq.length > 0;
+    return {
+      bands: layerBands(plan, kind),
+      table: isRotated ? table : undefined,
+      queryScale: kind.rotation === "main" ? (position) => plan.queryScale(position) : () => 1,
+    };
+  }
+
+  /** Puts the chunk's keys, in the positions of every copy, and its values into the cache. */
+  private cacheRows(
     layer: number,
     cache: LayerCache,
     projected: Record<string, Float32Array<ArrayBuffer>>,
+    start: number,
+    count: number,
+  ): void {
+    const { kvHeadCount, headDim } = this.spec;
+    const { table } = this.turnOf(layer);
+    const keys = outputOf(projected, "k");
+    for (const [copy, rows] of cache.keys.entries()) {
+      const at = this.spec.layers[layer]?.rotation === "main" ? this.plan.copies[copy] : undefined;
+      const turn = table === undefined ? undefined : { table, positions: positionsFrom(start, count, at) };
+      rows.write(start, turnedHeads(keys, kvHeadCount, headDim, turn), count);
+    }
+    cache.values.write(start, turnedHeads(outputOf(projected, "v"), kvHeadCount, headDim, undefined), count);
+  }
+
+  /** Attention of the chunk's bare queries [C, H, D] on everything they see, block by block and band by band. */
+  private async attendCached(
+    layer: number,
+    cache: LayerCache,
+    queries: Float32Array<ArrayBuffer>,
     { start, count }: { start: number; count: number },
     signal: AbortSignal | undefined,
   ): Promise<Floats> {
-    const { headCount, kvHeadCount, headDim } = this.spec;
-    const q = { data: outputOf(projected, "q"), dims: [headCount, count, headDim] };
-    let o: Floats = { data: outputOf(projected, "o"), dims: q.dims };
-    let lse: Floats = { data: outputOf(projected, "lse"), dims: [headCount, count, 1] };
-    for (let from = 0; from < start; from += BLOCK_TOKENS) {
-      const keyCount = Math.min(BLOCK_TOKENS, start - from);
-      const block = from / BLOCK_TOKENS;
-      const dims = [kvHeadCount, keyCount, headDim];
-      const k = { data: cache.keys.read(block, keyCount), dims };
-      const v = { data: cache.values.read(block, keyCount), dims };
-      await this.breather.breathe(signal);
-      const next = await this.decoder.attend.run({ q, k, v, o, lse });
-      o = { data: outputOf(next, "oNext"), dims: o.dims };
-      lse = { data: outputOf(next, "lseNext"), dims: lse.dims };
+    const { headCount, kvHeadCount, headDim, attentionScale, alibi } = this.spec;
+    const { bands, table, queryScale } = this.turnOf(layer);
+    let o: Floats = { data: new Float32Array(queries.length), dims: [headCount, count, headDim] };
+    let lse: Floats = { data: new Float32Array(headCount * count).fill(MASKED), dims: [headCount, count, 1] };
+    for (const band of bands) {
+      const turn = table === undefined ? undefined : { table, positions: positionsFrom(start, count, band.queryPosition) };
+      const scale = (token: number): number => attentionScale * queryScale(start + token);
+      const q = { data: turnedHeads(queries, headCount, headDim, turn, scale), dims: o.dims };
+      const keys = cache.keys[band.copy];
+      if (keys === undefined) throw new RangeError(`layer ${layer} has no copy ${band.copy} of its keys`);
+      const first = Math.floor(band.keys(start)[0] / BLOCK_TOKENS);
+      const end = band.keys(start + count - 1)[1];
+      for (let block = first; block * BLOCK_TOKENS < end; block++) {
+        const from = block * BLOCK_TOKENS;
+        const keyCount = Math.min(BLOCK_TOKENS, end - from);
+        const dims = [kvHeadCount, keyCount, headDim];
+        const k = { data: keys.read(block, keyCount), dims };
+        const v = { data: cache.values.read(block, keyCount), dims };
+        const inputs: Record<string, Floats> = { q, k, v, o, lse };
+        if (alibi !== undefined) inputs["distance"] = blockDistance(start, count, from, keyCount);
+        const mask = blockMask(band, start, count, from, keyCount);
+        if (mask !== undefined) inputs["mask"] = mask;
+        await this.breather.breathe(signal);
+        const next = await (mask === undefined ? this.decoder.attend : this.decoder.attendMasked).run(inputs);
+        o = { data: outputOf(next, "oNext"), dims: o.dims };
+        lse = { data: outputOf(next, "lseNext"), dims: lse.dims };
+      }
     }
-    this.queryTap.write(layer, start, count, q.data, lse.data);
+    this.queryTap.write(layer, start, count, turnedHeads(queries, headCount, headDim, undefined), lse.data);
     return o;
   }
 
@@ -267,14 +339,17 @@ export class OrtRunner implements Runner {
     );
   }
 
-  private emptyLayers(): LayerCache[] {
-    const { layerCount, kvHeadCount, headDim } = this.spec;
-    return Array.from({ length: layerCount }, () => ({
-      keys: new HeadRows(kvHeadCount, headDim, BLOCK_TOKENS),
-      values: new HeadRows(kvHeadCount, headDim, BLOCK_TOKENS),
+  private emptyLayers(plan: PositionPlan): LayerCache[] {
+    return this.spec.layers.map(({ rotation }) => ({
+      keys: Array.from({ length: rotation === "main" ? plan.copies.length : 1 }, () => this.emptyRows()),
+      values: this.emptyRows(),
       lastRawKey: this.zeroKey(),
       pageRawKeys: [],
     }));
+  }
+
+  private emptyRows(): HeadRows {
+    return new HeadRows(this.spec.kvHeadCount, this.spec.headDim, BLOCK_TOKENS);
   }
 
   private zeroKey(): Float32Array<ArrayBuffer> {
@@ -286,4 +361,26 @@ function capacityOf(options: RunnerOptions, deviceTokens: number): number {
   const wanted = options.capacityTokens ?? deviceTokens;
   if (Number.isSafeInteger(wanted) && wanted >= 1) return Math.min(wanted, deviceTokens);
   throw new EngineError("bad-argument", `a KV cache of ${wanted} tokens holds nothing`, "give at least one token");
+}
+
+/** [count, keyCount] of 0 and MASKED for queries from `start` on and keys from `from` on; undefined where every query sees every key. */
+function blockMask(band: Band, start: number, count: number, from: number, keyCount: number): Floats | undefined {
+  const ranges = Array.from({ length: count }, (_, token) => band.keys(start + token));
+  if (ranges.every(([first, end]) => first <= from && end >= from + keyCount)) return undefined;
+  const data = new Float32Array(count * keyCount);
+  for (const [token, [first, end]] of ranges.entries()) {
+    const row = token * keyCount;
+    data.fill(MASKED, row, row + Math.min(Math.max(first - from, 0), keyCount));
+    data.fill(MASKED, row + Math.min(Math.max(end - from, 0), keyCount), row + keyCount);
+  }
+  return { data, dims: [count, keyCount] };
+}
+
+/** [count, keyCount]: how far each key lies before its query. */
+function blockDistance(start: number, count: number, from: number, keyCount: number): Floats {
+  const data = new Float32Array(count * keyCount);
+  for (let token = 0; token < count; token++) {
+    for (let key = 0; key < keyCount; key++) data[token * keyCount + key] = start + token - from - key;
+  }
+  return { data, dims: [count, keyCount] };
 }
