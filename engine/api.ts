@@ -414,7 +414,7 @@ export interface FileAttention {
 
 export interface ContextLimit {
   tokens: number;
-  because: "trained length" | "rope scaling" | "kv-cache memory";
+  because: "trained length" | "rope scaling" | "past the trained length" | "kv-cache memory";
   explanation: string;
   /** What the limit would be without that reason. */
   wouldBe: number;

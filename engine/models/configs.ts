@@ -6,7 +6,9 @@ import { isRecord, shown, type JsonRecord } from "../formats/json.ts";
 export function asDecoderConfig(config: JsonRecord): JsonRecord {
   switch (config["model_type"]) {
     case "gemma3":
-      return textConfig(config);
+      return causal(textConfig(config));
+    case "gemma3_text":
+      return causal(config);
     case "bloom":
       return bloomConfig(config);
     case "mpt":
@@ -16,18 +18,30 @@ export function asDecoderConfig(config: JsonRecord): JsonRecord {
   }
 }
 
+/** Embedding models of the Gemma 3 family let every token see those behind it. */
+function causal(config: JsonRecord): JsonRecord {
+  refuse(config, "use_bidirectional_attention", false);
+  return config;
+}
+
 /** Multimodal Gemma 3 nests what belongs to the text model; tokens that end an answer may stand outside. */
 function textConfig(config: JsonRecord): JsonRecord {
   const text = config["text_config"];
   if (!isRecord(text)) throw unsupported("a gemma3 config without text_config", "download config.json again");
   const { eos_token_id: eos, bos_token_id: bos, dtype, torch_dtype: torchDtype, tie_word_embeddings: tied } = config;
-  const outer = withoutMissing({ eos_token_id: eos, bos_token_id: bos, dtype, torch_dtype: torchDtype, tie_word_embeddings: tied });
+  const outer = withoutMissing({
+    eos_token_id: eos,
+    bos_token_id: bos,
+    dtype,
+    torch_dtype: torchDtype,
+    tie_word_embeddings: tied,
+  });
   return { ...outer, ...text, model_type: "gemma3_text" };
 }
 
 function bloomConfig(config: JsonRecord): JsonRecord {
   refuse(config, "apply_residual_connection_post_layernorm", false);
-  const hidden = config["hidden_size"] ?? config["n_embed"];
+  const hidden = config["n_embed"] ?? config["hidden_size"];
   return withoutMissing({
     ...config,
     hidden_size: hidden,
@@ -47,7 +61,8 @@ function mptConfig(config: JsonRecord): JsonRecord {
   refuse(attention, "qk_ln", false);
   refuse(attention, "prefix_lm", false);
   // Without ALiBi an MPT has learned positions, which the engine does not read.
-  if ((attention["alibi"] ?? true) !== true) throw unsupported("an MPT without alibi", "choose an MPT with attn_config.alibi true");
+  if ((attention["alibi"] ?? true) !== true)
+    throw unsupported("an MPT without alibi", "choose an MPT with attn_config.alibi true");
   refuse(config, "logit_scale", undefined);
   refuse(config, "no_bias", true);
   const hidden = config["d_model"];
@@ -67,10 +82,13 @@ function mptConfig(config: JsonRecord): JsonRecord {
 }
 
 /** Refuses any value but the one the engine does; absent is that value. */
-function refuse(config: JsonRecord, key: string, only: unknown): void {
+function refuse(config: JsonRecord, key: string, only: string | boolean | undefined): void {
   const value = config[key] ?? undefined;
   if (value === undefined || value === only) return;
-  throw unsupported(`${key} ${shown(value)}`, only === undefined ? `choose a model without ${key}` : `choose a model with ${key} ${String(only)}`);
+  throw unsupported(
+    `${key} ${shown(value)}`,
+    only === undefined ? `choose a model without ${key}` : `choose a model with ${key} ${only}`,
+  );
 }
 
 function withoutMissing(record: JsonRecord): JsonRecord {

@@ -52,6 +52,7 @@ const llama: Family = {
 };
 
 const noBiases = { biases: { qkv: false, out: false }, mlpBias: false } as const;
+const qwenWindows = { windows: "upper", windowSwitch: true } as const;
 const mistral: Family = { ...llama, ...noBiases, windows: "all" };
 
 const gemma: Family = {
@@ -78,10 +79,10 @@ const layerNorm: Family["norm"] = { norm: "layer", normBias: true, normOffset: 0
 
 export const families: Readonly<Record<string, Family>> = {
   llama,
-  qwen2: { ...llama, biases: { qkv: true, out: false }, mlpBias: false, windows: "upper", windowSwitch: true },
-  qwen3: { ...llama, mlpBias: false, qkNorm: true, windows: "upper", windowSwitch: true, defaults: { head_dim: 128 } },
+  qwen2: { ...llama, ...qwenWindows, biases: { qkv: true, out: false }, mlpBias: false, defaults: { sliding_window: 4096 } },
+  qwen3: { ...llama, ...qwenWindows, mlpBias: false, qkNorm: true, defaults: { head_dim: 128, sliding_window: 4096 } },
   mistral: { ...mistral, defaults: { sliding_window: 4096 } },
-  ministral3: mistral,
+  ministral3: { ...mistral, defaults: { head_dim: 128, rms_norm_eps: 1e-5 } },
   smollm3: { ...llama, tiedByDefault: true, windows: "all", windowSwitch: true, theta: 2e6, nopeLayers: true },
   phi3: {
     ...mistral,

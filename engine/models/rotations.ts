@@ -29,14 +29,14 @@ export function readRotations(
   if (!isRecord(json)) throw bad(`rope_parameters is ${shown(json)}, not an object`);
   const nested = nestedOf(json);
   const context = { config, headDim, maxPositionEmbeddings, longRopeNames: defaults.longRopeNames };
-  const main = rotationOf(nested?.full ?? json, defaults.theta, context, nested !== undefined);
-  const temperature = temperatureOf(nested?.full ?? json, maxPositionEmbeddings);
+  const full = nested?.full ?? json;
+  const main = rotationOf(full, ["rope_theta", defaults.theta], context, nested !== undefined);
   return {
     rotaryDim: main.rotaryDim,
     ropeTheta: main.theta,
-    rope: dualChunk(config) ?? main.rope,
+    rope: dualChunk(config, main, maxPositionEmbeddings) ?? main.rope,
     local: localOf(nested?.sliding, context, defaults.localTheta),
-    queryTemperature: temperature,
+    queryTemperature: temperatureOf(full, maxPositionEmbeddings),
   };
 }
 
@@ -59,42 +59,47 @@ function nestedOf(json: JsonRecord): { full: JsonRecord; sliding: JsonRecord | u
 }
 
 /** Window layers with a rotation of their own: nested parameters, or Gemma 3's older flat key, which no scaling applies to. */
-function localOf(sliding: JsonRecord | undefined, context: Context, defaultTheta: number | undefined): LocalRotation | undefined {
-  if (sliding !== undefined) return rotationOf(sliding, defaultTheta ?? 10000, context, true);
-  if (defaultTheta === undefined) return undefined;
-  const fields = new JsonFields(context.config, "config.json", "rope-invalid", REMEDY);
-  return rotationOf({ rope_theta: fields.number("rope_local_base_freq", defaultTheta) }, defaultTheta, context, false);
+function localOf(sliding: JsonRecord | undefined, context: Context, localTheta: number | undefined): LocalRotation | undefined {
+  if (localTheta !== undefined) return rotationOf(sliding ?? {}, ["rope_local_base_freq", localTheta], context, true);
+  return sliding && rotationOf(sliding, ["rope_theta", 10000], context, true);
 }
 
-/** One rotation; theta and the partial factor inside the dictionary win over those outside. */
-function rotationOf(json: JsonRecord, defaultTheta: number, context: Context, isNested: boolean): LocalRotation {
+/** One rotation; theta and the partial factor inside the dictionary win over those outside, whose key and default `outerTheta` is. */
+function rotationOf(
+  json: JsonRecord,
+  outerTheta: readonly [key: string, fallback: number],
+  context: Context,
+  isNested: boolean,
+): LocalRotation {
   const { config, headDim, maxPositionEmbeddings, longRopeNames } = context;
   const outer = new JsonFields(config, "config.json", "rope-invalid", REMEDY);
   const type = json["rope_type"] ?? json["type"];
   const named = typeof type === "string" && longRopeNames.includes(type) ? { ...json, rope_type: "longrope" } : json;
-  const known = ropeFields(named, config, maxPositionEmbeddings, isNested);
+  const partial = named["partial_rotary_factor"] ?? config["partial_rotary_factor"] ?? 1;
+  const known = { ...ropeFields(named, config, maxPositionEmbeddings, isNested), partial_rotary_factor: partial };
   const inner = new JsonFields(known, "config.json RoPE parameters", "rope-invalid", REMEDY);
-  const theta = inner.optionalNumber("rope_theta") ?? outer.number("rope_theta", defaultTheta);
-  if (theta <= 1) throw bad(`rope_theta ${theta} must be above 1`);
-  const partial = inner.optionalNumber("partial_rotary_factor") ?? outer.number("partial_rotary_factor", 1);
+  const theta = inner.optionalNumber("rope_theta") ?? outer.number(...outerTheta);
+  if (theta <= 1) throw bad(`${outerTheta[0]} ${theta} must be above 1`);
+  const share = inner.number("partial_rotary_factor");
   const kind = kindOf(named);
   // Proportional scaling turns part of the pairs of the whole head; the others turn all pairs of a part of it.
-  const rotaryDim = kind === "proportional" ? headDim : Math.trunc(headDim * partial);
+  const rotaryDim = kind === "proportional" ? headDim : Math.trunc(headDim * share);
   if (rotaryDim < 2 || rotaryDim > headDim || rotaryDim % 2 !== 0) {
     throw bad(
-      `head_dim ${headDim} with partial_rotary_factor ${partial} gives ${rotaryDim} rotary dimensions; an even number is needed`,
+      `head_dim ${headDim} with partial_rotary_factor ${share} gives ${rotaryDim} rotary dimensions; an even number is needed`,
     );
   }
-  const base = { theta, rotaryDim, maxPositionEmbeddings };
+  const base = { theta, rotaryDim, maxPositionEmbeddings, trainedLength: maxPositionEmbeddings };
   const rope: RopeScaling = readScaling(kind, inner, { base, originalContext: maxPositionEmbeddings });
   checkScaling(rope, base);
   if (isReindexing(rope)) throw bad(`rope_type ${rope.kind} is a setting of this program, not of a model`);
   return { theta, rotaryDim, rope };
 }
 
-/** The dictionary as Hugging Face reads it: a top-level original context wins, YaRN's zeros count as absent, its factor has a default. */
+/** The dictionary as Hugging Face reads it: a top-level original context wins where nothing is nested, YaRN's zeros count as absent, its factor has a default. */
 function ropeFields(json: JsonRecord, config: JsonRecord, maxPositionEmbeddings: number, isNested: boolean): JsonRecord {
-  const original = config["original_max_position_embeddings"] ?? json["original_max_position_embeddings"] ?? undefined;
+  const outerOriginal = isNested ? undefined : config["original_max_position_embeddings"];
+  const original = outerOriginal ?? json["original_max_position_embeddings"] ?? undefined;
   if (kindOf(json) !== "yarn") return { ...json, original_max_position_embeddings: original };
   const nonzero = (key: string): unknown => (json[key] === 0 ? undefined : (json[key] ?? undefined));
   const defaultFactor = typeof original === "number" ? maxPositionEmbeddings / original : undefined;
@@ -125,18 +130,24 @@ function temperatureOf(json: JsonRecord, maxPositionEmbeddings: number): Decoder
 }
 
 /** Qwen2.5-1M's `dual_chunk_attention_config`; its original context is also the length its query scale counts from. */
-function dualChunk(config: JsonRecord): RopeScaling | undefined {
+function dualChunk(config: JsonRecord, main: LocalRotation, maxPositionEmbeddings: number): RopeScaling | undefined {
   const json = config["dual_chunk_attention_config"] ?? undefined;
   if (json === undefined) return undefined;
   if (!isRecord(json)) throw bad(`dual_chunk_attention_config is ${shown(json)}, not an object`);
+  if (main.rope.kind !== "none") {
+    const message = `config.json has a dual_chunk_attention_config and the RoPE type ${main.rope.kind}`;
+    throw new EngineError("unsupported-model", message, "remove one of the two from config.json");
+  }
   const fields = new JsonFields(json, "config.json dual_chunk_attention_config", "rope-invalid", REMEDY);
   const original = fields.optionalNumber("original_max_position_embeddings");
-  return {
+  const scheme: RopeScaling = {
     kind: "dual_chunk",
-    chunkSize: fields.positiveInteger("chunk_size"),
-    localSize: fields.positiveInteger("local_size"),
+    chunkSize: fields.number("chunk_size"),
+    localSize: fields.number("local_size"),
     ...(original === undefined ? {} : { originalContext: original }),
   };
+  checkScaling(scheme, { ...main, maxPositionEmbeddings, trainedLength: maxPositionEmbeddings });
+  return scheme;
 }
 
 function bad(what: string): EngineError {

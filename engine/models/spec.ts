@@ -103,6 +103,11 @@ export function commonOf(fields: JsonFields, modelType: string, tiedByDefault: b
   };
 }
 
+function configuredBiases(fields: JsonFields): { qkv: boolean; out: boolean } {
+  const attention = fields.boolean("attention_bias", false);
+  return { qkv: attention, out: attention };
+}
+
 /** Head dimension: explicit (it may differ from hidden / heads, as in Qwen3), else hidden / heads. */
 function headDimOf(fields: JsonFields, hiddenSize: number, headCount: number): number {
   if (fields.value("head_dim") !== undefined) return fields.positiveInteger("head_dim");
@@ -155,8 +160,11 @@ function layersOf(
   const slides = slidingRule(fields, family);
   const turns = family.nopeLayers ? turningLayers(fields, layerCount) : undefined;
   return Array.from({ length: layerCount }, (_, layer) => {
-    const isSliding = types === undefined ? slides(layer) && (turns?.[layer] ?? true) : types[layer] === "sliding_attention";
-    const rotates = family.positions === "rope" && (turns?.[layer] ?? true);
+    const turnsHere = turns?.[layer] ?? true;
+    // SmolLM3's windows lie on its layers without rotation.
+    const slidesHere = slides(layer) && (turns === undefined || !turnsHere);
+    const isSliding = types === undefined ? slidesHere : types[layer] === "sliding_attention";
+    const rotates = family.positions === "rope" && turnsHere;
     if (isSliding && types !== undefined && window === undefined && modelType.startsWith("gemma")) {
       throw bad("layer_types has sliding_attention and sliding_window is missing");
     }

@@ -30,7 +30,7 @@ export function positionPlan(scaling: RopeScaling, spec: ModelSpec, lengthTokens
   };
 }
 
-/** Band `index` of a plan for one kind of layer: its window cut from the band's keys. Layers of rotation "local" and "none" have one band. */
+/** The bands of a plan for one kind of layer, cut to its window; a band may be empty. Layers of rotation "local" and "none" have one. */
 export function layerBands(plan: PositionPlan, layer: LayerKind): readonly Band[] {
   const bands = layer.rotation === "main" ? plan.bands : ONE_BAND.bands;
   const { window } = layer;
@@ -39,7 +39,7 @@ export function layerBands(plan: PositionPlan, layer: LayerKind): readonly Band[
     ...band,
     keys: (position) => {
       const [from, to] = band.keys(position);
-      return [Math.max(from, position - window + 1), to] as const;
+      return [Math.min(to, Math.max(from, position - window + 1)), to] as const;
     },
   }));
 }

@@ -1,9 +1,9 @@
 import type { ContextLimit, DecoderSpec, ModelSpec, PositionPlan, RopeChoice, RopeScaling } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { positionPlan } from "./bands.ts";
-import { contextLimit, scaledLength, trainedLength } from "./limits.ts";
+import { AUTO_REACH, contextLimit, scaledLength, unrotatedLimit } from "./limits.ts";
 import { defaultYarn } from "./ropeJson.ts";
-import { isRotating } from "./scaling.ts";
+import { isRotating, trainedLength } from "./scaling.ts";
 
 /** A setting made definite for one request. */
 export interface ResolvedRope {
@@ -23,25 +23,12 @@ export function resolveRope(choice: RopeChoice, spec: ModelSpec, lengthTokens: n
   }
   const scaling = definite(choice, spec, lengthTokens, capacityTokens);
   const plan = positionPlan(scaling, spec, lengthTokens);
-  if (!isRotating(spec)) return { scaling, plan, limit: unrotatedLimit(choice, spec, capacityTokens) };
+  if (!isRotating(spec)) return { scaling, plan, limit: unrotatedLimit(spec, choice.kind === "auto", capacityTokens) };
   return { scaling, plan, limit: contextLimit(spec, scaling, capacityTokens) };
-}
-
-/** Nothing turns in ALiBi and recurrent models, so `auto` simply goes on past the trained length, as far as it does elsewhere. */
-function unrotatedLimit(choice: RopeChoice, spec: ModelSpec, capacityTokens: number): ContextLimit {
-  const limit = contextLimit(spec, { kind: "none" }, capacityTokens);
-  if (choice.kind !== "auto" || limit.because !== "trained length") return limit;
-  const tokens = Math.min(capacityTokens, AUTO_REACH * trainedLength(spec));
-  const known = trainedLength(spec).toLocaleString("en-US");
-  const explanation = `The model was trained on ${known} tokens and reads on past them; how well is for you to measure.`;
-  return { tokens, because: "rope scaling", explanation, wouldBe: trainedLength(spec) };
 }
 
 /** Room for a few follow-up questions, so that the next turn does not change the rotation and lose the cache. */
 export const FOLLOW_UP_TOKENS = 128;
-
-/** `auto` fills a window of at most this many times the trained length: YaRN without fine-tuning is measured that far; more is a person's choice. */
-export const AUTO_REACH = 8;
 
 /** The length to resolve a setting for when prompt and answer want `neededTokens`: with room to go on, and within what `auto` may reach. */
 export function requestLength(choice: RopeChoice, spec: ModelSpec, neededTokens: number): number {

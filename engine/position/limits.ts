@@ -1,45 +1,56 @@
 /** The one place that says how long a context may be, and why. */
-import type { ContextLimit, ModelSpec, RopeScaling } from "../api.ts";
-import { isRotating, longRopeStretch } from "./scaling.ts";
+import type { ContextLimit, ModelSpec, Reindexing, RopeScaling } from "../api.ts";
+import { isReindexing, isRotating, longRopeStretch, ownFrequencies, trainedLength } from "./scaling.ts";
 
-/** Tokens the unscaled weights were trained on: the original context of the model's own scaling, else the length it states. */
-export function trainedLength(spec: ModelSpec): number {
-  if (isRotating(spec) && "originalContext" in spec.rope && spec.rope.originalContext !== undefined) {
-    return spec.rope.originalContext;
-  }
-  return spec.maxPositionEmbeddings;
-}
+/** `auto` fills a window of at most this many times the trained length: YaRN without fine-tuning is measured that far; more is a person's choice. */
+export const AUTO_REACH = 8;
 
 /**
  * Tokens a request (prompt and answer) may have under `scaling`, capped by what the KV cache holds.
- * `wouldBe` is the limit without the reason that binds: memory gone, or the scaling gone.
+ * `wouldBe` is the limit without the reason that binds: memory gone, or the scaling gone; MAX_SAFE_INTEGER stands for no limit.
  */
 export function contextLimit(spec: ModelSpec, scaling: RopeScaling, capacityTokens: number): ContextLimit {
   const trained = trainedLength(spec);
   const reach = scaledLength(spec, scaling);
-  const scaled = reach !== trained;
   const reason =
     reach === Infinity
-      ? `${label(scaling)} shows the model no distance it has not seen`
-      : scaled
-        ? `${label(scaling)} carries the trained ${tokens(trained)} to ${tokens(reach)}`
-        : `the model was trained on ${tokens(trained)}`;
-  if (capacityTokens < reach) {
-    const explanation = `The KV cache holds ${tokens(capacityTokens)} on this device; without that limit ${reason}.`;
-    return { tokens: capacityTokens, because: "kv-cache memory", explanation, wouldBe: Math.min(reach, Number.MAX_SAFE_INTEGER) };
-  }
-  if (!scaled) return { tokens: reach, because: "trained length", explanation: `${capital(reason)}.`, wouldBe: capacityTokens };
-  return { tokens: reach, because: "rope scaling", explanation: `${capital(reason)}.`, wouldBe: trained };
+      ? `${label(scaling)} itself has no limit: it shows the model no distance that it has not seen`
+      : reach === trained
+        ? `the model was trained on ${tokens(trained)}`
+        : `${label(scaling)} carries the trained ${tokens(trained)} to ${tokens(reach)}`;
+  if (capacityTokens < reach) return memoryLimit(spec, reason, capacityTokens, reach);
+  const explanation = `${capital(reason)}.`;
+  if (reach === trained) return { tokens: reach, because: "trained length", explanation, wouldBe: capacityTokens };
+  return { tokens: reach, because: "rope scaling", explanation, wouldBe: trained };
+}
+
+/** The same for ALiBi and recurrent models, which nothing can scale: they read on past the trained length where they are let. */
+export function unrotatedLimit(spec: ModelSpec, isLetOn: boolean, capacityTokens: number): ContextLimit {
+  if (!isLetOn) return contextLimit(spec, { kind: "none" }, capacityTokens);
+  const trained = trainedLength(spec);
+  const reach = AUTO_REACH * trained;
+  const reason = `the model was trained on ${tokens(trained)} and may read on to ${AUTO_REACH} times as many, ${tokens(reach)}`;
+  if (capacityTokens < reach) return memoryLimit(spec, reason, capacityTokens, reach);
+  const explanation = `${capital(reason)}; how well it does there is for you to measure.`;
+  return { tokens: reach, because: "past the trained length", explanation, wouldBe: trained };
+}
+
+function memoryLimit(spec: ModelSpec, reason: string, capacityTokens: number, reach: number): ContextLimit {
+  const holder = spec.kind === "decoder" ? "The KV cache holds" : "This backend reads";
+  const explanation = `${holder} ${tokens(capacityTokens)} on this device; ${reason}.`;
+  return { tokens: capacityTokens, because: "kv-cache memory", explanation, wouldBe: Math.min(reach, Number.MAX_SAFE_INTEGER) };
 }
 
 /** Tokens a scaling reaches when memory is no matter; Infinity where no distance can be new to the model. */
 export function scaledLength(spec: ModelSpec, scaling: RopeScaling): number {
+  if (isReindexing(scaling)) return reindexedLength(spec, scaling);
   switch (scaling.kind) {
     case "none":
       return trainedLength(spec);
     case "linear":
     case "ntk":
     case "dynamic":
+    case "proportional":
       return Math.floor(trainedLength(spec) * scaling.factor);
     case "yarn":
       return Math.floor(scaling.originalContext * scaling.factor);
@@ -47,17 +58,24 @@ export function scaledLength(spec: ModelSpec, scaling: RopeScaling): number {
       return Math.floor(scaling.originalContext * longRopeStretch(scaling, spec.maxPositionEmbeddings));
     case "llama3":
       return Math.max(spec.maxPositionEmbeddings, Math.floor(scaling.originalContext * scaling.factor));
-    case "proportional":
-      return Math.floor(trainedLength(spec) * scaling.factor);
+  }
+}
+
+/** Distances the model has seen under the frequencies that a re-indexing leaves alone. */
+export function seenLength(spec: ModelSpec): number {
+  return isRotating(spec) ? scaledLength(spec, ownFrequencies(spec)) : trainedLength(spec);
+}
+
+function reindexedLength(spec: ModelSpec, scheme: Reindexing): number {
+  const seen = seenLength(spec);
+  switch (scheme.kind) {
     case "self_extend":
-      return Math.max(trainedLength(spec), (trainedLength(spec) - scaling.window) * scaling.group + scaling.window);
+      return Math.max(seen, (seen - scheme.window) * scheme.group + scheme.window);
     case "rerope":
-      if (scaling.window >= trainedLength(spec)) return trainedLength(spec);
-      return scaling.leak === undefined
-        ? Infinity
-        : Math.floor(scaling.window + (trainedLength(spec) - scaling.window) * scaling.leak);
+      if (scheme.window >= seen) return seen;
+      return scheme.leak === undefined ? Infinity : Math.floor(scheme.window + (seen - scheme.window) * scheme.leak);
     case "dual_chunk":
-      if (scaling.chunkSize > trainedLength(spec)) return trainedLength(spec);
+      if (scheme.chunkSize > seen) return seen;
       return isRotating(spec) && spec.rope.kind === "dual_chunk" ? spec.maxPositionEmbeddings : Infinity;
   }
 }

@@ -25,7 +25,11 @@ export function rotation64(table: RopeTable, positions: ArrayLike<number>): Rota
 }
 
 /** Positions start, start + 1, … of `count` tokens, each sent through `at`. */
-export function positionsFrom(start: number, count: number, at: (position: number) => number = (position) => position): Float64Array {
+export function positionsFrom(
+  start: number,
+  count: number,
+  at: (position: number) => number = (position) => position,
+): Float64Array {
   return Float64Array.from({ length: count }, (_, index) => at(start + index));
 }
 
@@ -33,13 +37,7 @@ export function positionsFrom(start: number, count: number, at: (position: numbe
 export type PairLayout = "half" | "interleaved";
 
 /** Rotates x [tokens, heads, headDim] in place, row t of x by row t of the tables; dimensions from rotaryDim on pass unchanged. */
-export function rotateHeads(
-  x: Reals,
-  heads: number,
-  headDim: number,
-  turn: Rotation<Reals>,
-  layout: PairLayout = "half",
-): void {
+export function rotateHeads(x: Reals, heads: number, headDim: number, turn: Rotation<Reals>, layout: PairLayout = "half"): void {
   const { cos, sin, pairs } = turn;
   const [step, apart] = layout === "half" ? [1, pairs] : [2, 1];
   const tokens = x.length / (heads * headDim);

@@ -2,8 +2,17 @@
 import type { DecoderSpec, ModelSpec, RopeChoice, RopeScaling } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { isRecord, JsonFields, parseJson, shown, type JsonRecord } from "../formats/json.ts";
-import { checkScaling, ropeBase, rotating, yarnDivisors, type LongRope, type RopeBase, type Yarn } from "./scaling.ts";
-import { trainedLength } from "./limits.ts";
+import { seenLength } from "./limits.ts";
+import {
+  checkScaling,
+  ropeBase,
+  rotating,
+  trainedLength,
+  yarnDivisors,
+  type LongRope,
+  type RopeBase,
+  type Yarn,
+} from "./scaling.ts";
 
 type Kind = RopeScaling["kind"];
 
@@ -132,11 +141,11 @@ export function defaultScaling(kind: Kind, spec: DecoderSpec, factor = DEFAULT_F
     case "proportional":
       return { kind, factor, rotaryShare: 1 };
     case "self_extend":
-      return defaultSelfExtend(originalContext);
+      return defaultSelfExtend(seenLength(spec));
     case "rerope":
-      return { kind, window: Math.max(1, Math.floor(originalContext / 2)) };
+      return { kind, window: Math.max(1, Math.floor(seenLength(spec) / 2)) };
     case "dual_chunk":
-      return { kind, chunkSize: originalContext, localSize: Math.max(1, Math.floor(originalContext / 32)) };
+      return { kind, chunkSize: seenLength(spec), localSize: Math.max(1, Math.floor(seenLength(spec) / 32)) };
   }
 }
 
@@ -144,10 +153,10 @@ export function defaultYarn(factor: number, originalContext: number): Yarn {
   return { kind: "yarn", factor, originalContext, betaFast: 32, betaSlow: 1, truncate: true };
 }
 
-/** Groups of 8 beyond a quarter of what the model was trained on: more than five times its length. */
-function defaultSelfExtend(originalContext: number): Extract<RopeScaling, { kind: "self_extend" }> {
-  const group = Math.min(8, Math.max(1, Math.floor(originalContext / 4)));
-  return { kind: "self_extend", group, window: Math.max(group, Math.floor(originalContext / 4 / group) * group) };
+/** Groups of 8 beyond a quarter of the distances that the model has seen: more than five times its length. */
+function defaultSelfExtend(seenTokens: number): Extract<RopeScaling, { kind: "self_extend" }> {
+  const group = Math.min(8, Math.max(1, Math.floor(seenTokens / 4)));
+  return { kind: "self_extend", group, window: Math.max(group, Math.floor(seenTokens / 4 / group) * group) };
 }
 
 /** The kind that `rope_type` (or the older `type`) names; absent is `none`. */

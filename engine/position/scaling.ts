@@ -7,11 +7,12 @@ import type { DecoderSpec, FrequencyScaling, ModelSpec, Reindexing, RopeScaling,
 import { EngineError } from "../errors.ts";
 import { shown } from "../formats/json.ts";
 
-/** What a scaling is applied to: the model's base frequencies and the length it states. */
+/** What a scaling is applied to: the model's base frequencies, the length it states, and the one its unscaled weights were trained on. */
 export interface RopeBase {
   theta: number;
   rotaryDim: number;
   maxPositionEmbeddings: number;
+  trainedLength: number;
 }
 
 export type Yarn = Extract<FrequencyScaling, { kind: "yarn" }>;
@@ -19,8 +20,17 @@ export type LongRope = Extract<FrequencyScaling, { kind: "longrope" }>;
 type Llama3 = Extract<FrequencyScaling, { kind: "llama3" }>;
 type Proportional = Extract<FrequencyScaling, { kind: "proportional" }>;
 
-export function ropeBase(spec: Pick<DecoderSpec, "ropeTheta" | "rotaryDim" | "maxPositionEmbeddings">): RopeBase {
-  return { theta: spec.ropeTheta, rotaryDim: spec.rotaryDim, maxPositionEmbeddings: spec.maxPositionEmbeddings };
+export function ropeBase(spec: DecoderSpec): RopeBase {
+  const { ropeTheta: theta, rotaryDim, maxPositionEmbeddings } = spec;
+  return { theta, rotaryDim, maxPositionEmbeddings, trainedLength: trainedLength(spec) };
+}
+
+/** Tokens the unscaled weights were trained on: the original context of the model's own scaling, else the length it states. */
+export function trainedLength(spec: ModelSpec): number {
+  if (isRotating(spec) && "originalContext" in spec.rope && spec.rope.originalContext !== undefined) {
+    return spec.rope.originalContext;
+  }
+  return spec.maxPositionEmbeddings;
 }
 
 /** True for a transformer whose queries and keys are rotated. */
@@ -30,9 +40,9 @@ export function isRotating(spec: ModelSpec): spec is DecoderSpec {
 
 /** The model as one that rotates. Throws `rope-invalid` for ALiBi and recurrent models, which have nothing to scale. */
 export function rotating(spec: ModelSpec): DecoderSpec {
+  const what = spec.kind === "decoder" ? "knows positions by ALiBi" : "is recurrent";
   if (isRotating(spec)) return spec;
-  const what = `${spec.modelType} does not rotate: its positions are ALiBi's, or those of a recurrence`;
-  throw new EngineError("rope-invalid", `${what}, and nothing can be scaled`, "use the setting model");
+  throw new EngineError("rope-invalid", `${spec.modelType} ${what}: there is no rotation to scale`, "use the setting model");
 }
 
 /** True for schemes that move positions instead of changing frequencies. */
@@ -78,7 +88,8 @@ export function ropeTable(scaling: FrequencyScaling, base: RopeBase, lengthToken
 /** The rotation of window layers that have their own; undefined where the model has none such. */
 export function localTable({ local, maxPositionEmbeddings }: DecoderSpec): RopeTable | undefined {
   if (local === undefined) return undefined;
-  return ropeTable(local.rope, { ...local, maxPositionEmbeddings }, maxPositionEmbeddings);
+  const base = { ...local, maxPositionEmbeddings, trainedLength: maxPositionEmbeddings };
+  return ropeTable(local.rope, base, maxPositionEmbeddings);
 }
 
 /** Throws `rope-invalid` naming the field, unless the scaling makes sense for this base. */
@@ -135,7 +146,11 @@ export function checkScaling(scaling: RopeScaling, base: RopeBase): void {
       checkWhole(kind, "group", scaling.group, 1);
       checkWhole(kind, "window", scaling.window, 1);
       if (scaling.logBase !== undefined && !(scaling.logBase > 1)) {
-        throw invalid(kind, `log_base must be above 1, found ${shown(scaling.logBase)}`, "leave it out for no scaling of queries");
+        throw invalid(
+          kind,
+          `log_base must be above 1, found ${shown(scaling.logBase)}`,
+          "leave it out for no scaling of queries",
+        );
       }
       return;
     case "rerope":
@@ -181,9 +196,10 @@ function stretchedTheta(base: RopeBase, stretch: number): number {
   return base.theta * stretch ** (base.rotaryDim / (base.rotaryDim - 2));
 }
 
+/** Hugging Face counts from max_position_embeddings, which is the trained length where a model has no other scaling of its own. */
 function dynamicStretch(factor: number, base: RopeBase, lengthTokens: number): number {
-  const length = Math.max(lengthTokens, base.maxPositionEmbeddings);
-  return (factor * length) / base.maxPositionEmbeddings - (factor - 1);
+  const length = Math.max(lengthTokens, base.trainedLength);
+  return (factor * length) / base.trainedLength - (factor - 1);
 }
 
 function yarnFrequencies(plain: Float64Array, scaling: Yarn, base: RopeBase): Float64Array {

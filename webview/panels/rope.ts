@@ -2,7 +2,8 @@
 import { html, nothing } from "lit";
 import type { TemplateResult } from "lit";
 import type { ModelSpec } from "../../engine/api.ts";
-import { label, trainedLength } from "../../engine/position/limits.ts";
+import { label } from "../../engine/position/limits.ts";
+import { trainedLength } from "../../engine/position/scaling.ts";
 import { button, checkbox, dropdown, textField, textList } from "../components/ui.ts";
 import type { Playground } from "../playground.ts";
 import { curveData } from "../state/curveData.ts";

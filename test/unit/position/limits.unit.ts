@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { ContextLimit, RopeScaling } from "../../../engine/api.ts";
+import type { ContextLimit, FrequencyScaling, ModelSpec, RopeScaling } from "../../../engine/api.ts";
 import { EngineError } from "../../../engine/errors.ts";
-import { resolveRope } from "../../../engine/position/choose.ts";
+import { requestLength, resolveRope } from "../../../engine/position/choose.ts";
 import { contextLimit } from "../../../engine/position/limits.ts";
-import { defaultScaling, defaultYarn } from "../../../engine/position/ropeJson.ts";
+import { defaultScaling, defaultYarn, formatRope } from "../../../engine/position/ropeJson.ts";
 import { ropeBase, ropeTable } from "../../../engine/position/scaling.ts";
 import { randomModel } from "../../support/goldenModels.ts";
 
@@ -22,9 +22,17 @@ describe("the context limit and its reason", () => {
     [defaultYarn(8, 1024), 8192, "rope scaling"],
     [defaultScaling("longrope", spec, 4), 8192, "rope scaling"],
     [{ kind: "llama3", factor: 4, originalContext: 2048, lowFreqFactor: 1, highFreqFactor: 4 }, 8192, "rope scaling"],
+    [{ kind: "proportional", factor: 2, rotaryShare: 1 }, 4096, "rope scaling"],
+    [{ kind: "self_extend", group: 8, window: 512 }, (2048 - 512) * 8 + 512, "rope scaling"],
+    [{ kind: "self_extend", group: 8, window: 4096 }, 2048, "trained length"],
+    [{ kind: "rerope", window: 1024, leak: 4 }, 1024 + 1024 * 4, "rope scaling"],
+    [{ kind: "rerope", window: 2048 }, 2048, "trained length"],
+    [{ kind: "rerope", window: 1024 }, ROOM, "kv-cache memory"],
+    [{ kind: "dual_chunk", chunkSize: 2048, localSize: 64 }, ROOM, "kv-cache memory"],
+    [{ kind: "dual_chunk", chunkSize: 4096, localSize: 64 }, 2048, "trained length"],
   ];
   for (const [scaling, tokens, because] of limits) {
-    it(`${scaling.kind}: ${tokens}`, () => {
+    it(`${JSON.stringify(formatRope(scaling))}: ${tokens}`, () => {
       const limit = contextLimit(spec, scaling, ROOM);
       assert.equal(limit.tokens, tokens);
       assert.equal(limit.because, because);
@@ -36,6 +44,31 @@ describe("the context limit and its reason", () => {
     const limit = contextLimit(spec, defaultYarn(8, 2048), 10_000);
     assert.deepEqual([limit.tokens, limit.because, limit.wouldBe], [10_000, "kv-cache memory", 16_384]);
     assert.match(limit.explanation, /10,000 tokens .* YaRN ×8 carries the trained 2,048 tokens to 16,384 tokens/);
+  });
+
+  it("says of schemes that show no new distance that they have no limit of their own", () => {
+    const limit = contextLimit(spec, { kind: "rerope", window: 1024 }, ROOM);
+    assert.equal(
+      limit.explanation,
+      "The KV cache holds 1,000,000 tokens on this device; ReRoPE itself has no limit: it shows the model no distance that it has not seen.",
+    );
+    assert.equal(limit.wouldBe, Number.MAX_SAFE_INTEGER);
+  });
+
+  it("of a re-indexing counts from the distances that the model has seen under its own scaling", () => {
+    assert.equal(
+      contextLimit(stretched, { kind: "self_extend", group: 4, window: 1024 }, ROOM).tokens,
+      (131072 - 1024) * 4 + 1024,
+    );
+    assert.equal(contextLimit(stretched, { kind: "rerope", window: 65536, leak: 2 }, ROOM).tokens, 65536 * 3);
+    assert.deepEqual(defaultScaling("rerope", stretched), { kind: "rerope", window: 65536 });
+  });
+
+  it("of a model that re-indexes itself is the length it states", () => {
+    const own: RopeScaling = { kind: "dual_chunk", chunkSize: 512, localSize: 64, originalContext: 1024 };
+    const qwen1M = { ...spec, rope: own, maxPositionEmbeddings: 8192 };
+    assert.equal(contextLimit(qwen1M, own, ROOM).tokens, 8192);
+    assert.equal(contextLimit(qwen1M, { kind: "none" }, ROOM).tokens, 1024);
   });
 
   it("of a stretched model is what it states, and its original context once the scaling is taken away", () => {
@@ -70,8 +103,8 @@ describe("a RoPE choice made definite", () => {
   });
 
   it("makes one table for the whole request, which matters to dynamic scaling", () => {
-    const dynamic: RopeScaling = { kind: "dynamic", factor: 4 };
-    const { table } = resolveRope(dynamic, spec, 6000, ROOM);
+    const dynamic: FrequencyScaling = { kind: "dynamic", factor: 4 };
+    const { table } = resolveRope(dynamic, spec, 6000, ROOM).plan;
     assert.equal(table.key, ropeTable(dynamic, ropeBase(spec), 6000).key);
     assert.notEqual(table.key, ropeTable(dynamic, ropeBase(spec), 4000).key);
   });
@@ -82,4 +115,43 @@ describe("a RoPE choice made definite", () => {
       (error) => EngineError.is(error, "bad-argument"),
     );
   });
+});
+
+describe("models without rotation", () => {
+  const bloom: ModelSpec = { ...spec, rotaryDim: 0, alibi: { maxBias: 8 } };
+  const recurrent: ModelSpec = {
+    ...spec,
+    kind: "mamba",
+    modelType: "mamba",
+    innerSize: 64,
+    stateSize: 16,
+    convKernel: 4,
+    timeStepRank: 2,
+    projectionBias: false,
+    convBias: true,
+  };
+  for (const model of [bloom, recurrent]) {
+    it(`${model.kind}: the trained length, or on past it where that is left to us`, () => {
+      const own = resolveRope({ kind: "model" }, model, 100, ROOM);
+      assert.deepEqual([own.scaling, own.limit.tokens, own.limit.because], [{ kind: "none" }, 2048, "trained length"]);
+      const on = resolveRope({ kind: "auto" }, model, 5000, ROOM);
+      assert.deepEqual([on.scaling, on.limit.tokens, on.limit.because], [{ kind: "none" }, 16384, "past the trained length"]);
+      assert.match(on.limit.explanation, /trained on 2,048 tokens .* 16,384 tokens; how well/);
+      assert.equal(on.plan.key, own.plan.key);
+      assert.equal(requestLength({ kind: "auto" }, model, 100_000), 16384);
+    });
+
+    it(`${model.kind}: memory comes first, and says so in words that fit`, () => {
+      const { limit } = resolveRope({ kind: "auto" }, model, 100, 4096);
+      assert.deepEqual([limit.tokens, limit.because, limit.wouldBe], [4096, "kv-cache memory", 16384]);
+      assert.match(limit.explanation, model.kind === "decoder" ? /^The KV cache holds 4,096/ : /^This backend reads 4,096/);
+    });
+
+    it(`${model.kind}: a scaling is refused, and the remedy is the setting model`, () => {
+      assert.throws(
+        () => resolveRope({ kind: "linear", factor: 2 }, model, 100, ROOM),
+        (error) => EngineError.is(error, "rope-invalid") && /linear/.test(error.message) && /setting model/.test(error.remedy),
+      );
+    });
+  }
 });

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { RopeTable } from "../../../engine/api.ts";
-import { rotateHeads, rotation, rotation64 } from "../../../engine/position/rope.ts";
+import {
+  interleavedRow,
+  positionsFrom,
+  rotateHeads,
+  rotation,
+  rotation64,
+  type PairLayout,
+} from "../../../engine/position/rope.ts";
 import { ropeTable } from "../../../engine/position/scaling.ts";
 import { goldenFile } from "../../support/goldenModels.ts";
 
@@ -10,6 +17,8 @@ const golden = goldenFile("rope_apply.json") as {
   position: number;
   x: number[];
   rotate_half: number[];
+  interleaved: number[];
+  interleaved_to_half_permutation: number[];
   "rotate_half_with_attention_factor_1.25": number[];
   partial_rotary_dim4_rotate_half: number[];
   relative_property_rotate_half: { q: number[]; k: number[]; pairs: { m: number; n: number; dot: number }[] };
@@ -21,6 +30,36 @@ const plain = tableOf(8);
 describe("rotation of heads", () => {
   it("turns pair (i, i + d/2) by position times frequency", () => {
     close(turned(golden.x, golden.position, plain), golden.rotate_half, 1e-12);
+  });
+
+  it("turns pair (2i, 2i + 1) in the interleaved layout", () => {
+    close(turned(golden.x, golden.position, plain, "interleaved"), golden.interleaved, 1e-12);
+  });
+
+  it("both layouts are the same rotation of permuted rows", () => {
+    const permutation = Array.from({ length: 8 }, (_, row) => interleavedRow(row, 8));
+    assert.deepEqual(permutation, golden.interleaved_to_half_permutation);
+    const inHalfOrder = (x: readonly number[]): number[] => permutation.map((row) => x[row]);
+    const interleaved = turned(golden.x, golden.position, plain, "interleaved");
+    assert.deepEqual(turned(inHalfOrder(golden.x), golden.position, plain), inHalfOrder(interleaved));
+  });
+
+  it("permutes rotary rows only where part of a head turns", () => {
+    assert.deepEqual(
+      Array.from({ length: 8 }, (_, row) => interleavedRow(row, 4)),
+      [0, 2, 1, 3, 4, 5, 6, 7],
+    );
+  });
+
+  it("gives f32 tables within an f32 rounding", () => {
+    const head = Float32Array.from(golden.x);
+    rotateHeads(head, 1, 8, rotation(plain, [golden.position]));
+    close([...head], golden.rotate_half, 1e-6);
+  });
+
+  it("keeps lengths, so that attention factor 1 changes no norm", () => {
+    const norm = (x: readonly number[]): number => Math.hypot(...x);
+    close([norm(turned(golden.x, 12345, plain))], [norm(golden.x)], 1e-12);
   });
 
   it("multiplies by the attention factor once", () => {
@@ -43,10 +82,19 @@ describe("rotation of heads", () => {
     }
   });
 
+  it("makes q·k the same under a common shift, also a fractional one", () => {
+    const { q, k } = golden.relative_property_rotate_half;
+    const product = (m: number, n: number): number => {
+      const key = turned(k, n, plain);
+      return turned(q, m, plain).reduce((sum, value, i) => sum + value * key[i], 0);
+    };
+    for (const shift of [1, 7.5, 1000]) close([product(9 + shift, 4 + shift)], [product(9, 4)], 1e-11);
+  });
+
   it("rotates every token of a chunk by its own position, and every head alike", () => {
     const tokens = 3;
     const x = new Float64Array(tokens * 2 * 8).map((_, i) => golden.x[i % 8]);
-    rotateHeads(x, 2, 8, rotation64(plain, 5, tokens));
+    rotateHeads(x, 2, 8, rotation64(plain, positionsFrom(5, tokens)));
     for (let row = 0; row < tokens * 2; row++) {
       close([...x.subarray(row * 8, row * 8 + 8)], turned(golden.x, 5 + Math.floor(row / 2), plain), 1e-12);
     }
@@ -54,7 +102,7 @@ describe("rotation of heads", () => {
 
   it("keeps f32 tables exact a million tokens in, because angles are float64", () => {
     const { position, cos_float64 } = golden.large_position_float32_warning;
-    close([rotation(plain, position, 1).cos[0]], [cos_float64], 1e-7);
+    close([rotation(plain, [position]).cos[0]], [cos_float64], 1e-7);
   });
 });
 
@@ -62,9 +110,9 @@ function tableOf(rotaryDim: number): RopeTable {
   return ropeTable({ kind: "none" }, { theta: golden.theta, rotaryDim, maxPositionEmbeddings: 64 }, 64);
 }
 
-function turned(x: readonly number[], position: number, table: RopeTable): number[] {
+function turned(x: readonly number[], position: number, table: RopeTable, layout?: PairLayout): number[] {
   const head = Float64Array.from(x);
-  rotateHeads(head, 1, x.length, rotation64(table, position, 1));
+  rotateHeads(head, 1, x.length, rotation64(table, [position]), layout);
   return [...head];
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { RopeScaling } from "../../../engine/api.ts";
 import { EngineError } from "../../../engine/errors.ts";
-import { defaultScaling, formatRope, parseRope, ropeKinds } from "../../../engine/position/ropeJson.ts";
+import { defaultScaling, defaultYarn, formatRope, parseRope, ropeKinds } from "../../../engine/position/ropeJson.ts";
 import { checkScaling, ropeBase } from "../../../engine/position/scaling.ts";
 import { randomModel } from "../../support/goldenModels.ts";
 
@@ -37,6 +37,26 @@ describe("RoPE settings as JSON", () => {
       { kind: "longrope", shortFactor: ones, longFactor: ones, originalContext: 2048 },
     ],
     ["llama3", { kind: "llama3", factor: 2, originalContext: 2048, lowFreqFactor: 1, highFreqFactor: 4 }],
+    [{ rope_type: "proportional" }, { kind: "proportional", factor: 1, rotaryShare: 1 }],
+    [
+      { rope_type: "proportional", partial_rotary_factor: 0.25, factor: 2 },
+      { kind: "proportional", factor: 2, rotaryShare: 0.25 },
+    ],
+    ["self_extend", { kind: "self_extend", group: 8, window: 512 }],
+    [
+      { rope_type: "self_extend", group: 4, window: 256, log_base: 2048 },
+      { kind: "self_extend", group: 4, window: 256, logBase: 2048 },
+    ],
+    ["rerope", { kind: "rerope", window: 1024 }],
+    [
+      { rope_type: "rerope", window: 512, leak: 16 },
+      { kind: "rerope", window: 512, leak: 16 },
+    ],
+    ["dual_chunk", { kind: "dual_chunk", chunkSize: 2048, localSize: 64 }],
+    [
+      { rope_type: "dual_chunk", chunk_size: 1024, local_size: 128, original_max_position_embeddings: 2048 },
+      { kind: "dual_chunk", chunkSize: 1024, localSize: 128, originalContext: 2048 },
+    ],
   ];
   for (const [json, choice] of readings) {
     it(`reads ${JSON.stringify(json)}`, () => assert.deepEqual(parseRope(json, spec), choice));
@@ -64,6 +84,12 @@ describe("RoPE settings as JSON", () => {
     ],
     [{ rope_type: "longrope", short_factor: ones }, /long_factor is missing/, /./],
     [{ rope_type: "llama3", factor: 8 }, /low_freq_factor is missing/, /./],
+    [{ rope_type: "self_extend", group: 4 }, /window is missing/, /./],
+    [{ rope_type: "self_extend", group: 4, window: 64, factor: 4 }, /change nothing here: "factor"/, /remove/],
+    [{ rope_type: "self_extend", group: 4, window: 0 }, /window must be a whole number of at least 1/, /tokens/],
+    [{ rope_type: "rerope", window: 64, leak: 0.5 }, /leak must be a number above 1/, /leave it out/],
+    [{ rope_type: "dual_chunk", chunk_size: 64, local_size: 64 }, /local_size must be below chunk_size/, /8192/],
+    [{ rope_type: "proportional", partial_rotary_factor: 2 }, /must be in \(0, 1\]/, /./],
   ];
   for (const [json, inMessage, inRemedy] of refusals) {
     it(`refuses ${JSON.stringify(json)}`, () => {
@@ -73,6 +99,30 @@ describe("RoPE settings as JSON", () => {
       );
     });
   }
+
+  it("reads back every optional field that it writes", () => {
+    const full: RopeScaling[] = [
+      { ...defaultYarn(4, 2048), truncate: false, attentionFactor: 1.2 },
+      { ...defaultYarn(4, 2048), mscale: 1, mscaleAllDim: 0.5 },
+      { kind: "longrope", shortFactor: ones, longFactor: ones, originalContext: 512, factor: 4, attentionFactor: 1.2 },
+      { kind: "self_extend", group: 4, window: 256, logBase: 100 },
+      { kind: "rerope", window: 256, leak: 2.5 },
+      { kind: "dual_chunk", chunkSize: 256, localSize: 32, originalContext: 512 },
+    ];
+    for (const scaling of full) assert.deepEqual(parseRope(JSON.stringify(formatRope(scaling)), spec), scaling);
+  });
+
+  it("lets a model without rotation be as it is, and nothing else", () => {
+    const bloom = { ...spec, rotaryDim: 0, alibi: { maxBias: 8 }, modelType: "bloom" };
+    assert.deepEqual(parseRope("auto", bloom), { kind: "auto" });
+    assert.deepEqual(parseRope("model", bloom), { kind: "model" });
+    for (const json of ["yarn", { rope_type: "linear", factor: 2 }, "self_extend"]) {
+      assert.throws(
+        () => parseRope(json, bloom),
+        (error) => EngineError.is(error, "rope-invalid") && /bloom knows positions by ALiBi/.test(error.message),
+      );
+    }
+  });
 
   it("gives every kind usable defaults, and writes them so that they read back the same", () => {
     for (const kind of ropeKinds) {

@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { RopeScaling } from "../../../engine/api.ts";
+import type { FrequencyScaling, RopeScaling } from "../../../engine/api.ts";
 import { EngineError } from "../../../engine/errors.ts";
 import { JsonFields, type JsonRecord } from "../../../engine/formats/json.ts";
 import { kindOf, readScaling } from "../../../engine/position/ropeJson.ts";
-import { ropeTable, type RopeBase } from "../../../engine/position/scaling.ts";
+import {
+  checkScaling,
+  isReindexing,
+  ropeTable,
+  type LongRope,
+  type RopeBase,
+  type Yarn,
+} from "../../../engine/position/scaling.ts";
 import { goldenFile } from "../../support/goldenModels.ts";
 
 interface RopeCase {
@@ -19,28 +26,24 @@ interface RopeCase {
 }
 
 const { cases } = goldenFile("rope_inv_freq.json") as { cases: RopeCase[] };
-const covered = cases.filter((entry) => entry.rope_parameters["rope_type"] !== "proportional");
-
 // 1e-12 is some thousand roundings of float64: room for another order of the same arithmetic, none for another formula.
 const RELATIVE = 1e-12;
 
 describe("inverse frequencies of every kind", () => {
-  it("covers all recorded configurations but the proportional one, which no supported model has", () => {
-    assert.equal(covered.length, cases.length - 1);
-  });
-
-  for (const entry of covered) {
+  for (const entry of cases) {
     it(entry.name, () => {
       const base: RopeBase = {
         theta: entry.rope_parameters.rope_theta,
         rotaryDim: entry.rotary_dim,
         maxPositionEmbeddings: entry.max_position_embeddings,
+        trainedLength: entry.max_position_embeddings,
       };
       const fields = new JsonFields(entry.rope_parameters, entry.name, "rope-invalid", "");
       const scaling = readScaling(kindOf(entry.rope_parameters), fields, {
         base,
         originalContext: entry.max_position_embeddings,
       });
+      assert.ok(!isReindexing(scaling));
       const table = ropeTable(scaling, base, entry.seq_len ?? entry.max_position_embeddings);
       assert.equal(table.invFreq.length, entry.inv_freq.length);
       entry.inv_freq.forEach((expected, pair) => closeTo(table.invFreq[pair], expected));
@@ -49,85 +52,30 @@ describe("inverse frequencies of every kind", () => {
   }
 });
 
-type Kind = RopeScaling["kind"];
-type Of<K extends Kind> = Extract<RopeScaling, { kind: K }>;
-/** Two settings that differ in one field only, for every field of every kind; a new field does not compile without its pair. */
-type FieldPairs = { [K in Kind]: { [F in Exclude<keyof Of<K>, "kind">]-?: readonly [Of<K>, Of<K>] } };
-
-const base: RopeBase = { theta: 10000, rotaryDim: 16, maxPositionEmbeddings: 4096 };
-const yarn: Of<"yarn"> = { kind: "yarn", factor: 4, originalContext: 4096, betaFast: 32, betaSlow: 1, truncate: true };
-const warm: Of<"yarn"> = { ...yarn, mscale: 1, mscaleAllDim: 0.5 };
-const llama3: Of<"llama3"> = { kind: "llama3", factor: 8, originalContext: 2048, lowFreqFactor: 1, highFreqFactor: 4 };
+const base: RopeBase = { theta: 10000, rotaryDim: 16, maxPositionEmbeddings: 4096, trainedLength: 4096 };
+const yarn: Yarn = { kind: "yarn", factor: 4, originalContext: 4096, betaFast: 32, betaSlow: 1, truncate: true };
+const llama3: FrequencyScaling = { kind: "llama3", factor: 8, originalContext: 2048, lowFreqFactor: 1, highFreqFactor: 4 };
 const ones = [1, 1, 1, 1, 1, 1, 1, 1];
 const rising = [1, 1.5, 2, 2.5, 3, 3.5, 4, 4];
-const longrope: Of<"longrope"> = { kind: "longrope", shortFactor: ones, longFactor: rising, originalContext: 1024 };
+const longrope: LongRope = { kind: "longrope", shortFactor: ones, longFactor: rising, originalContext: 1024 };
 
-const fieldPairs: FieldPairs = {
-  none: {},
-  linear: {
-    factor: [
-      { kind: "linear", factor: 2 },
+describe("keys of tables", () => {
+  it("are equal exactly where frequencies and attention factor are", () => {
+    const scalings: FrequencyScaling[] = [
+      { kind: "none" },
+      { kind: "linear", factor: 1 },
       { kind: "linear", factor: 4 },
-    ],
-  },
-  ntk: {
-    factor: [
-      { kind: "ntk", factor: 2 },
+      { kind: "proportional", factor: 4, rotaryShare: 1 },
+      { kind: "proportional", factor: 4, rotaryShare: 0.5 },
       { kind: "ntk", factor: 4 },
-    ],
-  },
-  dynamic: {
-    factor: [
-      { kind: "dynamic", factor: 2 },
       { kind: "dynamic", factor: 4 },
-    ],
-  },
-  yarn: {
-    factor: [yarn, { ...yarn, factor: 8 }],
-    originalContext: [yarn, { ...yarn, originalContext: 1024 }],
-    betaFast: [yarn, { ...yarn, betaFast: 128 }],
-    betaSlow: [yarn, { ...yarn, betaSlow: 4 }],
-    truncate: [yarn, { ...yarn, truncate: false }],
-    attentionFactor: [yarn, { ...yarn, attentionFactor: 1.5 }],
-    mscale: [warm, { ...warm, mscale: 2 }],
-    mscaleAllDim: [warm, { ...warm, mscaleAllDim: 1 }],
-  },
-  longrope: {
-    shortFactor: [longrope, { ...longrope, shortFactor: rising }],
-    longFactor: [longrope, { ...longrope, longFactor: ones }],
-    originalContext: [longrope, { ...longrope, originalContext: 2048 }],
-    factor: [longrope, { ...longrope, factor: 2 }],
-    attentionFactor: [longrope, { ...longrope, attentionFactor: 1.5 }],
-  },
-  llama3: {
-    factor: [llama3, { ...llama3, factor: 4 }],
-    originalContext: [llama3, { ...llama3, originalContext: 1024 }],
-    lowFreqFactor: [llama3, { ...llama3, lowFreqFactor: 2 }],
-    highFreqFactor: [llama3, { ...llama3, highFreqFactor: 16 }],
-  },
-};
-
-/** A short request and a long one, because some fields show in one of them only. */
-const LENGTHS = [512, 8192];
-
-describe("a field that changes nothing is a bug", () => {
-  for (const [kind, fields] of Object.entries(fieldPairs)) {
-    for (const [field, [before, after]] of Object.entries<readonly [RopeScaling, RopeScaling]>(fields)) {
-      it(`${kind}.${field} changes a frequency or the attention factor`, () => {
-        const changed = new Set(
-          [...Object.keys(before), ...Object.keys(after)].filter((key) => valueOf(before, key) !== valueOf(after, key)),
-        );
-        assert.deepEqual([...changed], [field]);
-        const same = LENGTHS.every((length) => ropeTable(before, base, length).key === ropeTable(after, base, length).key);
-        assert.equal(same, false);
-      });
-    }
-  }
-
-  it("keys are equal exactly where frequencies and attention factor are", () => {
-    const tables = Object.values(fieldPairs)
-      .flatMap((fields) => Object.values<readonly [RopeScaling, RopeScaling]>(fields).flat())
-      .flatMap((scaling) => LENGTHS.map((length) => ropeTable(scaling, base, length)));
+      yarn,
+      { ...yarn, attentionFactor: 1.5 },
+      longrope,
+      { ...longrope, longFactor: ones },
+      llama3,
+    ];
+    const tables = scalings.flatMap((scaling) => [512, 8192].map((length) => ropeTable(scaling, base, length)));
     for (const a of tables) {
       for (const b of tables) {
         const equal =
@@ -138,14 +86,23 @@ describe("a field that changes nothing is a bug", () => {
   });
 });
 
+describe("proportional scaling", () => {
+  it("leaves the pairs behind its share without any rotation, and divides the others", () => {
+    const table = ropeTable({ kind: "proportional", factor: 2, rotaryShare: 0.25 }, base, 64);
+    const plain = ropeTable({ kind: "none" }, base, 64);
+    assert.deepEqual([...table.invFreq], [plain.invFreq[0] / 2, plain.invFreq[1] / 2, 0, 0, 0, 0, 0, 0]);
+  });
+});
+
 describe("factor 1 is no scaling", () => {
   const none = ropeTable({ kind: "none" }, base, 8192).key;
-  const neutral: RopeScaling[] = [
+  const neutral: FrequencyScaling[] = [
     { kind: "linear", factor: 1 },
     { kind: "ntk", factor: 1 },
     { ...yarn, factor: 1 },
     { ...longrope, longFactor: ones, factor: 1 },
     { ...llama3, factor: 1 },
+    { kind: "proportional", factor: 1, rotaryShare: 1 },
   ];
   for (const scaling of neutral) {
     it(scaling.kind, () => {
@@ -159,6 +116,12 @@ describe("factor 1 is no scaling", () => {
   it("dynamic, while the request is within the stated length", () => {
     assert.equal(ropeTable({ kind: "dynamic", factor: 4 }, base, 4096).key, none);
     assert.notEqual(ropeTable({ kind: "dynamic", factor: 4 }, base, 4097).key, none);
+  });
+
+  it("dynamic counts from the length the weights were trained on, where a scaling of the model states more", () => {
+    const stated = { ...base, maxPositionEmbeddings: 131072 };
+    const table = ropeTable({ kind: "dynamic", factor: 4 }, stated, 8192);
+    assert.equal(table.key, ropeTable({ kind: "dynamic", factor: 4 }, base, 8192).key);
   });
 
   it("longrope changes its list behind the original context, and keeps its attention factor on both", () => {
@@ -182,25 +145,33 @@ describe("settings without sense are refused with a remedy", () => {
     ["original context too short for yarn", { ...yarn, originalContext: 1 }],
     ["betas the wrong way round", { ...yarn, betaFast: 1, betaSlow: 32 }],
     ["mscale alone", { ...yarn, mscale: 1 }],
-    ["attention factor and mscale", { ...warm, attentionFactor: 1 }],
+    ["attention factor and mscale", { ...yarn, mscale: 1, mscaleAllDim: 0.5, attentionFactor: 1 }],
     ["attention factor zero", { ...yarn, attentionFactor: 0 }],
     ["list too short", { ...longrope, longFactor: [1, 2] }],
     ["zero in a list", { ...longrope, shortFactor: [0, 1, 1, 1, 1, 1, 1, 1] }],
     ["frequency factors the wrong way round", { ...llama3, lowFreqFactor: 4, highFreqFactor: 1 }],
+    ["a share of nothing", { kind: "proportional", factor: 2, rotaryShare: 0 }],
+    ["a share of more than everything", { kind: "proportional", factor: 2, rotaryShare: 1.5 }],
+    ["a share without a pair", { kind: "proportional", factor: 2, rotaryShare: 0.05 }],
+    ["groups of nothing", { kind: "self_extend", group: 0, window: 64 }],
+    ["half a group", { kind: "self_extend", group: 1.5, window: 64 }],
+    ["no neighbours", { kind: "self_extend", group: 8, window: 0 }],
+    ["logarithms to base 1", { kind: "self_extend", group: 8, window: 64, logBase: 1 }],
+    ["a window of nothing", { kind: "rerope", window: 0 }],
+    ["a leak that is none", { kind: "rerope", window: 8, leak: 1 }],
+    ["a chunk that is all local", { kind: "dual_chunk", chunkSize: 64, localSize: 64 }],
+    ["a chunk of one", { kind: "dual_chunk", chunkSize: 1, localSize: 1 }],
+    ["a negative original context", { kind: "dual_chunk", chunkSize: 64, localSize: 8, originalContext: -1 }],
   ];
   for (const [why, scaling, itsBase] of wrong) {
     it(why, () => {
       assert.throws(
-        () => ropeTable(scaling, itsBase ?? base, 100),
+        () => checkScaling(scaling, itsBase ?? base),
         (error) => EngineError.is(error, "rope-invalid") && error.remedy.length > 0 && error.message.startsWith(scaling.kind),
       );
     });
   }
 });
-
-function valueOf(scaling: RopeScaling, key: string): unknown {
-  return new Map<string, unknown>(Object.entries(scaling)).get(key);
-}
 
 function closeTo(found: number, expected: number): void {
   assert.ok(Math.abs(found - expected) <= RELATIVE * Math.abs(expected), `${found} is not ${expected}`);

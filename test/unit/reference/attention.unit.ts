@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { emptyState, finish, mergePartials, onlineStep, withSink } from "../../../engine/reference/attention.ts";
-import { alloc64, attention, keyShift, softmax } from "../../../engine/reference/ops.ts";
+import { alloc64, keyShift, softmax } from "../../../engine/reference/ops.ts";
 import { goldenFile } from "../../support/goldenModels.ts";
 
 interface Golden {
@@ -14,7 +14,6 @@ interface Golden {
   sink_logit: { sink: number; output: number[] };
 }
 const golden = goldenFile("online_softmax.json") as Golden;
-const gqa = goldenFile("gqa_attention.json") as { q: number[][][]; k: number[][][]; v: number[][][]; causal: number[][][] };
 
 // Six keys in float64: only the order of the sums differs.
 const TOLERANCE = 1e-12;
@@ -66,30 +65,6 @@ describe("streaming softmax", () => {
   });
 });
 
-describe("grouped causal attention", () => {
-  const heads = { headCount: 4, kvHeadCount: 2, headDim: 4 };
-  const [q, k, v, expected] = [gqa.q, gqa.k, gqa.v, gqa.causal].map(tokenMajor);
-
-  it("equals the recorded output", () => close([...attention(alloc64, q, k, v, heads, 0)], [...expected]));
-
-  it("equals it in chunks of queries behind cached keys", () => {
-    const width = heads.headCount * heads.headDim;
-    for (const size of [1, 2, 3]) {
-      for (let start = 0; start < 5; start += size) {
-        const rows: [number, number] = [start * width, Math.min(start + size, 5) * width];
-        close([...attention(alloc64, q.subarray(...rows), k, v, heads, start)], [...expected.subarray(...rows)]);
-      }
-    }
-  });
-
-  it("masked keys have no influence", () => {
-    const spoilt = Float64Array.from(k);
-    spoilt.fill(1e6, 2 * 8);
-    const rows = attention(alloc64, q.subarray(0, 2 * 16), spoilt, v, heads, 0);
-    close([...rows], [...expected.subarray(0, 2 * 16)]);
-  });
-});
-
 describe("key shift", () => {
   it("mixes each raw key with the raw key before it, per channel", () => {
     const gate = Float64Array.of(0, Math.log(3)); // sigmoid 0.5 and 0.75
@@ -100,11 +75,6 @@ describe("key shift", () => {
 
 function block([start, end]: [number, number]): [number[], number[]] {
   return [golden.scores_already_scaled.slice(start, end), golden.values.slice(start, end).flat()];
-}
-
-/** [heads, tokens, D] as recorded -> [tokens, heads, D]. */
-function tokenMajor(recorded: number[][][]): Float64Array {
-  return Float64Array.from((recorded[0] ?? []).flatMap((_, token) => recorded.flatMap((head) => head[token])));
 }
 
 function close(found: readonly number[], expected: readonly number[]): void {
