@@ -103,11 +103,6 @@ export function commonOf(fields: JsonFields, modelType: string, tiedByDefault: b
   };
 }
 
-function configuredBiases(fields: JsonFields): { qkv: boolean; out: boolean } {
-  const attention = fields.boolean("attention_bias", false);
-  return { qkv: attention, out: attention };
-}
-
 /** Head dimension: explicit (it may differ from hidden / heads, as in Qwen3), else hidden / heads. */
 function headDimOf(fields: JsonFields, hiddenSize: number, headCount: number): number {
   if (fields.value("head_dim") !== undefined) return fields.positiveInteger("head_dim");

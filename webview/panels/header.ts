@@ -138,7 +138,11 @@ function drawerBody(
 
 function modelFacts(info: SessionInfo): string {
   const { spec } = info;
-  const shape = `${spec.layerCount} layers, ${spec.headCount} heads over ${spec.kvHeadCount} key/value heads of ${spec.headDim}`;
+  const layers = plural(spec.layerCount, "layer");
+  const shape =
+    spec.kind === "decoder"
+      ? `${layers}, ${spec.headCount} heads over ${spec.kvHeadCount} key/value heads of ${spec.headDim}`
+      : `${layers} with a state of constant size`;
   return `${info.model} (${spec.modelType}): ${exact(info.parameterCount)} parameters, ${shape}; ${mebibytes(info.weightBytes)} as ${info.weightFormat}.`;
 }
 

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import type { ModelSpec, Runner, RunnerOptions, WeightStore } from "../../../engine/api.ts";
+import type { DecoderSpec, Runner, RunnerOptions, WeightStore } from "../../../engine/api.ts";
 import { openOrtRunner } from "../../../engine/backends/ort.ts";
 import { EngineError } from "../../../engine/errors.ts";
 import { EMBEDDING, tensorShapes } from "../../../engine/models/weights.ts";
 import { resolveRope } from "../../../engine/position/choose.ts";
-import { openReferenceRunner } from "../../../engine/reference/runner.ts";
-import { goldenModel, randomModel, type GoldenName } from "../../support/goldenModels.ts";
+import { openReferenceRunner } from "../../../engine/reference/open.ts";
+import { goldenDecoder, goldenDecoders, randomModel } from "../../support/goldenModels.ts";
 
 const greedy = { temperature: 0, topP: 1, seed: 0 };
 // Two float32 programs that sum in another order differ by rounding only; the logits here are of size one.
@@ -17,7 +17,7 @@ const wasmFile = readFileSync("node_modules/onnxruntime-web/dist/ort-wasm-simd-t
 const wasm = new Uint8Array(wasmFile).buffer;
 
 /** All that the twin supports in one small model: groups, biases everywhere, norms, shift, partial rotation, multiplier. */
-const everything: Partial<ModelSpec> = {
+const everything: Partial<DecoderSpec> = {
   layerCount: 3,
   headDim: 16,
   rotaryDim: 8,
@@ -37,9 +37,9 @@ function ortRunner(
 }
 
 async function bothRunners(
-  overrides: Partial<ModelSpec>,
+  overrides: Partial<DecoderSpec>,
   options: Partial<RunnerOptions> = {},
-): Promise<{ ort: Runner; reference: Runner; spec: ModelSpec }> {
+): Promise<{ ort: Runner; reference: Runner; spec: DecoderSpec }> {
   const model = { ...randomModel(overrides), ...options };
   const reference = await openReferenceRunner({ weightFormat: "f32", ...model });
   return { ort: await ortRunner(model), reference, spec: model.spec };
@@ -50,7 +50,7 @@ function tokens(count: number, vocabSize: number, seed = 1): number[] {
 }
 
 /** A whole embedding table whose rows all differ, quickly made. */
-function sawtooth({ vocabSize, hiddenSize }: ModelSpec): Float32Array<ArrayBuffer> {
+function sawtooth({ vocabSize, hiddenSize }: DecoderSpec): Float32Array<ArrayBuffer> {
   const table = new Float32Array(vocabSize * hiddenSize);
   for (let index = 0; index < table.length; index++) table[index] = ((index * 7919) % 1000003) / 500000 - 1;
   return table;
@@ -66,11 +66,11 @@ function assertClose(actual: ArrayLike<number> | undefined, expected: ArrayLike<
 }
 
 /** The next five tokens by argmax, each appended before the next; dynamic scaling is recomputed at each length. */
-async function continueGreedily(runner: Runner, spec: ModelSpec, ids: readonly number[]): Promise<number[]> {
+async function continueGreedily(runner: Runner, spec: DecoderSpec, ids: readonly number[]): Promise<number[]> {
   const all = [...ids];
   runner.truncate(0);
   for (let step = 0; step < 5; step++) {
-    runner.setRope(resolveRope({ kind: "model" }, spec, all.length, runner.capacityTokens).table);
+    runner.setPositions(resolveRope({ kind: "model" }, spec, all.length, runner.capacityTokens).plan);
     await runner.append(all.slice(runner.length));
     all.push(await runner.sample(greedy));
   }
@@ -78,12 +78,11 @@ async function continueGreedily(runner: Runner, spec: ModelSpec, ids: readonly n
 }
 
 describe("the WebAssembly twin on the golden models", () => {
-  const names: GoldenName[] = ["llama_llama3rope", "llama_tied_linear", "llama_dynamic_long", "qwen2", "qwen3_yarn"];
-  for (const name of names) {
+  for (const name of goldenDecoders) {
     it(`gives the logits and the greedy continuation of ${name}`, async () => {
-      const { spec, weights, inputIds, golden, tolerance } = goldenModel(name);
+      const { spec, weights, inputIds, golden, tolerance } = goldenDecoder(name);
       const runner = await ortRunner({ spec, weights });
-      runner.setRope(resolveRope({ kind: "model" }, spec, inputIds.length, runner.capacityTokens).table);
+      runner.setPositions(resolveRope({ kind: "model" }, spec, inputIds.length, runner.capacityTokens).plan);
       const logits = await runner.append(inputIds, { logits: "all" });
       const V = spec.vocabSize;
       assertClose(logits?.subarray(0, V), golden.logits_first, tolerance.float32);
@@ -96,7 +95,7 @@ describe("the WebAssembly twin on the golden models", () => {
 });
 
 describe("the WebAssembly twin against the reference", () => {
-  const shapes: [string, Partial<ModelSpec>][] = [
+  const shapes: [string, Partial<DecoderSpec>][] = [
     ["grouped heads with every feature", everything],
     ["one KV head for all", { ...everything, kvHeadCount: 1 }],
     ["a KV head for each head, an odd vocabulary, a wide head", { kvHeadCount: 4, vocabSize: 37, headDim: 80, rotaryDim: 80 }],
@@ -199,12 +198,12 @@ describe("the WebAssembly twin against the reference", () => {
     const ids = tokens(40, spec.vocabSize);
     const plain = await ort.append(ids, { logits: "last" });
     const yarn = { kind: "linear", factor: 4 } as const;
-    for (const runner of [ort, reference]) runner.setRope(resolveRope(yarn, spec, 64, runner.capacityTokens).table);
+    for (const runner of [ort, reference]) runner.setPositions(resolveRope(yarn, spec, 64, runner.capacityTokens).plan);
     assert.equal(ort.length, 0);
     const scaled = await ort.append(ids, { logits: "last" });
     assertClose(scaled, await reference.append(ids, { logits: "last" }), FLOAT_TOLERANCE);
     assert.notDeepEqual(scaled, plain);
-    ort.setRope(resolveRope(yarn, spec, 64, ort.capacityTokens).table);
+    ort.setRope(resolveRope(yarn, spec, 64, ort.capacityTokens).plan);
     assert.equal(ort.length, ids.length, "the same rotation keeps the cache");
     ort.dispose();
   });
