@@ -241,8 +241,8 @@ export interface WeightStore {
   shape(name: string): readonly number[];
   /** Throws `bad-weights` for a tensor whose numbers the engine cannot read. */
   format(name: string): TensorFormat;
-  /** Rows [rowStart, rowEnd) exactly as they lie in the file. */
-  readBytes(name: string, rowStart: number, rowEnd: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+  /** Those rows exactly as they lie in the file. */
+  readBytes(name: string, rowStart?: number, rowEnd?: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
   /** Rows [rowStart, rowEnd) of the tensor (whole tensor by default), row-major f32; throws `weights-missing` or `bad-weights`. */
   readRows(name: string, rowStart?: number, rowEnd?: number, signal?: AbortSignal): Promise<Float32Array<ArrayBuffer>>;
 }

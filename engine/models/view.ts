@@ -45,11 +45,11 @@ export function weightView(store: WeightStore, place: (name: string) => FileRows
       const values = await gather(rows, rowStart, end, read, (count) => new Float32Array(count));
       return rows.value === undefined ? values : values.map(rows.value);
     },
-    async readBytes(name, rowStart, rowEnd, signal) {
+    async readBytes(name, rowStart = 0, rowEnd, signal) {
       const rows = placed(name);
       if (rows.value !== undefined) return new Uint8Array((await this.readRows(name, rowStart, rowEnd, signal)).buffer);
       const read = (start: number, stop: number) => store.readBytes(rows.name, start, stop, signal);
-      return gather(rows, rowStart, rowEnd, read, (count) => new Uint8Array(count));
+      return gather(rows, rowStart, rowEnd ?? rows.shape[0] ?? 1, read, (count) => new Uint8Array(count));
     },
   };
 }

@@ -7,7 +7,7 @@ import type { Runner, WeightFormat } from "../../engine/api.ts";
 import { openOrtRunner } from "../../engine/backends/ort.ts";
 import { loadModel } from "../../engine/models/load.ts";
 import { resolveRope } from "../../engine/position/choose.ts";
-import { openReferenceRunner } from "../../engine/reference/runner.ts";
+import { openReferenceRunner } from "../../engine/reference/open.ts";
 import { nodeModelFiles } from "../../extension/models/nodeFiles.ts";
 
 const LENGTHS = [1024, 8192];
@@ -36,7 +36,7 @@ async function openBoth(weightFormat: WeightFormat): Promise<{ ort: Runner; refe
   const reference = await openReferenceRunner({ spec, weights, weightFormat });
   await files.close();
   for (const runner of [ort, reference]) {
-    runner.setRope(resolveRope({ kind: "auto" }, spec, Math.max(...LENGTHS) + DECODED, runner.capacityTokens).table);
+    runner.setPositions(resolveRope({ kind: "auto" }, spec, Math.max(...LENGTHS) + DECODED, runner.capacityTokens).plan);
   }
   return { ort, reference, vocabSize: spec.vocabSize };
 }

@@ -7,10 +7,14 @@ import { attnDecode } from "../../engine/kernels/attn_decode.ts";
 import { attnMerge } from "../../engine/kernels/attn_merge.ts";
 import { attnPool } from "../../engine/kernels/attn_pool.ts";
 import { attnPrefill } from "../../engine/kernels/attn_prefill.ts";
+import { bound } from "../../engine/kernels/bound.ts";
 import { embed } from "../../engine/kernels/embed.ts";
 import { embedQ8 } from "../../engine/kernels/embed_q8.ts";
+import { gateMul } from "../../engine/kernels/gate_mul.ts";
+import { keyReposition } from "../../engine/kernels/key_reposition.ts";
 import { keyShift } from "../../engine/kernels/key_shift.ts";
 import { kvWrite } from "../../engine/kernels/kv_write.ts";
+import { layerNorm } from "../../engine/kernels/layer_norm.ts";
 import { matmul } from "../../engine/kernels/matmul.ts";
 import { matmulQ8 } from "../../engine/kernels/matmul_q8.ts";
 import { matvec } from "../../engine/kernels/matvec.ts";
@@ -20,7 +24,6 @@ import { qkNorm } from "../../engine/kernels/qk_norm.ts";
 import { rmsNorm } from "../../engine/kernels/rms_norm.ts";
 import { ropeApply } from "../../engine/kernels/rope_apply.ts";
 import { sample } from "../../engine/kernels/sample.ts";
-import { siluMul } from "../../engine/kernels/silu_mul.ts";
 import { requireDevice } from "../support/requireDevice.ts";
 
 const kernels: readonly Kernel[] = [
@@ -28,10 +31,14 @@ const kernels: readonly Kernel[] = [
   attnMerge,
   attnPool,
   attnPrefill,
+  bound,
   embed,
   embedQ8,
+  gateMul,
+  keyReposition,
   keyShift,
   kvWrite,
+  layerNorm,
   matmul,
   matmulQ8,
   matvec,
@@ -41,7 +48,6 @@ const kernels: readonly Kernel[] = [
   rmsNorm,
   ropeApply,
   sample,
-  siluMul,
 ];
 
 /** What the smallest WebGPU device offers. */
@@ -90,9 +96,10 @@ describe("shaders", () => {
 
   it("an error is reported with the kernel that made it, and the device stays usable", async () => {
     const shaders = openShaderCache(gpu);
-    const broken: Kernel = { ...siluMul, name: "broken", source: siluMul.source.replace("1.0 + exp(", "unknownFunction(") };
-    await assert.rejects(shaders.program(broken, {}), { code: "internal", message: /kernel broken .*unknownFunction/s });
-    await shaders.program(siluMul, {});
+    const broken: Kernel = { ...gateMul, name: "broken", source: gateMul.source.replace("1.0 + exp(", "unknownFunction(") };
+    const constants = { ACTIVATION: 0, GATED: 1 };
+    await assert.rejects(shaders.program(broken, constants), { code: "internal", message: /kernel broken .*unknownFunction/s });
+    await shaders.program(gateMul, constants);
     gpu.check();
   });
 

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
-import type { DecoderSpec, Runner, RunnerOptions } from "../../engine/api.ts";
+import type { Runner, RunnerOptions } from "../../engine/api.ts";
 import { openRunnerOn } from "../../engine/backends/wgsl.ts";
 import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
 import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
 import { positionPlan } from "../../engine/position/bands.ts";
 import { openReferenceRunner } from "../../engine/reference/open.ts";
+import { biased, bloomLike, gemmaLike, keyShifted, mixedLayers, reindexings } from "../support/decoderShapes.ts";
 import { assertClose } from "../support/gpuArrays.ts";
 import { goldenDecoder, goldenDecoders, randomModel } from "../support/goldenModels.ts";
 import { requireGpu } from "../support/requireDevice.ts";
@@ -67,69 +68,6 @@ describe("golden models", () => {
     });
   }
 });
-
-const keyShifted: Partial<DecoderSpec> = {
-  headDim: 16,
-  rotaryDim: 8,
-  headCount: 4,
-  kvHeadCount: 1,
-  vocabSize: 37,
-  qkNorm: true,
-  keyShift: true,
-  tiedEmbeddings: true,
-  embeddingMultiplier: 4,
-  hiddenSize: 64,
-  intermediateSize: 96,
-};
-const biased: Partial<DecoderSpec> = { headCount: 3, kvHeadCount: 3, qkvBias: true, outBias: true, mlpBias: true };
-/** Windows that cut pages, a rotation of their own, sandwich norms, softcaps, wide heads: what Gemma does, and more at once. */
-const gemmaLike: Partial<DecoderSpec> = {
-  headCount: 2,
-  kvHeadCount: 1,
-  headDim: 256,
-  layers: [
-    { window: 7, rotation: "local" },
-    { window: undefined, rotation: "main" },
-  ],
-  local: { theta: 100, rotaryDim: 128, rope: { kind: "linear", factor: 2 } },
-  normOffset: 1,
-  postNorms: true,
-  qkNorm: true,
-  activation: "gelu_tanh",
-  attentionScale: 0.11,
-  attentionSoftcap: 4,
-  finalSoftcap: 3,
-};
-const bloomLike: Partial<DecoderSpec> = {
-  headCount: 6,
-  kvHeadCount: 6,
-  rotaryDim: 0,
-  layers: [
-    { window: undefined, rotation: "none" },
-    { window: 9, rotation: "none" },
-  ],
-  alibi: { maxBias: 8 },
-  norm: "layer",
-  normBias: true,
-  embeddingNorm: true,
-  mlp: "plain",
-  activation: "gelu",
-  qkvClip: 0.9,
-  qkvBias: true,
-  outBias: true,
-  mlpBias: true,
-};
-const mixedLayers: Partial<DecoderSpec> = {
-  layerCount: 3,
-  headDim: 80,
-  rotaryDim: 40,
-  layers: [
-    { window: undefined, rotation: "main" },
-    { window: 1, rotation: "main" },
-    { window: undefined, rotation: "none" },
-  ],
-  queryTemperature: { beta: 0.5, length: 8 },
-};
 
 describe("forward pass", () => {
   for (const [what, overrides] of [
@@ -200,14 +138,10 @@ describe("forward pass", () => {
     assertClose(grown, straight, TOLERANCE, "grown in steps and at once");
   });
 
-  for (const scaling of [
-    { kind: "self_extend", group: 4, window: 9, logBase: 3 },
-    { kind: "rerope", window: 6 },
-    { kind: "rerope", window: 6, leak: 2.5 },
-    { kind: "dual_chunk", chunkSize: 12, localSize: 3, originalContext: 16 },
-  ] as const) {
+  for (const scaling of reindexings) {
     it(`${JSON.stringify(scaling)}: any chunking equals the reference, and pooled attention too`, async () => {
-      const { spec, weights } = randomModel({ ...keyShifted, layers: [{ window: 11, rotation: "main" }, { window: undefined, rotation: "main" }] });
+      const layers = [11, undefined].map((window) => ({ window, rotation: "main" as const }));
+      const { spec, weights } = randomModel({ ...keyShifted, layers });
       const ids = tokens(45, spec.vocabSize);
       const plan = positionPlan(scaling, spec, ids.length);
       const reference = await openReferenceRunner({ spec, weights, weightFormat: "f32" });

@@ -40,7 +40,7 @@ describe("the bundled model against PyTorch", () => {
   for (const { name, rope_parameters: rope, ids, lastLogits, sumPerPosition, greedyNext = [] } of cases) {
     it(name, async () => {
       runner.truncate(0);
-      runner.setRope(resolveRope(parseRope(rope, spec), spec, ids.length, runner.capacityTokens).table);
+      runner.setPositions(resolveRope(parseRope(rope, spec), spec, ids.length, runner.capacityTokens).plan);
       const logits = await runner.append(ids, { logits: "all" });
       assert(logits !== undefined);
       const bound = RELATIVE * Math.max(...lastLogits.map(Math.abs));

@@ -32,7 +32,7 @@ export class FakeRunner implements Runner {
   readonly appended: number[] = [];
   cache: number[] = [];
   disposed = false;
-  private ropeKey = "";
+  private planKey = "";
   private samples = 0;
   private dead = false;
   private die: () => void = () => undefined;
@@ -47,9 +47,14 @@ export class FakeRunner implements Runner {
     return this.cache.length;
   }
 
-  setRope(table: { key: string }): void {
-    if (table.key !== this.ropeKey) this.cache = [];
-    this.ropeKey = table.key;
+  setPositions(plan: { key: string }): void {
+    if (plan.key !== this.planKey) this.cache = [];
+    this.planKey = plan.key;
+  }
+
+  async repositionCache(plan: { key: string }): Promise<boolean> {
+    this.planKey = plan.key;
+    return true;
   }
 
   truncate(lengthTokens: number): number {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { AskEvent, AskRequest, BackendKind, Runner, Runtime } from "../../engine/api.ts";
 import { EngineError } from "../../engine/errors.ts";
-import { openReferenceRunner } from "../../engine/reference/runner.ts";
+import { openReferenceRunner } from "../../engine/reference/open.ts";
 import { openSession, type SessionOptions } from "../../engine/session.ts";
 import { FakeRunner } from "../support/fakeRunner.ts";
 import { memoryWorkspace, tinyModelFiles, type TinyModelOptions } from "../support/tinyModel.ts";

@@ -63,7 +63,7 @@ describe("the automatic window", () => {
     const context = Int32Array.of(1, 2, 3);
     const dynamic = { kind: "dynamic", factor: 4 } as const;
     const first = window.resolve(dynamic, context, 1500);
-    assert.equal(window.resolve(dynamic, Int32Array.of(1, 2, 3), 1600).table.key, first.table.key);
-    assert.notEqual(window.resolve(dynamic, Int32Array.of(9), 1600).table.key, first.table.key);
+    assert.equal(window.resolve(dynamic, Int32Array.of(1, 2, 3), 1600).plan.key, first.plan.key);
+    assert.notEqual(window.resolve(dynamic, Int32Array.of(9), 1600).plan.key, first.plan.key);
   });
 });

@@ -40,9 +40,10 @@ async function bothRunners(
   overrides: Partial<DecoderSpec>,
   options: Partial<RunnerOptions> = {},
 ): Promise<{ ort: Runner; reference: Runner; spec: DecoderSpec }> {
-  const model = { ...randomModel(overrides), ...options };
+  const { spec, weights } = randomModel(overrides);
+  const model = { weights, ...options, spec };
   const reference = await openReferenceRunner({ weightFormat: "f32", ...model });
-  return { ort: await ortRunner(model), reference, spec: model.spec };
+  return { ort: await ortRunner(model), reference, spec };
 }
 
 function tokens(count: number, vocabSize: number, seed = 1): number[] {
@@ -203,7 +204,7 @@ describe("the WebAssembly twin against the reference", () => {
     const scaled = await ort.append(ids, { logits: "last" });
     assertClose(scaled, await reference.append(ids, { logits: "last" }), FLOAT_TOLERANCE);
     assert.notDeepEqual(scaled, plain);
-    ort.setRope(resolveRope(yarn, spec, 64, ort.capacityTokens).plan);
+    ort.setPositions(resolveRope(yarn, spec, 64, ort.capacityTokens).plan);
     assert.equal(ort.length, ids.length, "the same rotation keeps the cache");
     ort.dispose();
   });

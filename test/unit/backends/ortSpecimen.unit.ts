@@ -33,7 +33,7 @@ describe("the bundled model on the WebAssembly twin against PyTorch", () => {
       const runner = await openOrtRunner({ spec, weights, weightFormat: "f32", wasm, threads: 1 });
       await files.close();
       const choice = parseRope(specimen.rope_parameters, spec);
-      runner.setRope(resolveRope(choice, spec, specimen.ids.length, runner.capacityTokens).table);
+      runner.setPositions(resolveRope(choice, spec, specimen.ids.length, runner.capacityTokens).plan);
 
       const logits = await runner.append(specimen.ids, { logits: "all" });
       assert.ok(logits);

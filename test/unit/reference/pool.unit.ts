@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { ModelSpec, PoolRequest, Runner } from "../../../engine/api.ts";
+import type { DecoderSpec, PoolRequest, Runner } from "../../../engine/api.ts";
 import { EngineError, type ErrorCode } from "../../../engine/errors.ts";
-import { rotation } from "../../../engine/position/rope.ts";
+import { positionsFrom, rotation } from "../../../engine/position/rope.ts";
 import { ropeBase, ropeTable } from "../../../engine/position/scaling.ts";
-import { openReferenceRunner } from "../../../engine/reference/runner.ts";
+import { openReferenceRunner } from "../../../engine/reference/open.ts";
 import { randomModel } from "../../support/goldenModels.ts";
 
 const TOKENS = 37;
@@ -115,24 +115,24 @@ describe("pooled attention of the reference", () => {
   });
 });
 
-async function prefilled(features: Partial<ModelSpec>): Promise<Runner> {
+async function prefilled(features: Partial<DecoderSpec>): Promise<Runner> {
   const runner = await openReferenceRunner({ ...randomModel(features), weightFormat: "f32" });
   await runner.append(IDS);
   return runner;
 }
 
 /** rows[head][query][key], from the weights in separate loops: norm, projections, rotation, softmax; no op of the reference. */
-async function firstLayerSoftmax(spec: ModelSpec, read: (name: string) => Promise<Float32Array>): Promise<number[][][]> {
+async function firstLayerSoftmax(spec: DecoderSpec, read: (name: string) => Promise<Float32Array>): Promise<number[][][]> {
   const layer = "model.layers.0.";
   const table = await read("model.embed_tokens.weight");
   const norm = await read(`${layer}input_layernorm.weight`);
   const queryWeight = await read(`${layer}self_attn.q_proj.weight`);
   const keyWeight = await read(`${layer}self_attn.k_proj.weight`);
-  const { cos, sin, pairs } = rotation(ropeTable({ kind: "none" }, ropeBase(spec), TOKENS), 0, TOKENS);
+  const { cos, sin, pairs } = rotation(ropeTable({ kind: "none" }, ropeBase(spec), TOKENS), positionsFrom(0, TOKENS));
   const { hiddenSize: E, headDim: D } = spec;
   const head = (weight: Float32Array, index: number, token: number): number[] => {
     const x = [...table.subarray(IDS[token] * E, (IDS[token] + 1) * E)];
-    const scale = 1 / Math.sqrt(sum(x.map((value) => value * value)) / E + spec.rmsNormEps);
+    const scale = 1 / Math.sqrt(sum(x.map((value) => value * value)) / E + spec.normEps);
     const y = x.map((value, i) => value * scale * norm[i]);
     const raw = Array.from({ length: D }, (_, d) => sum(y.map((value, i) => value * weight[(index * D + d) * E + i])));
     return raw.map((value, d) => {

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { PAGE_TOKENS, type ModelSpec, type Runner, type RunnerOptions } from "../../../engine/api.ts";
+import { PAGE_TOKENS, type DecoderSpec, type Runner, type RunnerOptions } from "../../../engine/api.ts";
 import { EngineError, type ErrorCode } from "../../../engine/errors.ts";
 import { dequantizeQ8, quantizeQ8 } from "../../../engine/formats/q8.ts";
 import { storedFormat, tensorShapes } from "../../../engine/models/weights.ts";
-import { ropeBase, ropeTable } from "../../../engine/position/scaling.ts";
-import { openReferenceRunner } from "../../../engine/reference/runner.ts";
-import { goldenModel, goldenNames, randomModel, storeOf } from "../../support/goldenModels.ts";
+import { positionPlan } from "../../../engine/position/bands.ts";
+import { openReferenceRunner } from "../../../engine/reference/open.ts";
+import { goldenDecoder, goldenDecoders, randomModel, storeOf } from "../../support/goldenModels.ts";
 
 /** Every feature at once: what one of them breaks shows here. */
-const FEATURES: Partial<ModelSpec> = {
+const FEATURES: Partial<DecoderSpec> = {
   qkNorm: true,
   keyShift: true,
   qkvBias: true,
@@ -22,14 +22,14 @@ const GREEDY = { temperature: 0, topP: 1, seed: 0 };
 
 // The caches hold f32; the same numbers in the same order give the same sums, so equality is exact where the chunks do not matter.
 describe("the reference runner", () => {
-  for (const name of goldenNames) {
+  for (const name of goldenDecoders) {
     it(`${name}: recorded logits within f32 rounding, and the greedy continuation`, async () => {
-      const { spec, weights, inputIds, golden, tolerance } = goldenModel(name);
+      const { spec, weights, inputIds, golden, tolerance } = goldenDecoder(name);
       const runner = await open({ spec, weights });
       const ids = [...inputIds];
       for (let step = 0; step < 5; step++) {
         // One table for the whole length, which empties the cache where the length matters (dynamic).
-        runner.setRope(ropeTable(spec.rope, ropeBase(spec), ids.length));
+        runner.setPositions(positionPlan(spec.rope, spec, ids.length));
         const logits = await runner.append(ids.slice(runner.length), { logits: "last" });
         if (step === 0) {
           // Two layers of f32 storage; 2e-4 is what science allows for f32 everywhere.
@@ -82,9 +82,9 @@ describe("the reference runner", () => {
     it(`${field} changes the result`, async () =>
       assert.notDeepEqual(await allLogits({ [field]: true }, [45]), await allLogits({}, [45])));
   }
-  const numbers: Partial<ModelSpec>[] = [
+  const numbers: Partial<DecoderSpec>[] = [
     { embeddingMultiplier: 3 },
-    { rmsNormEps: 0.1 },
+    { normEps: 0.1 },
     { ropeTheta: 100 },
     { rotaryDim: 4 },
     { tiedEmbeddings: true },
@@ -101,9 +101,9 @@ describe("the reference runner", () => {
     const { spec, weights } = randomModel(FEATURES);
     const runner = await open({ spec, weights });
     await runner.append(IDS);
-    runner.setRope(ropeTable({ kind: "linear", factor: 1 }, ropeBase(spec), 100));
+    runner.setPositions(positionPlan({ kind: "linear", factor: 1 }, spec, 100));
     assert.equal(runner.length, IDS.length);
-    runner.setRope(ropeTable({ kind: "linear", factor: 2 }, ropeBase(spec), 100));
+    runner.setPositions(positionPlan({ kind: "linear", factor: 2 }, spec, 100));
     assert.equal(runner.length, 0);
     const scaled = await allLogits({ ...FEATURES, rope: { kind: "linear", factor: 2 } }, [45]);
     assert.deepEqual(await runner.append(IDS, { logits: "all" }), scaled);
@@ -130,7 +130,7 @@ describe("the reference runner", () => {
   });
 
   it("rounds tables and projections through q8_0, and nothing else", async () => {
-    const wide: Partial<ModelSpec> = { ...FEATURES, hiddenSize: 32, intermediateSize: 64 };
+    const wide: Partial<DecoderSpec> = { ...FEATURES, hiddenSize: 32, intermediateSize: 64 };
     const { spec, weights } = randomModel(wide);
     const rounded = new Map<string, { shape: readonly number[]; values: Float32Array }>();
     for (const [name, shape] of tensorShapes(spec)) {
@@ -192,7 +192,7 @@ function open(options: Omit<RunnerOptions, "weightFormat"> & { weightFormat?: Ru
   return openReferenceRunner({ weightFormat: "f32", ...options });
 }
 
-async function allLogits(features: Partial<ModelSpec>, parts: readonly number[]): Promise<Float32Array> {
+async function allLogits(features: Partial<DecoderSpec>, parts: readonly number[]): Promise<Float32Array> {
   const runner = await open(randomModel(features));
   const rows: number[] = [];
   for (const part of parts)

@@ -6,7 +6,7 @@ import type { JsonRecord } from "../../../engine/formats/json.ts";
 import { loadModel } from "../../../engine/models/load.ts";
 import { resolveRope } from "../../../engine/position/choose.ts";
 import { parseRope } from "../../../engine/position/ropeJson.ts";
-import { openReferenceRunner } from "../../../engine/reference/runner.ts";
+import { openReferenceRunner } from "../../../engine/reference/open.ts";
 import { goldenFile } from "../../support/goldenModels.ts";
 import { memoryFiles } from "../../support/memoryFiles.ts";
 
@@ -66,7 +66,7 @@ async function openSpecimen(specimen: SpecimenCase): Promise<{ runner: Runner; v
   const { spec, weights } = await loadModel(specimenFiles());
   const runner = await openReferenceRunner({ spec, weights, weightFormat: "f32" });
   const choice = parseRope(specimen.rope_parameters, spec);
-  runner.setRope(resolveRope(choice, spec, specimen.ids.length, runner.capacityTokens).table);
+  runner.setPositions(resolveRope(choice, spec, specimen.ids.length, runner.capacityTokens).plan);
   return { runner, vocabSize: spec.vocabSize };
 }
 
