@@ -1,0 +1,186 @@
+"""Writes test/golden/families/<family>.json: random tiny models run by Hugging Face transformers in float32 with eager attention.
+
+    python families.py            every family
+    python families.py llama phi3 these
+
+A model is a config.json and rules for its tensors (weight_rule.py), under the names of its checkpoint. The script writes both as a
+checkpoint folder and opens it as a user would, so names, shapes and old config keys are what transformers accepts. It refuses to store
+a model when a config change listed under `matters` leaves the logits as they are, when cached decoding differs from a recomputation
+(but for the schemes where it must), or when the float64 forward of forward.py disagrees.
+"""
+
+import json
+import pathlib
+import sys
+import tempfile
+import warnings
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import save_file
+
+import forward
+import models_decoder
+from weight_rule import prompt, rule_of, values_of
+
+warnings.filterwarnings("ignore")
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+torch.set_num_threads(1)
+
+OUT = pathlib.Path(__file__).resolve().parent.parent / "families"
+FAMILIES = {**models_decoder.FAMILIES}
+GREEDY_STEPS = 6
+# float32 against float32 of another order, and against float64.
+CACHED_TOLERANCE, FORWARD_TOLERANCE = 2e-5, 1e-4
+# What a change that matters must move at least: ten times the tests' tolerance.
+VISIBLE = 2e-3
+# Prompts are chosen so that every greedy token is this far ahead.
+DECISIVE = 1e-2
+
+
+class Checkpoint:
+    """One tiny model on disk; `logits` is a whole forward pass of a model opened anew, so that no rope state survives a call."""
+
+    def __init__(self, config, rules=None):
+        self.config = config
+        self.folder = tempfile.TemporaryDirectory()
+        path = pathlib.Path(self.folder.name)
+        (path / "config.json").write_text(json.dumps(config))
+        parsed = transformers.AutoConfig.from_pretrained(path)
+        with torch.device("meta"):
+            shell = transformers.AutoModelForCausalLM.from_config(parsed)
+        shell.tie_weights()
+        tied = set(getattr(shell, "all_tied_weights_keys", {}) or {})
+        shapes = {name: tuple(value.shape) for name, value in shell.state_dict().items() if name not in tied}
+        self.rules = rules or [rule_of(name, shape, config) for name, shape in shapes.items()]
+        tensors = {rule["name"]: torch.tensor(values_of(rule), dtype=torch.float32) for rule in self.rules}
+        save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+
+    def open(self):
+        model, notes = transformers.AutoModelForCausalLM.from_pretrained(
+            self.folder.name, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
+        )
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            assert not notes[kind], (self.config["model_type"], kind, notes[kind])
+        return model.eval()
+
+    def logits(self, ids):
+        """[N, V] in float32."""
+        with torch.no_grad():
+            given = torch.tensor([ids])
+            return self.open()(given, attention_mask=torch.ones_like(given), use_cache=False).logits[0].numpy()
+
+
+def cached_logits(model, ids, continuation):
+    """Logits that choose each token of the continuation: one prefill, then a token at a time on the cache."""
+    rows, cache = [], None
+    with torch.no_grad():
+        for start, end in [(0, len(ids))] + [(n, n + 1) for n in range(len(ids), len(ids) + len(continuation) - 1)]:
+            given = torch.tensor([(ids + continuation)[start:end]])
+            kept = {"past_key_values": cache} if cache is not None else {}
+            out = model(given, attention_mask=torch.ones(1, end, dtype=torch.long), use_cache=True, **kept)
+            cache = out.past_key_values
+            rows.append(out.logits[0, -1].numpy())
+    return rows
+
+
+def greedy(checkpoint, ids):
+    """(tokens, how far each is ahead of the next best, the logits [V] that chose it), every step recomputed from the start."""
+    tokens, gaps, rows = [], [], []
+    for _ in range(GREEDY_STEPS):
+        rows.append(checkpoint.logits(ids + tokens)[-1])
+        best = np.sort(rows[-1])[::-1]
+        tokens.append(int(np.argmax(rows[-1])))
+        gaps.append(float(best[0] - best[1]))
+        if gaps[-1] < DECISIVE:
+            break
+    return tokens, gaps, rows
+
+
+def run_case(checkpoint, name, length):
+    for attempt in range(30):
+        ids = prompt(f"{name}/{length}/{attempt}", length, checkpoint.config["vocab_size"])
+        continuation, gaps, rows = greedy(checkpoint, ids)
+        if min(gaps) >= DECISIVE:
+            break
+    else:
+        raise AssertionError((name, length, "no prompt with a decisive continuation"))
+    logits = checkpoint.logits(ids)
+    cached = cached_logits(checkpoint.open(), ids, continuation)
+    positions = sorted({0, length // 2, length - 1}) if length > 2 else list(range(length))
+    return {
+        "input_ids": ids,
+        "positions": positions,
+        "logits": [logits[position] for position in positions],
+        "logit_sums": logits.astype(np.float64).sum(-1),
+        "greedy_next": continuation,
+        "greedy_gaps": gaps,
+        "cached_difference": float(max(np.abs(a - b).max() for a, b in zip(cached, rows))),
+    }, logits
+
+
+def changed(config, change):
+    return {key: value for key, value in {**config, **change}.items() if value is not ...}
+
+
+def run_model(entry):
+    name, config = entry["name"], entry["config"]
+    runs_as = {**config, **entry.get("runs_as", {})}
+    checkpoint = Checkpoint(runs_as)
+    cases = []
+    for length in entry["lengths"]:
+        case, logits = run_case(checkpoint, name, length)
+        exact = forward.logits(config, {rule["name"]: values_of(rule) for rule in checkpoint.rules}, case["input_ids"])
+        difference = float(np.abs(exact - logits).max())
+        assert difference < FORWARD_TOLERANCE, (name, length, "forward.py differs by", difference)
+        if entry.get("cached_equal", True) and not entry.get("cache_bug", False):
+            assert case["cached_difference"] < CACHED_TOLERANCE, (name, length, "cached", case["cached_difference"])
+        cases.append(case)
+    for change in entry["matters"]:
+        other = Checkpoint(changed(runs_as, change), checkpoint.rules).logits(case["input_ids"])
+        assert np.abs(other - logits).max() > VISIBLE, (name, change, "changes nothing")
+    print(f"{name:28s} forward {difference:.1e}  cached {max(c['cached_difference'] for c in cases):.1e}  gap {min(min(c['greedy_gaps']) for c in cases):.1e}")
+    return {"name": name, "config": config, "cached_equals_recompute": entry.get("cached_equal", True), "tensors": checkpoint.rules, "cases": cases}
+
+
+def number(value):
+    return float(f"{value:.9g}")
+
+
+def text_of(family, models):
+    """JSON with one line for each tensor, row of logits and list of numbers: small, and readable as a difference."""
+
+    def flat(value):
+        if isinstance(value, np.ndarray):
+            return "[" + ",".join(json.dumps(number(x)) for x in value.tolist()) + "]"
+        if isinstance(value, list) and value and isinstance(value[0], float):
+            return flat(np.array(value))
+        return json.dumps(number(value) if isinstance(value, float) else value, separators=(",", ":"))
+
+    def rows(values):
+        return "[\n" + ",\n".join("   " + flat(value) for value in values) + "\n  ]"
+
+    def case_text(case):
+        fields = [f'"{key}":' + (rows(value) if key == "logits" else flat(value)) for key, value in case.items()]
+        return "  {" + ",\n   ".join(fields) + "}"
+
+    parts = []
+    for model in models:
+        cases = "[\n" + ",\n".join(case_text(case) for case in model["cases"]) + "\n ]"
+        fields = [f'"{key}":' + (cases if key == "cases" else rows(value) if key == "tensors" else flat(value)) for key, value in model.items()]
+        parts.append("{" + ",\n ".join(fields) + "}")
+    made = {"family": family, "transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
+    return json.dumps(made)[:-1] + ',\n"models":[\n' + ",\n".join(parts) + "\n]}\n"
+
+
+def main(chosen):
+    OUT.mkdir(exist_ok=True)
+    for family in chosen or FAMILIES:
+        models = [run_model(entry) for entry in FAMILIES[family]()]
+        (OUT / f"{family}.json").write_text(text_of(family, models))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
