@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 import forward
 import models_decoder
+import models_other
 from weight_rule import prompt, rule_of, values_of
 
 warnings.filterwarnings("ignore")
@@ -30,7 +31,7 @@ transformers.logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "families"
-FAMILIES = {**models_decoder.FAMILIES}
+FAMILIES = {**models_decoder.FAMILIES, **models_other.FAMILIES}
 GREEDY_STEPS = 6
 # float32 against float32 of another order, and against float64.
 CACHED_TOLERANCE, FORWARD_TOLERANCE = 2e-5, 1e-4
@@ -43,7 +44,7 @@ DECISIVE = 1e-2
 class Checkpoint:
     """One tiny model on disk; `logits` is a whole forward pass of a model opened anew, so that no rope state survives a call."""
 
-    def __init__(self, config, rules=None):
+    def __init__(self, config, rules=None, prefix=""):
         self.config = config
         self.folder = tempfile.TemporaryDirectory()
         path = pathlib.Path(self.folder.name)
@@ -54,7 +55,8 @@ class Checkpoint:
         shell.tie_weights()
         tied = set(getattr(shell, "all_tied_weights_keys", {}) or {})
         shapes = {name: tuple(value.shape) for name, value in shell.state_dict().items() if name not in tied}
-        self.rules = rules or [rule_of(name, shape, config) for name, shape in shapes.items()]
+        shapes = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
+        self.rules = rules or [rule_of(name, shape, config["model_type"], bool(tied)) for name, shape in shapes.items()]
         tensors = {rule["name"]: torch.tensor(values_of(rule), dtype=torch.float32) for rule in self.rules}
         save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
 
@@ -64,6 +66,11 @@ class Checkpoint:
         )
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
             assert not notes[kind], (self.config["model_type"], kind, notes[kind])
+        if self.config["model_type"] == "mpt":
+            # transformers 5.24 reads attn_config.alibi_bias_max and does not pass it on; the model's own code does.
+            of = model.transformer.build_mpt_alibi_tensor
+            most = model.config.attn_config.alibi_bias_max
+            model.transformer.build_mpt_alibi_tensor = lambda heads, length, device: of(heads, length, most, device)
         return model.eval()
 
     def logits(self, ids):
@@ -79,9 +86,12 @@ def cached_logits(model, ids, continuation):
     with torch.no_grad():
         for start, end in [(0, len(ids))] + [(n, n + 1) for n in range(len(ids), len(ids) + len(continuation) - 1)]:
             given = torch.tensor([(ids + continuation)[start:end]])
-            kept = {"past_key_values": cache} if cache is not None else {}
-            out = model(given, attention_mask=torch.ones(1, end, dtype=torch.long), use_cache=True, **kept)
-            cache = out.past_key_values
+            kept = {field: cache} if cache is not None else {}
+            # As in generate(): a recurrent step has no mask.
+            masked = start == 0 or model.config.model_type not in ("mamba", "mamba2")
+            out = model(given, attention_mask=torch.ones(1, end, dtype=torch.long) if masked else None, use_cache=True, **kept)
+            field = "cache" if "cache" in out else "past_key_values"
+            cache = out[field]
             rows.append(out.logits[0, -1].numpy())
     return rows
 
@@ -128,7 +138,7 @@ def changed(config, change):
 def run_model(entry):
     name, config = entry["name"], entry["config"]
     runs_as = {**config, **entry.get("runs_as", {})}
-    checkpoint = Checkpoint(runs_as)
+    checkpoint = Checkpoint(runs_as, prefix=entry.get("prefix", ""))
     cases = []
     for length in entry["lengths"]:
         case, logits = run_case(checkpoint, name, length)

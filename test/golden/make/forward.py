@@ -9,7 +9,9 @@ from rope import rope_dict, rope_table
 
 def logits(config, tensors, ids):
     """[N, V] in float64 from tensors under their checkpoint names."""
-    return FORWARDS.get(config["model_type"], decoder)(config, tensors, np.array(ids))
+    import forward_other
+
+    return forward_other.FORWARDS.get(config["model_type"], decoder)(config, tensors, np.array(ids))
 
 
 def softmax(x):
@@ -135,6 +137,3 @@ def decoder(config, w, ids):
     z = norm(x, "model.norm.weight") @ w.get("lm_head.weight", embedding).T
     cap = config.get("final_logit_softcapping")
     return np.tanh(z / cap) * cap if cap else z
-
-
-FORWARDS = {}

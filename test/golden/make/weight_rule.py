@@ -57,9 +57,9 @@ AMPLITUDES = [
 ]
 
 
-def rule_of(name, shape, config):
+def rule_of(name, shape, model_type, tied):
     """The rule of one tensor: {name, shape, amp, offset}."""
-    gemma = config["model_type"].startswith("gemma")
+    gemma = model_type.startswith("gemma")
     shape = list(shape)
     for pattern, amp, offset in AMPLITUDES:
         if re.search(pattern, name):
@@ -67,7 +67,7 @@ def rule_of(name, shape, config):
             if gemma and offset == 1.0 and "norm" in name:
                 offset = 0.0
             # A tied head would only repeat the last token if the embedding outweighed what the layers add.
-            if amp == 1.0 and config.get("tie_word_embeddings", False):
+            if amp == 1.0 and tied:
                 amp = 0.3 if gemma else 0.2
             break
     else:
