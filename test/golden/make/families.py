@@ -15,6 +15,8 @@ import sys
 import tempfile
 import warnings
 
+import models_rwkv7
+
 import numpy as np
 import torch
 import transformers
@@ -31,7 +33,7 @@ transformers.logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "families"
-FAMILIES = {**models_decoder.FAMILIES, **models_other.FAMILIES}
+FAMILIES = {**models_decoder.FAMILIES, **models_other.FAMILIES, **models_rwkv7.FAMILIES}
 GREEDY_STEPS = 6
 # float32 against float32 of another order, and against float64.
 CACHED_TOLERANCE, FORWARD_TOLERANCE = 2e-5, 1e-4
@@ -44,7 +46,7 @@ DECISIVE = 1e-2
 class Checkpoint:
     """One tiny model on disk; `logits` is a whole forward pass of a model opened anew, so that no rope state survives a call."""
 
-    def __init__(self, config, rules=None, prefix=""):
+    def __init__(self, config, rules=None, prefix="", to_checkpoint=dict):
         self.config = config
         self.folder = tempfile.TemporaryDirectory()
         path = pathlib.Path(self.folder.name)
@@ -57,8 +59,9 @@ class Checkpoint:
         shapes = {name: tuple(value.shape) for name, value in shell.state_dict().items() if name not in tied}
         shapes = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
         self.rules = rules or [rule_of(name, shape, config["model_type"], bool(tied)) for name, shape in shapes.items()]
-        tensors = {rule["name"]: torch.tensor(values_of(rule), dtype=torch.float32) for rule in self.rules}
-        save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+        self.tensors = to_checkpoint({rule["name"]: values_of(rule) for rule in self.rules})
+        saved = {name: torch.tensor(value, dtype=torch.float32).contiguous() for name, value in self.tensors.items()}
+        save_file(saved, path / "model.safetensors", metadata={"format": "pt"})
 
     def open(self):
         model, notes = transformers.AutoModelForCausalLM.from_pretrained(
@@ -90,7 +93,7 @@ def cached_logits(model, ids, continuation):
             # As in generate(): a recurrent step has no mask.
             masked = start == 0 or model.config.model_type not in ("mamba", "mamba2")
             out = model(given, attention_mask=torch.ones(1, end, dtype=torch.long) if masked else None, use_cache=True, **kept)
-            field = "cache" if "cache" in out else "past_key_values"
+            field = "past_key_values" if model.config.model_type == "rwkv7" else "cache"
             cache = out[field]
             rows.append(out.logits[0, -1].numpy())
     return rows
@@ -138,18 +141,19 @@ def changed(config, change):
 def run_model(entry):
     name, config = entry["name"], entry["config"]
     runs_as = {**config, **entry.get("runs_as", {})}
-    checkpoint = Checkpoint(runs_as, prefix=entry.get("prefix", ""))
+    layout = {key: entry[key] for key in ("rules", "prefix", "to_checkpoint") if key in entry}
+    checkpoint = Checkpoint(runs_as, **layout)
     cases = []
     for length in entry["lengths"]:
         case, logits = run_case(checkpoint, name, length)
-        exact = forward.logits(config, {rule["name"]: values_of(rule) for rule in checkpoint.rules}, case["input_ids"])
+        exact = forward.logits(config, checkpoint.tensors, case["input_ids"])
         difference = float(np.abs(exact - logits).max())
         assert difference < FORWARD_TOLERANCE, (name, length, "forward.py differs by", difference)
         if entry.get("cached_equal", True) and not entry.get("cache_bug", False):
             assert case["cached_difference"] < CACHED_TOLERANCE, (name, length, "cached", case["cached_difference"])
         cases.append(case)
     for change in entry["matters"]:
-        other = Checkpoint(changed(runs_as, change), checkpoint.rules).logits(case["input_ids"])
+        other = Checkpoint(changed(runs_as, change), **{**layout, "rules": checkpoint.rules}).logits(case["input_ids"])
         assert np.abs(other - logits).max() > VISIBLE, (name, change, "changes nothing")
     print(f"{name:28s} forward {difference:.1e}  cached {max(c['cached_difference'] for c in cases):.1e}  gap {min(min(c['greedy_gaps']) for c in cases):.1e}")
     return {"name": name, "config": config, "cached_equals_recompute": entry.get("cached_equal", True), "tensors": checkpoint.rules, "cases": cases}

@@ -146,4 +146,55 @@ def mamba2(config, w, ids):
     return rms_norm(x, w["backbone.norm_f.weight"], eps) @ w.get("lm_head.weight", embedding).T
 
 
-FORWARDS = {"bloom": bloom, "mpt": mpt, "mamba": mamba, "mamba2": mamba2}
+def sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def rwkv7(config, w, ids):
+    """Peng et al. 2025: a state [values, keys] for each head, moved by w, erased along kappa, written along k."""
+    n, wide, dim, eps = len(ids), config["hidden_size"], config["head_dim"], config["norm_eps"]
+    heads = wide // dim
+
+    def norm(x, name):
+        return layer_norm(x, w[name + ".weight"], w[name + ".bias"], eps)
+
+    def step(x):
+        return np.concatenate([np.zeros((1, wide)), x[:-1]]) - x
+
+    def low_rank(x, name, act=lambda y: y):
+        return act(x @ w[name + ".lora.0.weight"].T) @ w[name + ".lora.2.weight"].T + w.get(name + ".lora.2.bias", 0.0)
+
+    x = w["model.embeddings.weight"][ids]
+    first = None
+    for i in range(config["num_hidden_layers"]):
+        at = f"model.layers.{i}."
+        x = norm(x, at + "pre_norm") if i == 0 else x
+        h = norm(x, at + "attn_norm")
+        at += "attn."
+        mixed = {c: h + step(h) * w[at + "x_" + c].reshape(-1) for c in "rwkvag"}
+        r, k, v = (mixed[c] @ w[f"{at}{c}_proj.weight"].T for c in "rkv")
+        decay = np.exp(-math.exp(-0.5) * sigmoid(low_rank(mixed["w"], at + "w_lora", np.tanh)))
+        first = v if i == 0 else first
+        v = v if i == 0 else v + (first - v) * sigmoid(low_rank(mixed["v"], at + "v_lora"))
+        rate = sigmoid(low_rank(mixed["a"], at + "a_lora"))
+        gate = low_rank(mixed["g"], at + "g_lora", sigmoid)
+        kappa = (k * w[at + "k_k"]).reshape(n, heads, dim)
+        kappa = kappa / np.maximum(np.sqrt((kappa**2).sum(-1, keepdims=True)), 1e-12)
+        k = k * (1.0 + (rate - 1.0) * w[at + "k_a"])
+        r, k, v, rate, decay = (y.reshape(n, heads, dim) for y in (r, k, v, rate, decay))
+        out, states = np.zeros((n, heads, dim)), np.zeros((heads, dim, dim))
+        for t in range(n):
+            erased = np.einsum("hvk,hk->hv", states, kappa[t])
+            states = states * decay[t][:, None, :] - np.einsum("hv,hk->hvk", erased, kappa[t] * rate[t]) + np.einsum("hv,hk->hvk", v[t], k[t])
+            out[t] = np.einsum("hvk,hk->hv", states, r[t])
+        out = layer_norm(out, 1.0, 0.0, dim * eps).reshape(n, wide) * w[at + "g_norm.weight"] + w[at + "g_norm.bias"]
+        out = out + ((r * k * w[at + "r_k"]).sum(-1, keepdims=True) * v).reshape(n, wide)
+        x = x + (out * gate) @ w[at + "o_proj.weight"].T
+        at = f"model.layers.{i}."
+        h = norm(x, at + "ffn_norm")
+        h = np.maximum((h + step(h) * w[at + "ffn.x_k"]) @ w[at + "ffn.key.weight"].T, 0.0) ** 2
+        x = x + h @ w[at + "ffn.value.weight"].T
+    return norm(x, "model.norm") @ w["lm_head.weight"].T
+
+
+FORWARDS = {"bloom": bloom, "mpt": mpt, "mamba": mamba, "mamba2": mamba2, "rwkv7": rwkv7}
