@@ -16,8 +16,19 @@ import type {
 } from "./api.ts";
 import { chooseBackend, type ChosenBackend, type OpenRunner, openRunner } from "./backends/open.ts";
 import { EngineError, plainError, throwIfAborted } from "./errors.ts";
-import { type AskModel, answerQuestion } from "./generate/ask.ts";
+import type {
+  PerplexityReport,
+  PerplexityRequest,
+  RopePreview,
+  RopeSearchEvent,
+  RopeSearchRequest,
+  RopeSearchResult,
+} from "./eval/api.ts";
+import { type EvaluatedModel, measurePerplexity } from "./eval/perplexity.ts";
+import { searchRope } from "./eval/ropeSearch.ts";
+import { type AskedPrompt, type AskModel, answerQuestion } from "./generate/ask.ts";
 import { HeldTokens } from "./generate/heldTokens.ts";
+import { previewAnswer } from "./generate/preview.ts";
 import { WindowChooser } from "./generate/window.ts";
 import { loadModel, type LoadedModel } from "./models/load.ts";
 import { storedFormat, tensorShapes } from "./models/weights.ts";
@@ -47,6 +58,16 @@ export interface Session {
    * the device is lost the run starts again: text streamed before a `recovered` event no longer counts.
    */
   ask(request: AskRequest, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<AskResult>;
+  /** The last question again under another scaling, at once and approximately. Throws what `previewAnswer` throws. */
+  previewRope(rope: RopeChoice, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<RopePreview>;
+  /** How well the model foretells a text; empties the cache. Throws what `scoreTokens` throws. */
+  perplexity(ids: readonly number[], request: PerplexityRequest): Promise<PerplexityReport>;
+  /** Searches for LongRoPE's factors on the user's files; empties the cache. An abort ends it with what there is. Throws what `searchRope` throws. */
+  searchRope(
+    request: RopeSearchRequest,
+    signal: AbortSignal,
+    onEvent: (event: RopeSearchEvent) => void,
+  ): Promise<RopeSearchResult>;
   /** Attention over what the last run left in the cache. */
   pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention>;
   /** Logits of the last token of `ids`, or of all; empties the cache. */
@@ -107,6 +128,7 @@ interface Engine {
   runner: Runner;
   held: HeldTokens;
   window: WindowChooser;
+  asked: AskedPrompt | undefined;
   chosen: ChosenBackend;
   lost: boolean;
 }
@@ -162,6 +184,7 @@ class OpenSession implements Session {
       runner,
       held: new HeldTokens(runner),
       window: new WindowChooser(spec, runner.capacityTokens),
+      asked: undefined,
       chosen,
       lost: false,
     };
@@ -195,11 +218,13 @@ class OpenSession implements Session {
       checkIds(ids, vocabSize);
       if (ids.length === 0)
         throw new EngineError("bad-argument", "no token ids were given", `give ids from 0 to ${vocabSize - 1}`);
-      return this.untilLost(async ({ runner, held }) => {
+      return this.untilLost(async (engine) => {
+        const { runner, held } = engine;
         const rope = resolveRope(options.rope, this.model.spec, ids.length, runner.capacityTokens);
         runner.setPositions(rope.plan);
         runner.truncate(0);
         held.hold(ids);
+        engine.asked = undefined;
         const flat = await runner.append(ids, { signal: options.signal, logits: options.all ? "all" : "last" });
         if (!flat) throw new EngineError("internal", "the backend returned no logits", "report it with the name of the backend");
         const rows = flat.length / vocabSize;
@@ -210,6 +235,24 @@ class OpenSession implements Session {
     });
   }
 
+  previewRope(rope: RopeChoice, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<RopePreview> {
+    return this.exclusive(signal, () => this.untilLost((engine) => previewAnswer(this.model, engine, rope, signal, onEvent)));
+  }
+
+  perplexity(ids: readonly number[], request: PerplexityRequest): Promise<PerplexityReport> {
+    return this.exclusive(request.signal, () =>
+      this.untilLost((engine) => measurePerplexity(this.evaluated(engine), ids, request)),
+    );
+  }
+
+  searchRope(
+    request: RopeSearchRequest,
+    signal: AbortSignal,
+    onEvent: (event: RopeSearchEvent) => void,
+  ): Promise<RopeSearchResult> {
+    return this.exclusive(signal, () => this.untilLost((engine) => searchRope(this.evaluated(engine), request, signal, onEvent)));
+  }
+
   loseDevice(): boolean {
     return this.current().runner.loseDevice();
   }
@@ -218,6 +261,13 @@ class OpenSession implements Session {
     if (this.closed) return;
     this.closed = true;
     this.engine?.runner.dispose();
+  }
+
+  /** The model for an evaluation, which leaves nothing in the cache that a question could use. */
+  private evaluated(engine: Engine): EvaluatedModel {
+    engine.held.forget();
+    engine.asked = undefined;
+    return { ...this.model, runner: engine.runner };
   }
 
   private async attempt(request: AskRequest, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<AskResult> {

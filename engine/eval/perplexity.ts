@@ -2,9 +2,21 @@
  * How well a model foretells a text: exp(-mean log p) over its tokens, each given those before it. Long texts either whole, or by sliding
  * windows in which every token is scored once; by position to see where a model loses the thread.
  */
-import { PAGE_TOKENS, type Runner } from "../api.ts";
+import { type ModelSpec, PAGE_TOKENS, type Runner } from "../api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
+import type { BodyCache } from "../pack/body.ts";
+import { resolveRope } from "../position/choose.ts";
 import { checkIds } from "../reference/checks.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { PerplexityReport, PerplexityRequest, PositionBucket } from "./api.ts";
+
+/** An open model; the runner's cache is nobody else's while it is measured. */
+export interface EvaluatedModel {
+  spec: ModelSpec;
+  tokenizer: Tokenizer;
+  bodies: BodyCache;
+  runner: Runner;
+}
 
 /** Log-probability of one token, and how many tokens it was foretold from. */
 export interface ScoredToken {
@@ -19,14 +31,6 @@ export interface Segment {
   begin: number;
   end: number;
   scoredFrom: number;
-}
-
-export interface PositionBucket {
-  /** Tokens foretold from [from, to) tokens. */
-  from: number;
-  to: number;
-  tokens: number;
-  perplexity: number;
 }
 
 export interface ScoreOptions {
@@ -114,6 +118,24 @@ export async function scoreTokens(
   return scored;
 }
 
+/** Perplexity of a text under a scaling, all of it and by position. Throws what `scoreTokens` and `resolveRope` throw. */
+export async function measurePerplexity(
+  { runner, spec }: EvaluatedModel,
+  ids: readonly number[],
+  request: PerplexityRequest,
+): Promise<PerplexityReport> {
+  const windowTokens = Math.min(request.windowTokens ?? ids.length, ids.length);
+  const { plan, scaling } = resolveRope(request.rope, spec, windowTokens, runner.capacityTokens);
+  runner.setPositions(plan);
+  const scored = await scoreTokens(runner, spec.vocabSize, ids, request);
+  return {
+    perplexity: perplexityOf(scored.map(({ logProbability }) => logProbability)),
+    scoredTokens: scored.length,
+    buckets: perplexityByPosition(scored, request.edges ?? positionEdges(windowTokens)),
+    rope: scaling,
+  };
+}
+
 /** The last token of a segment is never run: nothing behind it is scored. */
 async function scoreSegment(
   runner: Runner,
@@ -133,7 +155,8 @@ async function scoreSegment(
     throwIfAborted(signal);
     const piece = ids.subarray(at, Math.min(at + pieceTokens, end - 1));
     const logits = await runner.append(piece, { signal, logits: "all" });
-    if (logits === undefined) throw new EngineError("internal", "the backend returned no logits", "report it with the name of the backend");
+    if (logits === undefined)
+      throw new EngineError("internal", "the backend returned no logits", "report it with the name of the backend");
     for (let row = 0; row < piece.length; row++) {
       const index = at + row + 1;
       const logProbability = logSoftmax(logits.subarray(row * vocabSize, (row + 1) * vocabSize), ids[index]);

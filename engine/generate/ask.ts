@@ -27,7 +27,18 @@ export interface AskModel {
 export interface AskEngine {
   held: HeldTokens;
   window: WindowChooser;
+  /** The question that was answered last, while its context is in the cache; see preview.ts. */
+  asked: AskedPrompt | undefined;
 }
+
+/** A question with its prompt. */
+export interface AskedPrompt {
+  request: AnswerRequest;
+  packed: PackedPrompt;
+}
+
+/** What of a request matters once the prompt is there. */
+export type AnswerRequest = Pick<AskRequest, "question" | "sampling" | "quote" | "maxAnswerTokens">;
 
 /** An AskResult without what only the session knows. */
 export type Answered = Omit<AskResult, "backend" | "backendBecause" | "device">;
@@ -43,13 +54,16 @@ export async function answerQuestion(
   onEvent: OnEvent,
 ): Promise<Answered> {
   const started = performance.now();
+  engine.asked = undefined;
   const packed = await packPrompt(model, engine.window, request, signal, onEvent);
   const prefillStarted = performance.now();
   const reusedTokens = await prefill(engine.held, packed, signal, onEvent);
   const decodeStarted = performance.now();
-  const answer = await decode(model, engine.held, packed, request, signal, onEvent);
+  const answer = await answerFrom(model, engine.held, packed, request, signal, onEvent);
+  const { question, sampling, quote, maxAnswerTokens } = request;
+  engine.asked = { request: { question, sampling, quote, maxAnswerTokens }, packed };
   return {
-    question: request.question,
+    question,
     ...answer,
     promptTokens: packed.ids.length,
     reusedTokens,
@@ -66,7 +80,8 @@ export async function answerQuestion(
   };
 }
 
-interface PackedPrompt {
+export interface PackedPrompt {
+  /** Its tokens are those before the question. */
   pack: Pack;
   ids: Int32Array<ArrayBuffer>;
   rope: ResolvedRope;
@@ -155,13 +170,14 @@ async function prefill(held: HeldTokens, packed: PackedPrompt, signal: AbortSign
   return reusedTokens;
 }
 
-type AnswerPart = Pick<Answered, "answer" | "absent" | "stoppedBy" | "citations" | "lookedAt" | "answerTokens">;
+export type AnswerPart = Pick<Answered, "answer" | "absent" | "stoppedBy" | "citations" | "lookedAt" | "answerTokens">;
 
-async function decode(
+/** Decodes and cites behind a prompt that is in the cache. */
+export async function answerFrom(
   model: AskModel,
   held: HeldTokens,
   packed: PackedPrompt,
-  request: AskRequest,
+  request: AnswerRequest,
   signal: AbortSignal,
   onEvent: OnEvent,
 ): Promise<AnswerPart> {

@@ -25,4 +25,9 @@ export class HeldTokens {
   hold(ids: ArrayLike<number>): void {
     this.ids = ids;
   }
+
+  /** What the cache holds is not what computing it anew would give: no prompt may reuse it. */
+  forget(): void {
+    this.ids = [];
+  }
 }

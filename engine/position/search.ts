@@ -82,7 +82,7 @@ export function startSearch(initial: readonly number[], stretch: number, options
   if (steps.length === 0) throw new EngineError("bad-argument", "a search over no pairs", "give one divisor per rotary pair");
   const random = randomOf(options.seed);
   const known = new Set([keyOf(steps)]);
-  const pending = [steps];
+  const pending: Steps[] = [steps];
   const breeder = { options, last, known, random };
   while (pending.length < options.population) {
     const child = mutated(steps, breeder);
@@ -112,7 +112,11 @@ export async function runSearch(
     if (options.signal?.aborted) return state;
     const perplexity = await fitness(divisorsOf(steps, state.options.step));
     if (!Number.isFinite(perplexity)) {
-      throw new EngineError("bad-argument", `a list of divisors has the perplexity ${perplexity}`, "check the model and the files");
+      throw new EngineError(
+        "bad-argument",
+        `a list of divisors has the perplexity ${perplexity}`,
+        "check the model and the files",
+      );
     }
     const judged = { steps, perplexity };
     state = { ...state, population: [...state.population, judged], pending: state.pending.slice(1) };
@@ -196,7 +200,14 @@ function nextGeneration(state: SearchState): SearchState {
     const [first, second] = [anyParent(), anyParent()];
     add(crossed(first, second, breeder) ?? mutated(first, breeder));
   }
-  return { ...state, iteration: state.iteration + 1, random: random.state(), population: parents, pending, known: [...breeder.known] };
+  return {
+    ...state,
+    iteration: state.iteration + 1,
+    random: random.state(),
+    population: parents,
+    pending,
+    known: [...breeder.known],
+  };
 }
 
 /** Passes of a mutation until a list comes out that is new; a grid so small that all of it is known has none left. */

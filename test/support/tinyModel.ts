@@ -26,16 +26,18 @@ export const tinyTokenizerJson = byteLevelJson({
 export interface TinyModelOptions {
   promptFormat?: "extractive" | "plain";
   maxPositions?: number;
+  /** Layers; two by default. */
+  layers?: number;
 }
 
-/** A random model of two small layers in an extractive model folder held in memory. */
+/** A random model of a few small layers in an extractive model folder held in memory. */
 export function tinyModelFiles(options: TinyModelOptions = {}): ModelFiles {
   const config = {
     model_type: "lcp_keyshift",
     vocab_size: 320,
     hidden_size: 32,
     intermediate_size: 48,
-    num_hidden_layers: 2,
+    num_hidden_layers: options.layers ?? 2,
     num_attention_heads: 2,
     num_key_value_heads: 1,
     head_dim: 16,

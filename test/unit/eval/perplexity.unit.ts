@@ -75,7 +75,10 @@ describe("sliding windows", () => {
         assert.ok(end - begin <= window && scoredFrom > begin && (begin === 0 || scoredFrom - begin >= window - stride));
         return Array.from({ length: end - scoredFrom }, (_, index) => scoredFrom + index);
       });
-      assert.deepEqual(scored, Array.from({ length: tokens - 1 }, (_, index) => index + 1));
+      assert.deepEqual(
+        scored,
+        Array.from({ length: tokens - 1 }, (_, index) => index + 1),
+      );
     }
   });
 

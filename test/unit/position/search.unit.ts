@@ -58,7 +58,9 @@ describe("the search for LongRoPE's divisors", () => {
 
   it("never gets worse, and finds better than it began with", async () => {
     const steps: number[] = [];
-    const end = await runSearch(startSearch(initial, 4, small), distance, { onProgress: ({ best }) => steps.push(best.perplexity) });
+    const end = await runSearch(startSearch(initial, 4, small), distance, {
+      onProgress: ({ best }) => steps.push(best.perplexity),
+    });
     steps.forEach((perplexity, index) => assert.ok(index === 0 || perplexity <= steps[index - 1]));
     const best = bestOf(end);
     assert.ok(best);
@@ -147,12 +149,22 @@ describe("the search for LongRoPE's divisors", () => {
 
   it("refuses options and states without sense, with a remedy", async () => {
     const refused = (error: unknown): boolean => EngineError.is(error, "bad-argument") && error.remedy !== "";
-    for (const change of [{ population: 0 }, { parents: 1.5 }, { mutationRate: 0 }, { step: 0 }, { iterations: -1 }, { seed: -1 }]) {
+    for (const change of [
+      { population: 0 },
+      { parents: 1.5 },
+      { mutationRate: 0 },
+      { step: 0 },
+      { iterations: -1 },
+      { seed: -1 },
+    ]) {
       assert.throws(() => startSearch(initial, 4, { ...small, ...change }), refused, JSON.stringify(change));
     }
     assert.throws(() => startSearch([], 4, small), refused);
     assert.throws(() => startSearch(initial, 1, small), refused);
-    await assert.rejects(runSearch(startSearch(initial, 4, small), async () => NaN), refused);
+    await assert.rejects(
+      runSearch(startSearch(initial, 4, small), async () => NaN),
+      refused,
+    );
     const state = startSearch(initial, 4, small);
     const broken: unknown[] = [
       [],
