@@ -36,14 +36,17 @@ interface StoredModel {
   config: Record<string, unknown>;
   cached_equals_recompute: boolean;
   tensors: { name: string; shape: number[]; amp: number; offset: number }[];
-  cases: {
-    input_ids: number[];
-    positions: number[];
-    logits: number[][];
-    logit_sums: number[];
-    greedy_next: number[];
-    greedy_gaps: number[];
-  }[];
+  cases: StoredCase[];
+}
+
+/** A case as the files hold it. */
+export interface StoredCase {
+  input_ids: number[];
+  positions: number[];
+  logits: number[][];
+  logit_sums: number[];
+  greedy_next: number[];
+  greedy_gaps: number[];
 }
 
 const stored = new Map<string, StoredModel & { family: string }>();
@@ -71,13 +74,17 @@ export function familyModel(name: string): FamilyModel {
     weights: storeOf(tensors),
     tensors,
     cachedEqualsRecompute: model.cached_equals_recompute,
-    cases: model.cases.map((run) => ({
-      inputIds: run.input_ids,
-      positions: run.positions,
-      logits: run.logits,
-      logitSums: run.logit_sums,
-      greedyNext: run.greedy_next,
-      greedyGaps: run.greedy_gaps,
-    })),
+    cases: model.cases.map(readCase),
+  };
+}
+
+export function readCase(run: StoredCase): FamilyCase {
+  return {
+    inputIds: run.input_ids,
+    positions: run.positions,
+    logits: run.logits,
+    logitSums: run.logit_sums,
+    greedyNext: run.greedy_next,
+    greedyGaps: run.greedy_gaps,
   };
 }

@@ -17,10 +17,12 @@ import warnings
 
 import models_rwkv7
 
+import fla.models
 import numpy as np
 import torch
 import transformers
 from safetensors.torch import save_file
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 import forward
 import models_decoder
@@ -46,25 +48,27 @@ DECISIVE = 1e-2
 class Checkpoint:
     """One tiny model on disk; `logits` is a whole forward pass of a model opened anew, so that no rope state survives a call."""
 
-    def __init__(self, config, rules=None, prefix="", to_checkpoint=dict):
+    def __init__(self, config, rules=None, prefix="", to_checkpoint=dict, values=None):
         self.config = config
         self.folder = tempfile.TemporaryDirectory()
         path = pathlib.Path(self.folder.name)
         (path / "config.json").write_text(json.dumps(config))
-        parsed = transformers.AutoConfig.from_pretrained(path)
+        # By name: flash-linear-attention registers classes of its own for families that transformers has.
+        kind = config["model_type"]
+        self.runs = fla.models.RWKV7ForCausalLM if kind == "rwkv7" else getattr(transformers, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind])
         with torch.device("meta"):
-            shell = transformers.AutoModelForCausalLM.from_config(parsed)
+            shell = self.runs(self.runs.config_class.from_pretrained(path))
         shell.tie_weights()
         tied = set(getattr(shell, "all_tied_weights_keys", {}) or {})
         shapes = {name: tuple(value.shape) for name, value in shell.state_dict().items() if name not in tied}
         shapes = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
         self.rules = rules or [rule_of(name, shape, config["model_type"], bool(tied)) for name, shape in shapes.items()]
-        self.tensors = to_checkpoint({rule["name"]: values_of(rule) for rule in self.rules})
+        self.tensors = values or to_checkpoint({rule["name"]: values_of(rule) for rule in self.rules})
         saved = {name: torch.tensor(value, dtype=torch.float32).contiguous() for name, value in self.tensors.items()}
         save_file(saved, path / "model.safetensors", metadata={"format": "pt"})
 
     def open(self):
-        model, notes = transformers.AutoModelForCausalLM.from_pretrained(
+        model, notes = self.runs.from_pretrained(
             self.folder.name, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
         )
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -138,32 +142,45 @@ def changed(config, change):
     return {key: value for key, value in {**config, **change}.items() if value is not ...}
 
 
-def run_model(entry):
-    name, config = entry["name"], entry["config"]
-    runs_as = {**config, **entry.get("runs_as", {})}
-    layout = {key: entry[key] for key in ("rules", "prefix", "to_checkpoint") if key in entry}
-    checkpoint = Checkpoint(runs_as, **layout)
-    cases = []
+def run_cases(entry, checkpoint):
+    """The cases of a model, each checked against forward.py and against cached decoding."""
+    name, cases = entry["name"], []
     for length in entry["lengths"]:
         case, logits = run_case(checkpoint, name, length)
-        exact = forward.logits(config, checkpoint.tensors, case["input_ids"])
+        exact = forward.logits(entry["config"], checkpoint.tensors, case["input_ids"])
         difference = float(np.abs(exact - logits).max())
         assert difference < FORWARD_TOLERANCE, (name, length, "forward.py differs by", difference)
         if entry.get("cached_equal", True) and not entry.get("cache_bug", False):
             assert case["cached_difference"] < CACHED_TOLERANCE, (name, length, "cached", case["cached_difference"])
         cases.append(case)
-    for change in entry["matters"]:
-        other = Checkpoint(changed(runs_as, change), **{**layout, "rules": checkpoint.rules}).logits(case["input_ids"])
-        assert np.abs(other - logits).max() > VISIBLE, (name, change, "changes nothing")
     print(f"{name:28s} forward {difference:.1e}  cached {max(c['cached_difference'] for c in cases):.1e}  gap {min(min(c['greedy_gaps']) for c in cases):.1e}")
-    return {"name": name, "config": config, "cached_equals_recompute": entry.get("cached_equal", True), "tensors": checkpoint.rules, "cases": cases}
+    return cases
+
+
+def run_model(entry):
+    config = entry["config"]
+    runs_as = {**config, **entry.get("runs_as", {})}
+    layout = {key: entry[key] for key in ("rules", "prefix", "to_checkpoint") if key in entry}
+    checkpoint = Checkpoint(runs_as, **layout)
+    cases = run_cases(entry, checkpoint)
+    last = cases[-1]["input_ids"]
+    for change in entry["matters"]:
+        other = Checkpoint(changed(runs_as, change), **{**layout, "rules": checkpoint.rules}).logits(last)
+        assert np.abs(other - checkpoint.logits(last)).max() > VISIBLE, (entry["name"], change, "changes nothing")
+    return {
+        "name": entry["name"],
+        "config": config,
+        "cached_equals_recompute": entry.get("cached_equal", True),
+        "tensors": checkpoint.rules,
+        "cases": cases,
+    }
 
 
 def number(value):
     return float(f"{value:.9g}")
 
 
-def text_of(family, models):
+def text_of(made, models):
     """JSON with one line for each tensor, row of logits and list of numbers: small, and readable as a difference."""
 
     def flat(value):
@@ -185,7 +202,6 @@ def text_of(family, models):
         cases = "[\n" + ",\n".join(case_text(case) for case in model["cases"]) + "\n ]"
         fields = [f'"{key}":' + (cases if key == "cases" else rows(value) if key == "tensors" else flat(value)) for key, value in model.items()]
         parts.append("{" + ",\n ".join(fields) + "}")
-    made = {"family": family, "transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
     return json.dumps(made)[:-1] + ',\n"models":[\n' + ",\n".join(parts) + "\n]}\n"
 
 
@@ -193,7 +209,8 @@ def main(chosen):
     OUT.mkdir(exist_ok=True)
     for family in chosen or FAMILIES:
         models = [run_model(entry) for entry in FAMILIES[family]()]
-        (OUT / f"{family}.json").write_text(text_of(family, models))
+        made = {"family": family, "transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
+        (OUT / f"{family}.json").write_text(text_of(made, models))
 
 
 if __name__ == "__main__":
