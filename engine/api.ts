@@ -20,6 +20,8 @@ export interface ByteSource {
 /** A Hugging Face model folder, wherever it lies. `undefined` means: no such file. */
 export interface ModelFiles {
   readonly label: string;
+  /** The GGUF file in the folder that is meant, where it is one: then it is the model, whatever else lies beside it. */
+  readonly ggufName?: string;
   text(name: string): Promise<string | undefined>;
   open(name: string): Promise<ByteSource | undefined>;
 }

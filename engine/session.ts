@@ -35,7 +35,6 @@ import { storedFormat, tensorShapes } from "./models/weights.ts";
 import { BodyCache } from "./pack/body.ts";
 import { resolveRope } from "./position/choose.ts";
 import { checkIds } from "./reference/checks.ts";
-import { loadTokenizer } from "./tokenizer/load.ts";
 
 export interface SessionOptions {
   backend: BackendChoice;
@@ -87,7 +86,7 @@ export interface LogitsOptions {
 export async function openSession(files: ModelFiles, runtime: Runtime, options: SessionOptions): Promise<Session> {
   options.onProgress?.("reading the model", 0, 0);
   const loaded = await loadModel(files, options.signal);
-  const tokenizer = loadTokenizer(loaded.tokenizerJson);
+  const tokenizer = loaded.tokenizer();
   const { spec } = loaded;
   const model: AskModel = {
     spec,

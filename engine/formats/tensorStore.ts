@@ -20,6 +20,8 @@ export interface PlacedTensor {
 /** A store that can say what it holds. */
 export interface NamedStore extends WeightStore {
   names(): Iterable<string>;
+  /** The whole tensor by default. */
+  readBytes(name: string, rowStart?: number, rowEnd?: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** The tensors as a store; what is asked of it throws `weights-missing`, `bad-weights`, `bad-argument` and `aborted`. */

@@ -1,7 +1,11 @@
 import type { ModelFiles, ModelSpec, WeightStore } from "../api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { isRecord, parseJson, shown } from "../formats/json.ts";
+import { parsePythonJson } from "../formats/jsonText.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
+import { loadTokenizer } from "../tokenizer/load.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { loadGguf } from "./loadGguf.ts";
 import { parseSpec } from "./spec.ts";
 import { checkWeights, parameterCount } from "./weights.ts";
 
@@ -11,7 +15,8 @@ export interface LoadedModel {
   /** Final: a model without a chat template is `plain`, and generation_config.json adds to the tokens that end an answer. */
   spec: ModelSpec;
   weights: WeightStore;
-  tokenizerJson: unknown;
+  /** Makes the tokenizer; throws `tokenizer-invalid` or `unsupported-tokenizer`. */
+  tokenizer(): Tokenizer;
   /** Jinja source that turns messages into a prompt. */
   chatTemplate: string | undefined;
   /** What the template calls bos_token and eos_token. */
@@ -22,9 +27,10 @@ export interface LoadedModel {
 
 const REMEDY = "choose a Hugging Face model folder with config.json, tokenizer.json and safetensors weights";
 
-/** Reads config.json, generation_config.json, tokenizer.json, tokenizer_config.json and the weights' headers. Throws `not-found`, `unsupported-model`, `bad-weights` … */
+/** Reads config.json, generation_config.json, tokenizer.json, tokenizer_config.json and the weights' headers, or one GGUF file. Throws `not-found`, `unsupported-model`, `bad-weights` … */
 export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promise<LoadedModel> {
   throwIfAborted(signal);
+  if (files.ggufName !== undefined) return loadGguf(files, files.ggufName, signal);
   const spec = parseSpec(await required(files, "config.json", "unsupported-model"));
   const tokenizerJson = await required(files, "tokenizer.json", "tokenizer-invalid");
   throwIfAborted(signal);
@@ -38,7 +44,7 @@ export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promis
     label: files.label,
     spec: { ...spec, promptFormat, eosTokenIds },
     weights,
-    tokenizerJson,
+    tokenizer: () => loadTokenizer(tokenizerJson),
     chatTemplate,
     bosToken: settings.bosToken,
     eosToken: settings.eosToken,
@@ -69,7 +75,7 @@ async function required(
   const text = await files.text(name);
   if (text === undefined)
     throw new EngineError("not-found", `${files.label} has no ${name}`, REMEDY, { folder: files.label, file: name });
-  return parseJson(text, name, damagedCode, `download ${name} again from where the model came`);
+  return parsePythonJson(text, name, damagedCode, `download ${name} again from where the model came`);
 }
 
 async function tokenizerSettings(files: ModelFiles): Promise<Pick<LoadedModel, "chatTemplate" | "bosToken" | "eosToken">> {

@@ -11,9 +11,11 @@ export interface FileRows {
   /** Shape it must have in the file where that differs. */
   fileShape?: readonly number[];
   /** Row of the file that holds row `row`; the same order where absent. */
-  fileRow?(row: number): number;
+  fileRow?: (row: number) => number;
   /** Number that the engine sees for one in the file; only for tensors that are read as f32. */
-  value?(stored: number): number;
+  value?: (stored: number) => number;
+  /** The numbers are the same in the same order and only `fileShape` differs, so that rows are cut from the whole (small) tensor, read as f32. */
+  reshaped?: true;
 }
 
 /** The view of `store` through `place`; a name without a place is not there. Formats and blocks are kept, because only whole rows move. */
@@ -37,21 +39,37 @@ export function weightView(store: WeightStore, place: (name: string) => FileRows
       const message = `tensor ${fileName} is [${found.join(", ")}] and config.json asks for [${fileShape.join(", ")}]`;
       throw new EngineError("bad-weights", message, "use config.json and weights of the same model", { name: fileName });
     },
-    format: (name) => (placed(name).value === undefined ? store.format(placed(name).name) : "f32"),
+    format: (name) => (isComputed(placed(name)) ? "f32" : store.format(placed(name).name)),
     async readRows(name, rowStart = 0, rowEnd, signal) {
       const rows = placed(name);
       const end = rowEnd ?? rows.shape[0] ?? 1;
-      const read = (start: number, stop: number) => store.readRows(rows.name, start, stop, signal);
+      const read = (start: number, stop: number) =>
+        rows.reshaped ? rowsOfWhole(store, rows, start, stop, signal) : store.readRows(rows.name, start, stop, signal);
       const values = await gather(rows, rowStart, end, read, (count) => new Float32Array(count));
       return rows.value === undefined ? values : values.map(rows.value);
     },
     async readBytes(name, rowStart = 0, rowEnd, signal) {
       const rows = placed(name);
-      if (rows.value !== undefined) return new Uint8Array((await this.readRows(name, rowStart, rowEnd, signal)).buffer);
+      if (isComputed(rows)) return new Uint8Array((await this.readRows(name, rowStart, rowEnd, signal)).buffer);
       const read = (start: number, stop: number) => store.readBytes(rows.name, start, stop, signal);
       return gather(rows, rowStart, rowEnd ?? rows.shape[0] ?? 1, read, (count) => new Uint8Array(count));
     },
   };
+}
+
+function isComputed({ value, reshaped }: FileRows): boolean {
+  return value !== undefined || reshaped === true;
+}
+
+async function rowsOfWhole(
+  store: WeightStore,
+  { name, shape }: FileRows,
+  start: number,
+  end: number,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array<ArrayBuffer>> {
+  const width = shape.slice(1).reduce((product, size) => product * size, 1);
+  return (await store.readRows(name, undefined, undefined, signal)).slice(start * width, end * width);
 }
 
 /** Rows within this many times their own count are read in one piece and picked from it. */

@@ -4,11 +4,12 @@
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { ByteSource, WeightStore } from "../../../engine/api.ts";
+import type { ByteSource } from "../../../engine/api.ts";
 import { EngineError } from "../../../engine/errors.ts";
 import { decoderOf } from "../../../engine/formats/decode.ts";
 import { openGguf } from "../../../engine/formats/ggufStore.ts";
 import { openSafetensors } from "../../../engine/formats/safetensors.ts";
+import type { NamedStore } from "../../../engine/formats/tensorStore.ts";
 import { largestAllocation } from "../../support/allocations.ts";
 import { ggufFile } from "../../support/ggufFile.ts";
 import { memoryFiles, safetensorsFile } from "../../support/memoryFiles.ts";
@@ -94,7 +95,7 @@ describe("spoilt headers", () => {
 interface Round {
   /** Bytes there are. */
   limit: number;
-  open: (reads: number[]) => Promise<WeightStore & { names(): Iterable<string> }>;
+  open: (reads: number[]) => Promise<NamedStore>;
 }
 
 async function fuzz(rounds: number, next: () => Round): Promise<void> {
@@ -130,7 +131,7 @@ async function fuzz(rounds: number, next: () => Round): Promise<void> {
 }
 
 /** What a header says of a tensor lies inside the file, so reading it works, or its type is not known. */
-async function readsInside(store: WeightStore, name: string, size: number): Promise<void> {
+async function readsInside(store: NamedStore, name: string, size: number): Promise<void> {
   try {
     const bytes = await store.readBytes(name);
     assert.ok(bytes.length <= size, `${name}: ${bytes.length} bytes`);

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { ByteSource, ModelFiles, WeightStore } from "../../../engine/api.ts";
+import type { ByteSource, ModelFiles } from "../../../engine/api.ts";
 import { EngineError, type ErrorCode } from "../../../engine/errors.ts";
 import { openSafetensors } from "../../../engine/formats/safetensors.ts";
+import type { NamedStore } from "../../../engine/formats/tensorStore.ts";
 import { goldenFile } from "../../support/goldenModels.ts";
 import { memoryFiles, safetensorsFile, withHeader } from "../../support/memoryFiles.ts";
 
@@ -148,7 +149,7 @@ describe("damaged safetensors", () => {
   });
 });
 
-function open(bytes: Uint8Array): Promise<WeightStore> {
+function open(bytes: Uint8Array): Promise<NamedStore> {
   return openSafetensors(memoryFiles({ "model.safetensors": bytes }));
 }
 

@@ -22,7 +22,7 @@ describe("opening a model folder", () => {
     const model = await loadModel(memoryFiles({ ...files, "tokenizer_config.json": JSON.stringify(settings) }));
     assert.equal(model.label, "test model");
     assert.equal(model.spec.promptFormat, "chat");
-    assert.deepEqual(model.tokenizerJson, { model: {} });
+    assert.throws(() => model.tokenizer(), { code: "tokenizer-invalid" });
     assert.deepEqual([model.chatTemplate, model.bosToken, model.eosToken], ["{{ messages }}", "<s>", "</s>"]);
     assert.equal(
       model.parameterCount,
