@@ -232,12 +232,10 @@ function stateSpace(facts: Facts): JsonRecord {
 }
 
 function rwkv7({ fields, common }: Facts): JsonRecord {
-  const hidden = fields.count("embedding_length");
   return {
     model_type: "rwkv7",
     ...common,
     head_dim: fields.count("wkv.head_size"),
-    num_heads: wholeQuotient(fields, hidden, fields.count("wkv.head_size")),
     intermediate_size: fields.count("feed_forward_length"),
     norm_eps: fields.number("attention.layer_norm_epsilon"),
     norm_bias: true,

@@ -27,6 +27,7 @@ export async function ropeConfig(
   if (store.has(LONG_FACTORS) || store.has(SHORT_FACTORS)) return { ...basics, ...(await longRope(fields, store, signal)) };
   if (store.has(LLAMA3_DIVISORS)) {
     const divisors = Array.from(await store.readRows(LLAMA3_DIVISORS, undefined, undefined, signal), asWritten);
+    if (divisors.every((divisor) => divisor === 1)) return basics;
     return { ...basics, rope_scaling: llama3(divisors, theta, rotaryDim) ?? oneList(divisors, fields) };
   }
   return { ...basics, ...scaling(fields) };
@@ -58,32 +59,33 @@ async function longRope(fields: GgufFields, store: WeightStore, signal: AbortSig
   };
 }
 
-/** Original contexts of models with Llama 3's scaling; the converter takes 8192 where config.json does not say it outside the scaling. */
-const LLAMA3_CONTEXTS = [8192, 4096, 16384, 32768, 65536, 131072];
+/** The low and high factors of all published models with Llama 3's scaling. */
 const [LOW, HIGH] = [1, 4];
+const USUAL_CONTEXT = 8192;
 
-/** The keys whose divisors these are, with the low and high factors that all published models have. */
+/**
+ * The keys whose divisors these are. A pair whose divisor d lies between 1 and the factor f has the smoothness s with
+ * 1/d = (1 - s)/f + s, and s = (context / wavelength - low) / (high - low) gives the original context.
+ */
 function llama3(divisors: readonly number[], theta: number, rotaryDim: number): JsonRecord | undefined {
   const factor = divisors.reduce((largest, divisor) => Math.max(largest, divisor), 1);
-  for (const original of LLAMA3_CONTEXTS) {
-    const fits = divisors.every((divisor, pair) => {
-      const wavelength = 2 * Math.PI * theta ** ((2 * pair) / rotaryDim);
-      const smooth = Math.min(1, Math.max(0, (original / wavelength - LOW) / (HIGH - LOW)));
-      const expected = 1 / ((1 - smooth) / factor + smooth);
-      // The file's numbers were computed in f32 from f32 frequencies.
-      return Math.abs(divisor / expected - 1) < 1e-4;
-    });
-    if (fits && divisors.length === rotaryDim / 2) {
-      return {
-        rope_type: "llama3",
-        factor,
-        low_freq_factor: LOW,
-        high_freq_factor: HIGH,
-        original_max_position_embeddings: original,
-      };
-    }
-  }
-  return undefined;
+  const wavelength = (pair: number): number => 2 * Math.PI * theta ** ((2 * pair) / rotaryDim);
+  const between = divisors.findIndex((divisor) => divisor > 1.001 && divisor < 0.999 * factor);
+  const smoothness = (1 / (divisors[between] ?? 1) - 1 / factor) / (1 - 1 / factor);
+  const original = between < 0 ? USUAL_CONTEXT : Math.round((LOW + smoothness * (HIGH - LOW)) * wavelength(between));
+  const isMadeBy = divisors.every((divisor, pair) => {
+    const smooth = Math.min(1, Math.max(0, (original / wavelength(pair) - LOW) / (HIGH - LOW)));
+    // The file's numbers were computed in f32 from f32 frequencies.
+    return Math.abs(divisor * ((1 - smooth) / factor + smooth) - 1) < 1e-4;
+  });
+  if (!isMadeBy || divisors.length !== rotaryDim / 2) return undefined;
+  return {
+    rope_type: "llama3",
+    factor,
+    low_freq_factor: LOW,
+    high_freq_factor: HIGH,
+    original_max_position_embeddings: original,
+  };
 }
 
 /** Any divisors are a LongRoPE whose lists are equal and whose scores are not scaled. */

@@ -6,6 +6,7 @@
 import type { DecoderSpec, MambaSpec, Mamba2Spec, ModelSpec, Rwkv7Spec, WeightStore } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import type { NamedStore } from "../formats/tensorStore.ts";
+import { interleavedRow } from "../position/rope.ts";
 import { unsupported } from "./ggufMetadata.ts";
 import { ROPE_TENSORS } from "./ggufRope.ts";
 import { type FileRows, weightView } from "./view.ts";
@@ -47,7 +48,7 @@ function placesOf(spec: ModelSpec, architecture: string, store: NamedStore): Map
       mamba2(spec, places);
       break;
     case "rwkv7":
-      rwkv7(spec, places);
+      rwkv7(spec, store, places);
   }
   return places.found;
 }
@@ -66,16 +67,12 @@ class Places {
   add(name: string, fileName: string, more: Partial<FileRows> = {}): void {
     if (this.store.has(fileName)) this.found.set(name, { name: fileName, shape: this.store.shape(fileName), ...more });
   }
-
-  shapeOf(fileName: string): readonly number[] {
-    return this.store.shape(fileName);
-  }
 }
 
 function decoder(spec: DecoderSpec, isInterleaved: boolean, store: WeightStore, places: Places): void {
   const { headCount: H, kvHeadCount: G, headDim: D, intermediateSize: F, normOffset } = spec;
   const norm: Partial<FileRows> = normOffset === 0 ? {} : { value: (stored) => stored - normOffset };
-  const pairs: Partial<FileRows> = isInterleaved ? { fileRow: (row) => interleavedRow(row, D) } : {};
+  const pairs: Partial<FileRows> = isInterleaved ? { fileRow: (row) => row - (row % D) + interleavedRow(row % D, D) } : {};
   places.add("model.embed_tokens.weight", "token_embd.weight");
   places.pair("model.embed_norm", "token_embd_norm");
   places.pair("model.norm", "output_norm", norm);
@@ -112,13 +109,6 @@ function decoder(spec: DecoderSpec, isInterleaved: boolean, store: WeightStore, 
   }
 }
 
-/** Row of an interleaved file that holds row `row` of half-split heads: pair i is rows i and i + D/2 here, 2i and 2i + 1 there. */
-function interleavedRow(row: number, headDim: number): number {
-  const inHead = row % headDim;
-  const half = headDim / 2;
-  return row - inHead + (inHead < half ? 2 * inHead : 2 * (inHead - half) + 1);
-}
-
 interface Part {
   name: string;
   rows: number;
@@ -130,7 +120,7 @@ function fused(store: WeightStore, places: Places, fileName: string, parts: read
   const allRows = parts.reduce((sum, { rows }) => sum + rows, 0);
   for (const kind of ["weight", "bias"]) {
     if (!store.has(`${fileName}.${kind}`)) continue;
-    const rest = places.shapeOf(`${fileName}.${kind}`).slice(1);
+    const rest = store.shape(`${fileName}.${kind}`).slice(1);
     let first = 0;
     for (const { name, rows, more } of parts) {
       const before = first;
@@ -198,7 +188,7 @@ function mamba2(spec: Mamba2Spec, places: Places): void {
 /** Order of the six token-shift weights in one tensor. */
 const SHIFTS = ["r", "w", "k", "v", "a", "g"];
 
-function rwkv7(spec: Rwkv7Spec, places: Places): void {
+function rwkv7(spec: Rwkv7Spec, store: WeightStore, places: Places): void {
   const { headCount, headDim, hiddenSize: E } = spec;
   places.add("model.embeddings.weight", "token_embd.weight");
   places.pair("model.layers.0.pre_norm", "token_embd_norm");
@@ -208,7 +198,7 @@ function rwkv7(spec: Rwkv7Spec, places: Places): void {
     const [to, from] = [`model.layers.${layer}.`, `blk.${layer}.`];
     places.pair(`${to}attn_norm`, `${from}attn_norm`);
     places.pair(`${to}ffn_norm`, `${from}attn_norm_2`);
-    shifts(places, `${to}attn.x_`, `${from}time_mix_lerp_fused.weight`, E);
+    shifts(places, store, `${to}attn.x_`, `${from}time_mix_lerp_fused.weight`, E);
     // Layer 0 mixes in no earlier value; what stands there is a copy of `a`.
     for (const map of layer === 0 ? ["w", "a"] : ["w", "a", "v"]) {
       places.add(`${to}attn.${map}_lora.lora.0.weight`, `${from}time_mix_${map}1.weight`);
@@ -232,15 +222,14 @@ function rwkv7(spec: Rwkv7Spec, places: Places): void {
 }
 
 /** Six vectors in one tensor of six rows, whatever dimensions of 1 stand between them. */
-function shifts(places: Places, to: string, from: string, hiddenSize: number): void {
-  for (const [index, shift] of SHIFTS.entries()) {
-    places.add(to + shift, from, { shape: [1, 1, hiddenSize], fileRow: () => index });
+function shifts(places: Places, store: WeightStore, to: string, from: string, hiddenSize: number): void {
+  if (!store.has(from)) return;
+  const fileShape = store.shape(from);
+  if (fileShape[0] !== SHIFTS.length || fileShape.reduce((product, size) => product * size, 1) !== SHIFTS.length * hiddenSize) {
+    const message = `tensor ${from} is [${fileShape.join(", ")}] and should be ${SHIFTS.length} vectors of ${hiddenSize}`;
+    throw new EngineError("bad-weights", message, "choose another GGUF file of this model", { name: from });
   }
-  const place = places.found.get(to + "r");
-  if (place === undefined) return;
-  const fileShape = places.shapeOf(from);
-  if (fileShape[0] === SHIFTS.length && fileShape.reduce((product, size) => product * size, 1) === SHIFTS.length * hiddenSize)
-    return;
-  const message = `tensor ${from} is [${fileShape.join(", ")}] and should be ${SHIFTS.length} vectors of ${hiddenSize}`;
-  throw new EngineError("bad-weights", message, "choose another GGUF file of this model", { name: from });
+  for (const [index, shift] of SHIFTS.entries()) {
+    places.add(to + shift, from, { shape: [1, 1, hiddenSize], fileShape, fileRow: () => index });
+  }
 }

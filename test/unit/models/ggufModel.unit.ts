@@ -1,0 +1,171 @@
+/** GGUF files that llama.cpp's converter made of the tiny models of test/golden/families: the same model must be read from both. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, it } from "node:test";
+import type { ModelSpec, WeightStore } from "../../../engine/api.ts";
+import { openGguf } from "../../../engine/formats/ggufStore.ts";
+import { checkpointView } from "../../../engine/models/checkpoint.ts";
+import { ggufConfig } from "../../../engine/models/ggufModel.ts";
+import { ggufWeights } from "../../../engine/models/ggufWeights.ts";
+import { loadModel } from "../../../engine/models/load.ts";
+import { parseSpec } from "../../../engine/models/spec.ts";
+import { tensorShapes } from "../../../engine/models/weights.ts";
+import { positionPlan } from "../../../engine/position/bands.ts";
+import { openReferenceRunner } from "../../../engine/reference/open.ts";
+import { type FamilyModel, familyModel } from "../../support/familyGoldens.ts";
+import { memoryFiles } from "../../support/memoryFiles.ts";
+
+const filesOf = (name: string) => {
+  const fileName = `${name}.gguf`;
+  return { ...memoryFiles({ [fileName]: readFileSync(`test/golden/gguf/converted/${fileName}`) }), ggufName: fileName };
+};
+const EOT = 3;
+
+describe("decoders in GGUF are those of their config.json", () => {
+  /** Facts that the file does not hold as config.json does; of several ends of an answer it names one. */
+  const differences: Readonly<Record<string, (spec: ModelSpec) => object>> = {
+    llama_3: () => ({}),
+    llama_biases: () => ({}),
+    llama_yarn: () => ({}),
+    // The architecture is called llama.
+    mistral_nemo: () => ({ modelType: "llama" }),
+    qwen2_untied: () => ({}),
+    qwen3: () => ({}),
+    smollm3: () => ({}),
+    phi3_4_mini: () => ({}),
+    // query_pre_attn_scalar is not in the file: what published models have, the head's length, is taken.
+    gemma2: () => ({ attentionScale: 16 ** -0.5 }),
+    gemma3_defaults: () => ({ attentionScale: 8 ** -0.5 }),
+    // Nor is which layers slide: every sixth sees everything.
+    gemma3: () => ({ layers: Array.from({ length: 3 }, () => ({ window: 4, rotation: "local" })) }),
+    // Where config.json has no length the converter writes the hidden size.
+    bloom_prefixed: () => ({ maxPositionEmbeddings: 32 }),
+    // The configuration class has other special tokens than our vocabulary.
+    mpt: () => ({ bosTokenId: 1, eosTokenIds: [2, EOT] }),
+  };
+  for (const [name, different] of Object.entries(differences)) {
+    it(`${name}: facts`, async () => {
+      const { spec } = await loadModel(filesOf(name));
+      const expected = parseSpec(familyModel(name).config);
+      assert.deepEqual(spec, { ...expected, eosTokenIds: [expected.eosTokenIds[0], EOT], ...different(expected) });
+    });
+
+    it(`${name}: weights under Llama's names, in the file's formats`, async () => {
+      const { spec, weights } = await loadModel(filesOf(name));
+      const checkpoint = checkpointView(parseSpec(familyModel(name).config), familyModel(name).weights);
+      for (const [tensor, shape] of tensorShapes(spec)) await assertSameTensor(tensor, shape, weights, checkpoint);
+    });
+  }
+
+  it("quantised weights keep their blocks: rows of queries, keys and fused projections are picked whole", async () => {
+    for (const name of ["llama_3", "phi3_4_mini", "bloom_prefixed"]) {
+      const { spec, weights } = await loadModel(filesOf(name));
+      assert.equal(spec.kind, "decoder");
+      const tensor = "model.layers.1.self_attn.k_proj.weight";
+      assert.equal(weights.format(tensor), "q8_0");
+      const [rows = 0, columns = 0] = weights.shape(tensor);
+      const whole = await weights.readBytes(tensor, 0, rows);
+      assert.equal(whole.length, (rows * columns * 34) / 32);
+      assert.deepEqual(await weights.readBytes(tensor, 3, 6), whole.slice(whole.length * (3 / rows), whole.length * (6 / rows)));
+    }
+  });
+
+  it("answers are those of the checkpoint, but for the rounding of weights to eight bits", async () => {
+    for (const name of ["llama_3", "phi3_4_mini", "qwen3", "bloom_prefixed"]) {
+      const { spec, weights } = await loadModel(filesOf(name));
+      const { cases } = familyModel(name);
+      const run = cases.find(({ inputIds }) => inputIds.length >= 5) ?? assert.fail("no prompt");
+      const runner = await openReferenceRunner({ spec, weights, weightFormat: "f32" });
+      runner.setPositions(positionPlan(spec.kind === "decoder" ? spec.rope : { kind: "none" }, spec, run.inputIds.length));
+      const logits = (await runner.append(run.inputIds, { logits: "all" })) ?? assert.fail("no logits");
+      for (const [index, position] of run.positions.entries()) {
+        const row = logits.subarray(position * spec.vocabSize, (position + 1) * spec.vocabSize);
+        const expected = run.logits[index] ?? [];
+        const worst = row.reduce((most, value, id) => Math.max(most, Math.abs(value - (expected[id] ?? NaN))), 0);
+        const range = Math.max(...expected) - Math.min(...expected);
+        // A wrong row order or scale changes logits by their whole range.
+        assert.ok(worst < 0.05 * range, `${name} position ${position}: off by ${worst} of ${range}`);
+      }
+    }
+  });
+});
+
+describe("recurrent models in GGUF", () => {
+  /** Specs by hand: what the views need to know. */
+  const common = (model: FamilyModel) => ({
+    modelType: model.family,
+    vocabSize: 49,
+    hiddenSize: Number(model.config["hidden_size"]),
+    layerCount: Number(model.config["num_hidden_layers"]),
+    normEps: 1e-5,
+    maxPositionEmbeddings: 128,
+    tiedEmbeddings: false,
+    embeddingMultiplier: 1,
+    bosTokenId: 1,
+    eosTokenIds: [2],
+    absentTokenId: undefined,
+    promptFormat: "plain" as const,
+  });
+  const specs: Readonly<Record<string, (model: FamilyModel) => ModelSpec>> = {
+    mamba: (model) => ({
+      ...common(model),
+      ...{ kind: "mamba", innerSize: 48, stateSize: 8, convKernel: 4, timeStepRank: 3, projectionBias: false, convBias: true },
+    }),
+    mamba2_groups_2: (model) => ({
+      ...common(model),
+      ...{ kind: "mamba2", headCount: 6, headDim: 8, groupCount: 2, stateSize: 8, convKernel: 4, chunkSize: 256 },
+      ...{ timeStepLimit: [0, Infinity], projectionBias: false, convBias: true },
+    }),
+    rwkv7: (model) => ({
+      ...common(model),
+      ...{ kind: "rwkv7", intermediateSize: 80, headDim: 8, headCount: 4, decayRank: 5, gateRank: 7, aRank: 4, vRank: 3 },
+    }),
+  };
+  for (const [name, specOf] of Object.entries(specs)) {
+    it(`${name}: config.json again`, async () => {
+      const file = await openGguf(filesOf(name), `${name}.gguf`);
+      const config = await ggufConfig(file, `${name}.gguf`);
+      const expected = familyModel(name).config;
+      for (const key of Object.keys(config).filter((key) => key in expected && !key.endsWith("os_token_id")))
+        assert.deepEqual(config[key], expected[key], key);
+      const shared = Object.keys(config).filter((key) => key in expected);
+      assert.ok(shared.length >= 10, `only ${shared.join(", ")} are compared`);
+    });
+
+    it(`${name}: weights under the names of the checkpoint`, async () => {
+      const model = familyModel(name);
+      const { store } = await openGguf(filesOf(name), `${name}.gguf`);
+      const weights = ggufWeights(specOf(model), model.family, store, name);
+      for (const [tensor, { shape }] of model.tensors) {
+        // Hugging Face lists the tied head too.
+        if (tensor === "lm_head.weight" && !weights.has(tensor)) continue;
+        await assertSameTensor(tensor, shape, weights, model.weights);
+      }
+    });
+  }
+});
+
+async function assertSameTensor(
+  tensor: string,
+  shape: readonly number[],
+  weights: WeightStore,
+  checkpoint: WeightStore,
+): Promise<void> {
+  assert.deepEqual(weights.shape(tensor), shape, tensor);
+  const [found, expected] = [await weights.readRows(tensor), await checkpoint.readRows(tensor)];
+  assert.equal(found.length, expected.length);
+  const format = weights.format(tensor);
+  // Half a step of a block's 127, and the rounding of its scale to f16; half a unit of f16; of f32, the rounding of 1 + w, log and exp.
+  const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const tolerance =
+    { q8_0: 0.5 / 127 + 2 ** -11, f16: 2 ** -11, f32: 3e-7 }[format as "q8_0" | "f16" | "f32"] * Math.max(largest, 1);
+  for (const [index, value] of expected.entries()) {
+    assert.ok(
+      Math.abs((found[index] ?? NaN) - value) <= tolerance,
+      `${tensor}[${index}] is ${found[index]} and should be ${value} (${format})`,
+    );
+  }
+  const middle = Math.floor((shape[0] ?? 1) / 2);
+  const width = expected.length / (shape[0] ?? 1);
+  assert.deepEqual(await weights.readRows(tensor, middle, middle + 1), found.slice(middle * width, (middle + 1) * width), tensor);
+}
