@@ -163,6 +163,8 @@ export interface DecoderSpec extends CommonSpec {
   readonly embeddingNorm: boolean;
   /** Norms also behind attention and MLP, before they are added to the residual stream (Gemma 2 and 3). */
   readonly postNorms: boolean;
+  /** Attention and MLP are added to their normed input instead of to the residual stream (BLOOM's apply_residual_connection_post_layernorm). */
+  readonly residualAfterNorm: boolean;
   /** `gated`: down(act(gate) · up); `plain`: down(act(up)). */
   readonly mlp: "gated" | "plain";
   readonly activation: "silu" | "gelu" | "gelu_tanh";

@@ -75,6 +75,11 @@ export async function openOperations(
       recorder.run(present(programs.layerNorm), params, { x, weight, bias: bias ?? placeholder, y }, [tokens]);
     },
 
+    /** y = x for [tokens, E]. */
+    copyRows(x: GPUBuffer, y: GPUBuffer, tokens: number): void {
+      recorder.copy(x, y, tokens * hiddenSize * 4);
+    },
+
     /** y[t] += RMSNorm(x[t]) for [tokens, E]. */
     addNormed(x: GPUBuffer, { weight }: NormWeights, y: GPUBuffer, tokens: number): void {
       recorder.run(present(programs.rmsNorm), { first: 0, columns4, eps, accumulate: 1 }, { x, weight, y }, [tokens]);

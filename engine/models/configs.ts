@@ -40,7 +40,6 @@ function textConfig(config: JsonRecord): JsonRecord {
 }
 
 function bloomConfig(config: JsonRecord): JsonRecord {
-  refuse(config, "apply_residual_connection_post_layernorm", false);
   const hidden = config["n_embed"] ?? config["hidden_size"];
   return withoutMissing({
     ...config,

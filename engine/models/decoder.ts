@@ -99,6 +99,7 @@ export function runLayer(decoder: GpuDecoder, index: number, span: Span): void {
   const rows = { qkv, rotated: bandActs.rotated };
 
   op.norm(x, w.attentionNorm, normed, tokens); // [T, E]
+  if (spec.residualAfterNorm) op.copyRows(normed, x, tokens);
   op.linear(normed, w.qkv, qkv, tokens); // [T, H + 2G, D]
   op.clampProjection(qkv, tokens * w.qkv.rows);
   if (w.keyShift !== undefined && kv.tails !== undefined) op.keyShift(qkv, w.keyShift, kv.tails, span); // keys [T, G, D]
@@ -108,6 +109,7 @@ export function runLayer(decoder: GpuDecoder, index: number, span: Span): void {
   addProjection(w.output, attended, w.attentionPostNorm); // [T, E]
 
   op.norm(x, w.mlpNorm, normed, tokens); // [T, E]
+  if (spec.residualAfterNorm) op.copyRows(normed, x, tokens);
   op.linear(normed, w.gateUp, gateUp, tokens); // [T, 2F]
   op.gateMul(gateUp, active, tokens); // [T, F]
   addProjection(w.down, active, w.mlpPostNorm); // [T, E]

@@ -58,6 +58,7 @@ function parseDecoder(modelType: string, family: Family, config: JsonRecord): De
     ...rotations,
     alibi,
     ...family.norm,
+    residualAfterNorm: fields.boolean("apply_residual_connection_post_layernorm", false),
     mlp: family.mlp,
     activation: activationOf(fields, family),
     attentionScale: attentionScale(fields, headDim),

@@ -114,12 +114,14 @@ export function forward(
     const cached = cache.write(layer, { rawKeys, bareKeys, keys, values }); // [S + T, G, D]
     const attended = attention(alloc, { queries, keys: cached.keys, bands }, cached.values, spec, start); // [T, H, D]
     const output = project(attended, names.output, H * D); // [T, E]
+    if (spec.residualAfterNorm) x.set(h);
     addInPlace(x, names.attentionPostNorm === undefined ? output : norm(output, names.attentionPostNorm));
 
     const m = norm(x, names.mlpNorm); // [T, E]
     const gate = names.gate === undefined ? undefined : project(m, names.gate, E); // [T, F]
     const active = gateMultiply(alloc, spec.activation, gate, project(m, names.up, E)); // [T, F]
     const down = project(active, names.down, F); // [T, E]
+    if (spec.residualAfterNorm) x.set(m);
     addInPlace(x, names.mlpPostNorm === undefined ? down : norm(down, names.mlpPostNorm));
   }
   cache.advance(ids.length);

@@ -140,6 +140,7 @@ export function randomModel(overrides: Partial<DecoderSpec> = {}, seedName = "")
     normOffset: 0,
     embeddingNorm: false,
     postNorms: false,
+    residualAfterNorm: false,
     mlp: "gated",
     activation: "silu",
     attentionScale: 1 / Math.sqrt(headDim),

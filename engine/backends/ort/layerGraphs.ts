@@ -63,7 +63,7 @@ export const MASKED = -1e30;
 
 /**
  * In: x [C, E], previousKey [1, G, D] (key shift only: the raw key before the chunk).
- * Out: q [C, H, D], k and v [C, G, D] before rotation, rawKey [C, G, D] (key shift only).
+ * Out: q [C, H, D], k and v [C, G, D] before rotation, rawKey [C, G, D] (key shift only), normed [C, E] (only where the residual is that).
  */
 export function projectGraph(spec: DecoderSpec, weights: ProjectWeights): OnnxGraph {
   const { headCount, kvHeadCount, headDim, hiddenSize, normEps, qkvClip } = spec;
@@ -82,6 +82,7 @@ export function projectGraph(spec: DecoderSpec, weights: ProjectWeights): OnnxGr
     key = shiftKeys(b, key, previousKey, weights.keyShift, [kvHeadCount, headDim]);
   }
   if (weights.kNorm) key = rmsNorm(b, key, weights.kNorm, normEps);
+  if (spec.residualAfterNorm) b.output("normed", normed, ["C", hiddenSize]);
   b.output("q", query, ["C", headCount, headDim]);
   b.output("k", key, ["C", kvHeadCount, headDim]);
   b.output("v", heads(weights.v, kvHeadCount), ["C", kvHeadCount, headDim]);
@@ -129,7 +130,7 @@ export function attendGraph(spec: DecoderSpec, isMasked: boolean): OnnxGraph {
   return b.graph();
 }
 
-/** In: x [C, E] as it entered the layer, o [H, C, D]. Out: y [C, E], the residual stream behind the layer. */
+/** In: x [C, E], the residual as attention is added to it, o [H, C, D]. Out: y [C, E], the residual stream behind the layer. */
 export function finishGraph(spec: DecoderSpec, weights: FinishWeights): OnnxGraph {
   const { headCount, headDim, hiddenSize } = spec;
   const b = new GraphBuilder("finish");
@@ -144,7 +145,7 @@ export function finishGraph(spec: DecoderSpec, weights: FinishWeights): OnnxGrap
     ? b.op("Mul", [activation(b, spec, linear(b, normed, weights.gate)), up])
     : activation(b, spec, up);
   const mlp = postNormed(linear(b, active, weights.down), weights.mlpPostNorm);
-  b.output("y", b.op("Add", [attended, mlp]), ["C", hiddenSize]);
+  b.output("y", b.op("Add", [spec.residualAfterNorm ? normed : attended, mlp]), ["C", hiddenSize]);
   return b.graph();
 }
 

@@ -209,7 +209,8 @@ export class OrtRunner implements Runner {
       this.cacheRows(index, cache, projected, start, count);
       const o = await this.attendCached(index, cache, outputOf(projected, "q"), { start, count }, signal);
       if (this.spec.keyShift) rawKeys.push(outputOf(projected, "rawKey"));
-      x = { data: outputOf(await graphs.finish.run({ x, o }), "y"), dims: x.dims };
+      const residual = this.spec.residualAfterNorm ? { data: outputOf(projected, "normed"), dims: x.dims } : x;
+      x = { data: outputOf(await graphs.finish.run({ x: residual, o }), "y"), dims: x.dims };
     }
     for (const [index, rows] of rawKeys.entries()) this.keepRawKeys(this.layerCache(index), rows, start, count);
     this.cachedTokens = start + count;

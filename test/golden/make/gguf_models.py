@@ -94,7 +94,7 @@ def convert(family, name, quantisation, out):
 
 
 quantisation = sys.argv[2] if len(sys.argv) > 2 else "q8_0"
-target = HERE / "gguf" if quantisation == "q8_0" else Path(tempfile.mkdtemp(prefix="gguf-"))
+target = HERE / "gguf" / "converted" if quantisation == "q8_0" else Path(tempfile.mkdtemp(prefix="gguf-"))
 target.mkdir(exist_ok=True)
 for family, name in MODELS:
     convert(family, name, quantisation, target / f"{name}.gguf")
