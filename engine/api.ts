@@ -203,6 +203,8 @@ export interface Mamba2Spec extends CommonSpec {
   readonly headCount: number;
   readonly headDim: number;
   readonly groupCount: number;
+  /** Groups of the gated norm: each is I / normGroupCount wide. */
+  readonly normGroupCount: number;
   readonly stateSize: number;
   readonly convKernel: number;
   readonly chunkSize: number;

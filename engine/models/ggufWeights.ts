@@ -9,7 +9,7 @@ import type { NamedStore } from "../formats/tensorStore.ts";
 import { interleavedRow } from "../position/rope.ts";
 import { unsupported } from "./ggufMetadata.ts";
 import { ROPE_TENSORS } from "./ggufRope.ts";
-import { type FileRows, weightView } from "./view.ts";
+import { type FileRows, reshaped, weightView } from "./view.ts";
 
 /** Architectures whose converter turns half-split queries and keys into interleaved ones. */
 const INTERLEAVED = ["llama", "smollm3"];
@@ -179,7 +179,7 @@ function mamba2(spec: Mamba2Spec, places: Places): void {
     places.add(`${to}A_log`, `${from}ssm_a`, { ...perHead, ...fromA });
     places.add(`${to}D`, `${from}ssm_d`, perHead);
     places.add(`${to}norm.weight`, `${from}ssm_norm.weight`, {
-      ...{ shape: [inner], fileShape: [groupCount, inner / groupCount], reshaped: true },
+      ...{ shape: [inner], fileShape: [groupCount, inner / groupCount], picked: reshaped(inner) },
     });
     places.pair(`${to}out_proj`, `${from}ssm_out`);
   }
@@ -209,7 +209,7 @@ function rwkv7(spec: Rwkv7Spec, store: WeightStore, places: Places): void {
     places.add(`${to}attn.g_lora.lora.2.weight`, `${from}time_mix_g2.weight`);
     places.add(`${to}attn.k_k`, `${from}time_mix_k_k.weight`);
     places.add(`${to}attn.k_a`, `${from}time_mix_k_a.weight`);
-    places.add(`${to}attn.r_k`, `${from}time_mix_r_k.weight`, { shape: [headCount, headDim], fileShape: [E], reshaped: true });
+    places.add(`${to}attn.r_k`, `${from}time_mix_r_k.weight`, { shape: [headCount, headDim], fileShape: [E], picked: reshaped(E) });
     places.add(`${to}attn.r_proj.weight`, `${from}time_mix_receptance.weight`);
     places.add(`${to}attn.k_proj.weight`, `${from}time_mix_key.weight`);
     places.add(`${to}attn.v_proj.weight`, `${from}time_mix_value.weight`);

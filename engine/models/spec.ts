@@ -1,7 +1,9 @@
-import type { CommonSpec, DecoderSpec, LayerKind, ModelSpec } from "../api.ts";
+import type { DecoderSpec, LayerKind, ModelSpec } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { isRecord, JsonFields, shown, type JsonRecord } from "../formats/json.ts";
+import { asHuggingFaceConfig } from "../recurrent/originalConfig.ts";
 import { parseRecurrentSpec, recurrentTypes } from "../recurrent/spec.ts";
+import { badConfig as bad, commonOf, CONFIG_REMEDY as REMEDY, positive } from "./commonSpec.ts";
 import { asDecoderConfig } from "./configs.ts";
 import { families, type Family } from "./families.ts";
 import { readRotations, type Rotations } from "./rotations.ts";
@@ -13,15 +15,13 @@ export const supportedModelTypes: readonly string[] = [
   ...recurrentTypes,
 ];
 
-const REMEDY = "download config.json again from where the model came";
-
 /**
  * The facts of a model from its config.json (Hugging Face keys, transformers 4 and 5).
  * Throws `unsupported-model` for what the engine cannot run faithfully, `rope-invalid` for a RoPE setting without sense.
  */
 export function parseSpec(config: unknown): ModelSpec {
   if (!isRecord(config)) throw new EngineError("unsupported-model", `config.json holds ${shown(config)}, not an object`, REMEDY);
-  const known = asDecoderConfig(config);
+  const known = asDecoderConfig(asHuggingFaceConfig(config));
   const modelType = known["model_type"];
   if (typeof modelType === "string" && recurrentTypes.includes(modelType)) return parseRecurrentSpec(modelType, known);
   if (typeof modelType === "string" && Object.hasOwn(families, modelType)) {
@@ -84,24 +84,6 @@ const UNROTATED: Rotations = {
 function configuredBiases(fields: JsonFields): { qkv: boolean; out: boolean } {
   const bias = fields.boolean("attention_bias", false);
   return { qkv: bias, out: bias };
-}
-
-/** What every family has. `epsKey` is what it calls the eps of its norms. */
-export function commonOf(fields: JsonFields, modelType: string, tiedByDefault: boolean, epsKey: string): CommonSpec {
-  return {
-    modelType,
-    vocabSize: fields.positiveInteger("vocab_size"),
-    hiddenSize: fields.positiveInteger("hidden_size"),
-    layerCount: fields.positiveInteger("num_hidden_layers"),
-    normEps: positive(fields, epsKey, DEFAULT_EPS),
-    maxPositionEmbeddings: fields.positiveInteger("max_position_embeddings"),
-    tiedEmbeddings: fields.boolean("tie_word_embeddings", tiedByDefault),
-    embeddingMultiplier: positive(fields, "embedding_multiplier", 1),
-    bosTokenId: fields.tokenId("bos_token_id"),
-    eosTokenIds: tokenIds(fields, "eos_token_id"),
-    absentTokenId: fields.tokenId("absent_token_id"),
-    promptFormat: promptFormatOf(fields),
-  };
 }
 
 /** Head dimension: explicit (it may differ from hidden / heads, as in Qwen3), else hidden / heads. */
@@ -214,34 +196,6 @@ function turningLayers(fields: JsonFields, layerCount: number): readonly boolean
   throw bad(`no_rope_layers ${shown(listed)} is not a list of ${layerCount} zeros and ones`);
 }
 
-function tokenIds(fields: JsonFields, key: string): number[] {
-  const value = fields.value(key);
-  if (!Array.isArray(value)) {
-    const id = fields.tokenId(key);
-    return id === undefined ? [] : [id];
-  }
-  if (value.every((id): id is number => Number.isSafeInteger(id) && Number(id) >= 0)) return value;
-  throw bad(`${key} ${shown(value)} is not a list of token ids`);
-}
-
-function promptFormatOf(fields: JsonFields): ModelSpec["promptFormat"] {
-  const format = fields.string("prompt_format", "chat");
-  if (format === "chat" || format === "extractive" || format === "plain") return format;
-  throw bad(`prompt_format ${shown(format)} is not extractive, chat or plain`);
-}
-
-export function positive(fields: JsonFields, key: string, fallback: number): number {
-  const value = fields.number(key, fallback);
-  if (value > 0) return value;
-  throw bad(`${key} ${value} must be above 0`);
-}
-
 function optionalPositive(fields: JsonFields, key: string): number | undefined {
   return fields.value(key) === undefined ? undefined : positive(fields, key, 1);
-}
-
-const DEFAULT_EPS = 1e-6;
-
-function bad(what: string): EngineError {
-  return new EngineError("unsupported-model", `config.json: ${what}`, REMEDY);
 }

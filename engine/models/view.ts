@@ -14,8 +14,27 @@ export interface FileRows {
   fileRow?: (row: number) => number;
   /** Number that the engine sees for one in the file; only for tensors that are read as f32. */
   value?: (stored: number) => number;
-  /** The numbers are the same in the same order and only `fileShape` differs, so that rows are cut from the whole (small) tensor, read as f32. */
-  reshaped?: true;
+  /**
+   * For small tensors whose numbers lie otherwise (transposed, with other dimensions, in one with others, or fewer than the engine
+   * wants): the file's tensor is read whole, as f32, whatever part is asked for, and `fileRow` is not used.
+   */
+  picked?: Picked;
+}
+
+/** How many numbers the file's tensor has, and which of them is the engine's number `index`; undefined is 0. */
+export interface Picked {
+  count: number;
+  at: (index: number) => number | undefined;
+}
+
+/** The file's tensor [columns, rows] transposed, which the engine sees as [rows, columns]. */
+export function transposed(rows: number, columns: number): Picked {
+  return { count: rows * columns, at: (index) => (index % columns) * rows + Math.floor(index / columns) };
+}
+
+/** The same numbers in the same order under other dimensions. */
+export function reshaped(count: number): Picked {
+  return { count, at: (index) => index };
 }
 
 /** The view of `store` through `place`; a name without a place is not there. Formats and blocks are kept, because only whole rows move. */
@@ -32,44 +51,56 @@ export function weightView(store: WeightStore, place: (name: string) => FileRows
       return rows !== undefined && store.has(rows.name);
     },
     shape(name) {
-      const { name: fileName, shape, fileShape } = placed(name);
+      const { name: fileName, shape, fileShape, picked } = placed(name);
       const found = store.shape(fileName);
-      if (fileShape === undefined) return found;
-      if (found.join() === fileShape.join()) return shape;
-      const message = `tensor ${fileName} is [${found.join(", ")}] and config.json asks for [${fileShape.join(", ")}]`;
+      if (fileShape === undefined && picked === undefined) return found;
+      const fits = picked === undefined || numbersIn(found) === picked.count;
+      if (fits && found.join() === (fileShape ?? found).join()) return shape;
+      const asked = fileShape === undefined ? `${picked?.count ?? 0} numbers` : `[${fileShape.join(", ")}]`;
+      const message = `tensor ${fileName} is [${found.join(", ")}] and config.json asks for ${asked}`;
       throw new EngineError("bad-weights", message, "use config.json and weights of the same model", { name: fileName });
     },
-    format: (name) => (isComputed(placed(name)) ? "f32" : store.format(placed(name).name)),
+    format(name) {
+      const { name: fileName, value, picked } = placed(name);
+      return value === undefined && picked === undefined ? store.format(fileName) : "f32";
+    },
     async readRows(name, rowStart = 0, rowEnd, signal) {
       const rows = placed(name);
       const end = rowEnd ?? rows.shape[0] ?? 1;
-      const read = (start: number, stop: number) =>
-        rows.reshaped ? rowsOfWhole(store, rows, start, stop, signal) : store.readRows(rows.name, start, stop, signal);
-      const values = await gather(rows, rowStart, end, read, (count) => new Float32Array(count));
+      const read = (start: number, stop: number) => store.readRows(rows.name, start, stop, signal);
+      const values =
+        rows.picked === undefined
+          ? await gather(rows, rowStart, end, read, (count) => new Float32Array(count))
+          : pick(await store.readRows(rows.name, undefined, undefined, signal), rows.picked, rows.shape, rowStart, end);
       return rows.value === undefined ? values : values.map(rows.value);
     },
     async readBytes(name, rowStart = 0, rowEnd, signal) {
       const rows = placed(name);
-      if (isComputed(rows)) return new Uint8Array((await this.readRows(name, rowStart, rowEnd, signal)).buffer);
+      if (rows.value !== undefined || rows.picked !== undefined)
+        return new Uint8Array((await this.readRows(name, rowStart, rowEnd, signal)).buffer);
       const read = (start: number, stop: number) => store.readBytes(rows.name, start, stop, signal);
       return gather(rows, rowStart, rowEnd ?? rows.shape[0] ?? 1, read, (count) => new Uint8Array(count));
     },
   };
 }
 
-function isComputed({ value, reshaped }: FileRows): boolean {
-  return value !== undefined || reshaped === true;
+function pick(
+  whole: Float32Array,
+  { at }: Picked,
+  shape: readonly number[],
+  rowStart: number,
+  rowEnd: number,
+): Float32Array<ArrayBuffer> {
+  const width = numbersIn(shape.slice(1));
+  const first = rowStart * width;
+  return Float32Array.from({ length: (rowEnd - rowStart) * width }, (_, index) => {
+    const from = at(first + index);
+    return from === undefined ? 0 : whole[from];
+  });
 }
 
-async function rowsOfWhole(
-  store: WeightStore,
-  { name, shape }: FileRows,
-  start: number,
-  end: number,
-  signal: AbortSignal | undefined,
-): Promise<Float32Array<ArrayBuffer>> {
-  const width = shape.slice(1).reduce((product, size) => product * size, 1);
-  return (await store.readRows(name, undefined, undefined, signal)).slice(start * width, end * width);
+function numbersIn(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
 }
 
 /** Rows within this many times their own count are read in one piece and picked from it. */

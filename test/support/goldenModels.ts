@@ -1,6 +1,6 @@
 /** Tiny models whose weights follow from the names of their tensors, so that no weight file is stored. */
 import { readFileSync } from "node:fs";
-import type { DecoderSpec, ModelSpec, WeightStore } from "../../engine/api.ts";
+import type { DecoderSpec, ModelSpec, RecurrentSpec, WeightStore } from "../../engine/api.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { checkpointPlaces, checkpointView } from "../../engine/models/checkpoint.ts";
 import { tensorShapes } from "../../engine/models/weights.ts";
@@ -92,6 +92,12 @@ export function goldenDecoder(name: (typeof goldenDecoders)[number]): GoldenMode
   return { ...model, spec: model.spec };
 }
 
+export function goldenRecurrent(name: (typeof goldenRecurrents)[number]): GoldenModel<RecurrentSpec> {
+  const model = goldenModel(name);
+  if (model.spec.kind === "decoder") throw new Error(`${name} is a transformer`);
+  return { ...model, spec: model.spec };
+}
+
 /** What `checkpointView` does, in float64. */
 function viewed64(
   spec: ModelSpec,
@@ -105,6 +111,7 @@ function viewed64(
       if (rows === undefined || stored === undefined) throw new Error(`the golden model has no tensor ${name}`);
       const width = shape.slice(1).reduce((product, size) => product * size, 1);
       const values = Float64Array.from({ length: (shape[0] ?? 1) * width }, (_, index) => {
+        if (rows.picked !== undefined) return stored.values[rows.picked.at(index) ?? NaN] ?? 0;
         const row = Math.floor(index / width);
         return stored.values[(rows.fileRow?.(row) ?? row) * width + (index % width)];
       });
