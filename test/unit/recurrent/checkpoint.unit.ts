@@ -36,7 +36,9 @@ describe("RWKV-7 files of flash-linear-attention", () => {
   it("held them in one tensor once, in the order r, w, k, v, a, g", async () => {
     const files: Tensors = new Map([...model.tensors].filter(([name]) => !/attn\.x_/.test(name)));
     for (let layer = 0; layer < model.spec.layerCount; layer++) {
-      const rows = ["r", "w", "k", "v", "a", "g"].flatMap((mix) => [...(model.tensors.get(`model.layers.${layer}.attn.x_${mix}`)?.values ?? [])]);
+      const rows = ["r", "w", "k", "v", "a", "g"].flatMap((mix) => [
+        ...(model.tensors.get(`model.layers.${layer}.attn.x_${mix}`)?.values ?? []),
+      ]);
       files.set(`model.layers.${layer}.attn.x_x`, { shape: [6, model.spec.hiddenSize], values: Float64Array.from(rows) });
     }
     await sees(checkpointView(model.spec, storeOf(files)), model);
