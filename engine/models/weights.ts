@@ -2,7 +2,7 @@
 import type { DecoderSpec, ModelSpec, WeightFormat, WeightStore } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { canQuantizeQ8 } from "../formats/q8.ts";
-import { recurrentShapes } from "../recurrent/weights.ts";
+import { isRecurrentTable, recurrentShapes } from "../recurrent/weights.ts";
 
 /** Weight and bias of one norm, or matrix and bias of one projection; the bias is undefined where the model has none. */
 export interface TensorPair {
@@ -121,7 +121,7 @@ function normPair(spec: DecoderSpec, name: string): TensorPair {
 
 /** How a tensor is stored under `format`: projections, head and embedding table are quantised where their rows divide into blocks. */
 export function storedFormat(name: string, shape: readonly number[], format: WeightFormat): "f32" | "q8_0" {
-  const isTable = name.endsWith("_proj.weight") || name === EMBEDDING || name === "lm_head.weight";
+  const isTable = name.endsWith("_proj.weight") || name === EMBEDDING || name === "lm_head.weight" || isRecurrentTable(name);
   return format === "q8_0" && isTable && canQuantizeQ8(shape.at(-1) ?? 0) ? "q8_0" : "f32";
 }
 

@@ -1,5 +1,5 @@
 /** A whole decoder in plain loops. E hidden size, H query heads, G key/value heads, D head dimension, F feed-forward width, V vocabulary. */
-import type { DecoderSpec, LayerKind, PositionPlan, RopeTable, WeightFormat, WeightStore } from "../api.ts";
+import type { DecoderSpec, LayerKind, ModelSpec, PositionPlan, RopeTable, WeightFormat, WeightStore } from "../api.ts";
 import { throwIfAborted } from "../errors.ts";
 import { dequantizeQ8, quantizeQ8 } from "../formats/q8.ts";
 import {
@@ -46,8 +46,23 @@ export async function readDecoder(
   spec: DecoderSpec,
   weights: WeightStore,
   format: WeightFormat,
-  options: { signal?: AbortSignal; onProgress?(doneBytes: number, totalBytes: number): void } = {},
+  options: ReadOptions = {},
 ): Promise<Decoder> {
+  return { spec, tensor: await readTensors(spec, weights, format, options), precision: "f32" };
+}
+
+export interface ReadOptions {
+  signal?: AbortSignal;
+  onProgress?(doneBytes: number, totalBytes: number): void;
+}
+
+/** The same for a model of any kind. */
+export async function readTensors(
+  spec: ModelSpec,
+  weights: WeightStore,
+  format: WeightFormat,
+  options: ReadOptions = {},
+): Promise<TensorOf> {
   const shapes = tensorShapes(spec);
   const totalBytes = 4 * [...shapes.values()].reduce((sum, shape) => sum + product(shape), 0);
   const tensors = new Map<string, Reals>();
@@ -60,7 +75,7 @@ export async function readDecoder(
     doneBytes += values.byteLength;
     options.onProgress?.(doneBytes, totalBytes);
   }
-  return { spec, tensor: tensorsByName(tensors), precision: "f32" };
+  return tensorsByName(tensors);
 }
 
 /** A lookup that throws where the model has no such tensor. */
@@ -151,7 +166,13 @@ export function rotatedKeys(
 }
 
 /** Queries [T, H, D] from position `start` on, rotated for every band, and scaled where the plan says so. */
-export function rotatedQueries(decoder: Decoder, plan: PositionPlan, kind: LayerKind, bareQueries: Reals, start: number): readonly Reals[] {
+export function rotatedQueries(
+  decoder: Decoder,
+  plan: PositionPlan,
+  kind: LayerKind,
+  bareQueries: Reals,
+  start: number,
+): readonly Reals[] {
   const { headCount, headDim } = decoder.spec;
   const width = headCount * headDim;
   const count = bareQueries.length / width;
@@ -174,7 +195,8 @@ function rotated(
   const copy = x.slice();
   const table: RopeTable | undefined =
     kind.rotation === "main" ? plan.table : kind.rotation === "local" ? localTable(spec) : undefined;
-  if (table !== undefined) rotateHeads(copy, heads, spec.headDim, (precision === "f64" ? rotation64 : rotation)(table, positions));
+  if (table !== undefined)
+    rotateHeads(copy, heads, spec.headDim, (precision === "f64" ? rotation64 : rotation)(table, positions));
   return copy;
 }
 

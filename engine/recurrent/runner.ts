@@ -1,0 +1,230 @@
+/** The Runner of recurrent models, whatever the backend: chunks, snapshots and what these models cannot do. */
+import type {
+  AppendOptions,
+  BackendKind,
+  PositionPlan,
+  RecurrentSpec,
+  Runner,
+  RunnerOptions,
+  Sampling,
+  TokenMask,
+} from "../api.ts";
+import { EngineError, throwIfAborted } from "../errors.ts";
+import { checkIds, checkMask, checkRoom } from "../reference/checks.ts";
+import { checkSampling, uniformAt } from "../reference/sample.ts";
+import { openSlots } from "./slots.ts";
+import { decodeState, encodeState } from "./snapshot.ts";
+import { stateFloats } from "./state.ts";
+
+/** What a backend does for a recurrent model. Its state starts empty. */
+export interface RecurrentBackend {
+  readonly kind: BackendKind;
+  readonly device: string;
+  readonly lost: Promise<void>;
+  /** Throws what went wrong on the device, if anything did. */
+  check(): void;
+  /** Tokens of the next chunk, so that it takes bounded time. */
+  chunkTokens(allLogits: boolean): number;
+  /**
+   * Runs a chunk behind the state and leaves the state behind it. Returns the logits [n, V] of all its tokens where they are asked for.
+   * A single token whose logits nobody waits for is only queued.
+   */
+  run(
+    ids: Int32Array<ArrayBuffer>,
+    options: { wait: boolean; allLogits: boolean },
+  ): Promise<Float32Array<ArrayBuffer> | undefined>;
+  /** Logits [V] behind the last token. */
+  lastLogits(): Promise<Float32Array<ArrayBuffer>>;
+  /** The next token; `uniform01` in [0, 1) decides above temperature 0. */
+  sample(sampling: Sampling, allowed: TokenMask | undefined, uniform01: number): Promise<number>;
+  /** Back to the state before the first token. */
+  clear(): void;
+  /** Copies of the state that can be kept. */
+  readonly slotCount: number;
+  save(slot: number): void;
+  load(slot: number): void;
+  /** The whole state as snapshot.ts lays it out. */
+  read(): Promise<Float32Array<ArrayBuffer>>;
+  write(values: Float32Array<ArrayBuffer>): void;
+  loseDevice(): boolean;
+  dispose(): void;
+}
+
+/** A runner whose state can be taken out and put back: into it, or into another runner of the same model. */
+export interface RecurrentRunner extends Runner {
+  /** The state behind the last token, as bytes. */
+  snapshot(): Promise<Uint8Array<ArrayBuffer>>;
+  /** Puts a state back; going on from it gives bit for bit what going on gave where it was taken, on the same backend. */
+  restore(bytes: Uint8Array): Promise<void>;
+  /** Lengths that `truncate` can go back to, beside 0 and `length`. */
+  readonly snapshotLengths: readonly number[];
+}
+
+/** Memory does not depend on the length, so this only keeps positions and files of states within 32 bits, with room to spare. */
+const MAX_TOKENS = 2 ** 24;
+/** A copy of the state is kept at the end of the first chunk that ends this many tokens behind the last copy. */
+const SNAPSHOT_TOKENS = 256;
+/**
+ * From this many tokens on, an append runs its last token alone and keeps the state in front of it: whoever wants that token's logits
+ * once more (a follow-up question, the search for a quote) goes back one token and not to the copy before.
+ */
+const LAST_ALONE_TOKENS = 32;
+
+const NO_ATTENTION = "recurrent models have no attention";
+
+/** True for a runner that can take its state out. */
+export function isRecurrentRunner(runner: Runner): runner is RecurrentRunner {
+  return "snapshot" in runner && "restore" in runner;
+}
+
+/**
+ * Copies of the state are kept behind every append of more than one token, in front of a long append's last token, and every
+ * SNAPSHOT_TOKENS tokens or so in between (also while single tokens are appended); slots.ts says which are given up when their places
+ * are taken. `truncate` goes back to the nearest.
+ */
+export function openRecurrentRunner(
+  spec: RecurrentSpec,
+  options: Pick<RunnerOptions, "capacityTokens">,
+  backend: RecurrentBackend,
+  key: bigint,
+): RecurrentRunner {
+  const capacityTokens = Math.min(options.capacityTokens ?? MAX_TOKENS, MAX_TOKENS);
+  if (!Number.isSafeInteger(capacityTokens) || capacityTokens < 1) {
+    throw new EngineError("bad-argument", `a context of ${capacityTokens} tokens holds nothing`, "give at least one token");
+  }
+  const slots = openSlots(backend.slotCount);
+  let length = 0;
+  /** Where the last copy was kept. */
+  let lastSaved = 0;
+
+  /** Back to the nearest copy at or before `wanted`. */
+  function goBack(wanted: number): void {
+    const target = slots.newest(wanted);
+    length = target?.length ?? 0;
+    lastSaved = length;
+    slots.cut(length);
+    if (target === undefined) backend.clear();
+    else backend.load(target.slot);
+  }
+
+  function keep(): void {
+    const slot = slots.place(length);
+    if (slot !== undefined) backend.save(slot);
+    lastSaved = length;
+  }
+
+  async function runChunk(ids: Int32Array<ArrayBuffer>, how: { wait: boolean; allLogits: boolean }) {
+    try {
+      const rows = await backend.run(ids, how);
+      length += ids.length;
+      return rows;
+    } catch (error) {
+      // The chunk may have changed some of the state, so the only states left are those that were copied.
+      goBack(length);
+      throw error;
+    }
+  }
+
+  function checkNotEmpty(): void {
+    if (length > 0) return;
+    throw new EngineError("bad-argument", "there is no last token to sample behind", "append at least one token first");
+  }
+
+  return {
+    kind: backend.kind,
+    device: backend.device,
+    capacityTokens,
+    tap: { layers: [], because: NO_ATTENTION },
+    get length() {
+      return length;
+    },
+    get snapshotLengths() {
+      return slots.lengths;
+    },
+    lost: backend.lost,
+
+    setPositions(plan) {
+      checkUnrotated(plan);
+    },
+
+    async repositionCache(plan) {
+      checkUnrotated(plan);
+      return false;
+    },
+
+    truncate(lengthTokens) {
+      if (lengthTokens < length) goBack(Math.max(0, lengthTokens));
+      return length;
+    },
+
+    async append(ids, appendOptions: AppendOptions = {}) {
+      const { signal, logits: wanted = "none" } = appendOptions;
+      backend.check();
+      checkIds(ids, spec.vocabSize);
+      checkRoom(ids.length, length, capacityTokens);
+      const allLogits = wanted === "all";
+      const all = allLogits ? new Float32Array(ids.length * spec.vocabSize) : undefined;
+      const how = { wait: ids.length > 1 || wanted !== "none", allLogits };
+      const lastAlone = ids.length >= LAST_ALONE_TOKENS;
+      for (let done = 0; done < ids.length;) {
+        throwIfAborted(signal);
+        const left = ids.length - done;
+        const count = Math.min(backend.chunkTokens(allLogits), lastAlone && left > 1 ? left - 1 : left);
+        const rows = await runChunk(Int32Array.from(ids.slice(done, done + count)), how);
+        if (rows !== undefined) all?.set(rows, done * spec.vocabSize);
+        done += count;
+        const isEnd = done === ids.length ? ids.length > 1 : lastAlone && done === ids.length - 1;
+        if (isEnd || length - lastSaved >= SNAPSHOT_TOKENS) keep();
+        appendOptions.onProgress?.(done);
+      }
+      if (all !== undefined) return all;
+      return wanted === "last" && length > 0 ? backend.lastLogits() : undefined;
+    },
+
+    async sample(sampling, allowed) {
+      backend.check();
+      checkSampling(sampling);
+      checkNotEmpty();
+      if (allowed !== undefined) checkMask(allowed, spec.vocabSize);
+      return backend.sample(sampling, allowed, uniformAt(sampling.seed, length));
+    },
+
+    async pool() {
+      throw new EngineError("bad-argument", NO_ATTENTION, "choose a transformer to see where it looks");
+    },
+
+    async snapshot() {
+      backend.check();
+      checkNotEmpty();
+      return encodeState(key, { length, values: await backend.read() });
+    },
+
+    async restore(bytes) {
+      backend.check();
+      const image = decodeState(bytes, key, stateFloats(spec));
+      checkRoom(image.length, 0, capacityTokens);
+      slots.cut(0);
+      backend.write(image.values);
+      length = image.length;
+      keep();
+    },
+
+    loseDevice: () => backend.loseDevice(),
+    dispose() {
+      length = 0;
+      lastSaved = 0;
+      slots.cut(0);
+      backend.dispose();
+    },
+  };
+}
+
+/** Throws `bad-argument` for a plan that would move positions: these models have none. */
+function checkUnrotated(plan: PositionPlan): void {
+  if (plan.table.invFreq.length === 0 && plan.bands.length === 1 && plan.copies.length === 1) return;
+  throw new EngineError(
+    "bad-argument",
+    "a rotation for a recurrent model, which has no positions",
+    "make the plan from this model's spec",
+  );
+}
