@@ -41,6 +41,8 @@ export interface SessionOptions {
   weightFormat: WeightFormat;
   /** Upper bound on the KV cache; by default what the device holds. */
   capacityTokens?: number;
+  /** Only token ids will be handed in: the model needs no tokenizer. */
+  idsOnly?: boolean;
   signal?: AbortSignal;
   onProgress?(stage: string, doneBytes: number, totalBytes: number): void;
   /** How a backend is opened; tests put runners of their own here. */
@@ -86,18 +88,8 @@ export interface LogitsOptions {
 export async function openSession(files: ModelFiles, runtime: Runtime, options: SessionOptions): Promise<Session> {
   options.onProgress?.("reading the model", 0, 0);
   const loaded = await loadModel(files, options.signal);
-  const tokenizer = loaded.tokenizer();
-  const { spec } = loaded;
-  const model: AskModel = {
-    spec,
-    tokenizer,
-    chatTemplate:
-      loaded.chatTemplate === undefined
-        ? undefined
-        : { source: loaded.chatTemplate, bosToken: loaded.bosToken ?? "", eosToken: loaded.eosToken ?? "" },
-    stopIds: new Set([...spec.eosTokenIds, ...ownEos(loaded, tokenizer.tokenId(loaded.eosToken ?? ""))]),
-    bodies: new BodyCache(),
-  };
+  // A tokenizer that cannot be read is told before the weights are.
+  const model = options.idsOnly === true ? undefined : askModelOf(loaded);
   const backend = await chooseBackend(options.backend, runtime.gpu);
   const session = new OpenSession(loaded, model, files, runtime, options);
   try {
@@ -115,6 +107,22 @@ export async function openSession(files: ModelFiles, runtime: Runtime, options: 
 /** What a machine's GPU can be to blame for, and WASM is not. */
 function isDeviceTrouble(error: unknown): boolean {
   return ["device-lost", "kv-cache-too-large", "limit-exceeded", "no-adapter"].includes(plainError(error).code);
+}
+
+/** What questions need of a model beside its weights. Throws what making the tokenizer throws. */
+function askModelOf(loaded: LoadedModel): AskModel {
+  const tokenizer = loaded.tokenizer();
+  const { spec } = loaded;
+  return {
+    spec,
+    tokenizer,
+    chatTemplate:
+      loaded.chatTemplate === undefined
+        ? undefined
+        : { source: loaded.chatTemplate, bosToken: loaded.bosToken ?? "", eosToken: loaded.eosToken ?? "" },
+    stopIds: new Set([...spec.eosTokenIds, ...ownEos(loaded, tokenizer.tokenId(loaded.eosToken ?? ""))]),
+    bodies: new BodyCache(),
+  };
 }
 
 /** Chat models end a turn with the eos of tokenizer_config.json, which config.json may not list. */
@@ -136,10 +144,9 @@ class OpenSession implements Session {
   private engine: Engine | undefined;
   private closed = false;
   private queue: Promise<unknown> = Promise.resolve();
-
   constructor(
     private readonly loaded: LoadedModel,
-    private readonly model: AskModel,
+    private readonly asking: AskModel | undefined,
     private readonly files: ModelFiles,
     private readonly runtime: Runtime,
     private readonly options: SessionOptions,
@@ -149,13 +156,13 @@ class OpenSession implements Session {
     const { runner, chosen } = this.current();
     return {
       model: this.loaded.label,
-      spec: this.model.spec,
+      spec: this.loaded.spec,
       parameterCount: this.loaded.parameterCount,
       backend: chosen.kind,
       backendBecause: chosen.because,
       device: runner.device,
       weightFormat: this.options.weightFormat,
-      weightBytes: weightBytes(this.model.spec, this.options.weightFormat),
+      weightBytes: weightBytes(this.loaded.spec, this.options.weightFormat),
       capacityTokens: runner.capacityTokens,
       tap: runner.tap,
     };
@@ -163,7 +170,7 @@ class OpenSession implements Session {
 
   /** Reads the weights onto a backend and makes it the current one. */
   async open(chosen: ChosenBackend, signal: AbortSignal | undefined): Promise<void> {
-    const { spec } = this.model;
+    const { spec } = this.loaded;
     const stage = `reading weights (${NAMES[chosen.kind]})`;
     // The store of the first opening may hold handles that are gone after a loss, so the folder is read again.
     const { weights } = this.engine ? await loadModel(this.files, signal) : this.loaded;
@@ -213,13 +220,13 @@ class OpenSession implements Session {
 
   logits(ids: readonly number[], options: LogitsOptions): Promise<{ logits: number[][] }> {
     return this.exclusive(options.signal, async () => {
-      const { vocabSize } = this.model.spec;
+      const { vocabSize } = this.loaded.spec;
       checkIds(ids, vocabSize);
       if (ids.length === 0)
         throw new EngineError("bad-argument", "no token ids were given", `give ids from 0 to ${vocabSize - 1}`);
       return this.untilLost(async (engine) => {
         const { runner, held } = engine;
-        const rope = resolveRope(options.rope, this.model.spec, ids.length, runner.capacityTokens);
+        const rope = resolveRope(options.rope, this.loaded.spec, ids.length, runner.capacityTokens);
         runner.setPositions(rope.plan);
         runner.truncate(0);
         held.hold(ids);
@@ -235,7 +242,7 @@ class OpenSession implements Session {
   }
 
   previewRope(rope: RopeChoice, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<RopePreview> {
-    return this.exclusive(signal, () => this.untilLost((engine) => previewAnswer(this.model, engine, rope, signal, onEvent)));
+    return this.exclusive(signal, () => this.untilLost((engine) => previewAnswer(this.model(), engine, rope, signal, onEvent)));
   }
 
   perplexity(ids: readonly number[], request: PerplexityRequest): Promise<PerplexityReport> {
@@ -266,12 +273,12 @@ class OpenSession implements Session {
   private evaluated(engine: Engine): EvaluatedModel {
     engine.held.forget();
     engine.asked = undefined;
-    return { ...this.model, runner: engine.runner };
+    return { ...this.model(), runner: engine.runner };
   }
 
   private async attempt(request: AskRequest, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<AskResult> {
     return this.untilLost(async (engine, isCurrent) => {
-      const answered = await answerQuestion(this.model, engine, request, signal, (event) => {
+      const answered = await answerQuestion(this.model(), engine, request, signal, (event) => {
         if (isCurrent()) onEvent(event);
       });
       const { kind, because } = engine.chosen;
@@ -314,6 +321,10 @@ class OpenSession implements Session {
     const because = "the GPU device was lost twice within one question: WASM runs instead";
     await this.open({ kind: "ort", because }, signal);
     return because;
+  }
+
+  private model(): AskModel {
+    return this.asking ?? askModelOf(this.loaded);
   }
 
   private current(): Engine {

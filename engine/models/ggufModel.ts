@@ -98,6 +98,8 @@ const ARCHITECTURES: Readonly<Record<string, (facts: Facts) => JsonRecord | Prom
     const headCount = fields.count("ssm.time_step_rank");
     return {
       model_type: "mamba2",
+      // A converted checkpoint came from a library that norms group by group: see recurrent/spec.ts.
+      architectures: ["Mamba2ForCausalLM"],
       ...stateSpace(facts),
       num_heads: headCount,
       head_dim: wholeQuotient(fields, fields.count("ssm.inner_size"), headCount),

@@ -230,6 +230,7 @@ function shifts(places: Places, store: WeightStore, to: string, from: string, hi
     throw new EngineError("bad-weights", message, "choose another GGUF file of this model", { name: from });
   }
   for (const [index, shift] of SHIFTS.entries()) {
-    places.add(to + shift, from, { shape: [1, 1, hiddenSize], fileShape, fileRow: () => index });
+    const picked = { count: SHIFTS.length * hiddenSize, at: (channel: number) => index * hiddenSize + channel };
+    places.add(to + shift, from, { shape: [hiddenSize], fileShape, picked });
   }
 }

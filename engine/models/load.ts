@@ -5,6 +5,7 @@ import { parsePythonJson } from "../formats/jsonText.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
 import { loadTokenizer } from "../tokenizer/load.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { checkpointView } from "./checkpoint.ts";
 import { loadGguf } from "./loadGguf.ts";
 import { parseSpec } from "./spec.ts";
 import { checkWeights, parameterCount } from "./weights.ts";
@@ -15,7 +16,7 @@ export interface LoadedModel {
   /** Final: a model without a chat template is `plain`, and generation_config.json adds to the tokens that end an answer. */
   spec: ModelSpec;
   weights: WeightStore;
-  /** Makes the tokenizer; throws `tokenizer-invalid` or `unsupported-tokenizer`. */
+  /** Makes the tokenizer; throws `not-found`, `tokenizer-invalid` or `unsupported-tokenizer`. Token ids need none. */
   tokenizer(): Tokenizer;
   /** Jinja source that turns messages into a prompt. */
   chatTemplate: string | undefined;
@@ -25,6 +26,7 @@ export interface LoadedModel {
   parameterCount: number;
 }
 
+const TOKENIZER = "tokenizer.json";
 const REMEDY = "choose a Hugging Face model folder with config.json, tokenizer.json and safetensors weights";
 
 /** Reads config.json, generation_config.json, tokenizer.json, tokenizer_config.json and the weights' headers, or one GGUF file. Throws `not-found`, `unsupported-model`, `bad-weights` … */
@@ -32,9 +34,9 @@ export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promis
   throwIfAborted(signal);
   if (files.ggufName !== undefined) return loadGguf(files, files.ggufName, signal);
   const spec = parseSpec(await required(files, "config.json", "unsupported-model"));
-  const tokenizerJson = await required(files, "tokenizer.json", "tokenizer-invalid");
+  const tokenizerText = await files.text(TOKENIZER);
   throwIfAborted(signal);
-  const weights = await openSafetensors(files, signal);
+  const weights = checkpointView(spec, await openSafetensors(files, signal));
   checkWeights(spec, weights);
   const settings = await tokenizerSettings(files);
   const chatTemplate = (await files.text("chat_template.jinja")) ?? settings.chatTemplate;
@@ -44,7 +46,7 @@ export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promis
     label: files.label,
     spec: { ...spec, promptFormat, eosTokenIds },
     weights,
-    tokenizer: () => loadTokenizer(tokenizerJson),
+    tokenizer: () => loadTokenizer(jsonOf(tokenizerText, files, TOKENIZER, "tokenizer-invalid")),
     chatTemplate,
     bosToken: settings.bosToken,
     eosToken: settings.eosToken,
@@ -72,7 +74,15 @@ async function required(
   name: string,
   damagedCode: "unsupported-model" | "tokenizer-invalid",
 ): Promise<unknown> {
-  const text = await files.text(name);
+  return jsonOf(await files.text(name), files, name, damagedCode);
+}
+
+function jsonOf(
+  text: string | undefined,
+  files: ModelFiles,
+  name: string,
+  damagedCode: "unsupported-model" | "tokenizer-invalid",
+): unknown {
   if (text === undefined)
     throw new EngineError("not-found", `${files.label} has no ${name}`, REMEDY, { folder: files.label, file: name });
   return parsePythonJson(text, name, damagedCode, `download ${name} again from where the model came`);

@@ -25,10 +25,7 @@ export async function checkFamily(name: string, open: OpenFamily, chunkSizes: re
   const weights = checkpointView(spec, file);
   checkWeights(spec, weights);
   const runner = await open({ spec, weights });
-  for (const run of cases) {
-    await checkLogits(runner, spec, run, [run.inputIds.length]);
-    await checkGreedy(runner, spec, run, cachedEqualsRecompute);
-  }
+  await checkCases(runner, spec, cases, cachedEqualsRecompute);
   const longest = [...cases].sort((a, b) => b.inputIds.length - a.inputIds.length)[0];
   assert.ok(longest !== undefined, `${name} has prompts`);
   for (const size of chunkSizes) {
@@ -37,6 +34,14 @@ export async function checkFamily(name: string, open: OpenFamily, chunkSizes: re
     await checkLogits(runner, spec, longest, parts);
   }
   runner.dispose();
+}
+
+/** Prompts in one piece, and greedy tokens; `cached` where cached keys keep their rotation when the length grows. */
+export async function checkCases(runner: Runner, spec: ModelSpec, cases: readonly FamilyCase[], cached: boolean): Promise<void> {
+  for (const run of cases) {
+    await checkLogits(runner, spec, run, [run.inputIds.length]);
+    await checkGreedy(runner, spec, run, cached);
+  }
 }
 
 function place(runner: Runner, spec: ModelSpec, length: number): void {

@@ -92,7 +92,8 @@ describe("opening a model folder", () => {
       const present = Object.entries({ ...files, ...change }).filter(
         (entry): entry is [string, string | Uint8Array] => entry[1] !== undefined,
       );
-      await assert.rejects(loadModel(memoryFiles(Object.fromEntries(present))), (error) => {
+      const opened = loadModel(memoryFiles(Object.fromEntries(present))).then((model) => model.tokenizer());
+      await assert.rejects(opened, (error) => {
         assert.ok(EngineError.is(error, code), String(error));
         assert.match(error.message, message);
         assert.notEqual(error.remedy, "");

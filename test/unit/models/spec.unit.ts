@@ -43,6 +43,7 @@ describe("a model's facts from config.json", () => {
       normOffset: 0,
       embeddingNorm: false,
       postNorms: false,
+      residualAfterNorm: false,
       normEps: 1e-6,
       mlp: "gated",
       activation: "silu",
@@ -333,7 +334,6 @@ describe("models with linear biases instead of a rotation", () => {
   });
 
   const refused: [what: string, config: object, message: RegExp][] = [
-    ["residuals behind the norm", { ...bloom, apply_residual_connection_post_layernorm: true }, /apply_residual/],
     ["learned positions", { ...mpt, attn_config: { alibi: false } }, /without alibi/],
     ["one key head for all", { ...mpt, attn_config: { attn_type: "multiquery_attention" } }, /attn_type/],
     ["norms on queries and keys", { ...mpt, attn_config: { qk_ln: true } }, /qk_ln/],
