@@ -55,6 +55,7 @@ const rules: Rule[] = [
     types: [wires],
     packages: [node],
   },
+  { files: /^extension\/hub\//, run: [/^extension\/hub\//, engine], types: [], packages: [node] },
   {
     files: /^extension\/models\/(location|nodeFiles)\.ts$/,
     run: [/^extension\/models\//, contracts, engine],
