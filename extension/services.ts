@@ -29,7 +29,7 @@ export function createServices(context: vscode.ExtensionContext): Services {
   const log = createLog();
   const model = new CurrentModel(context.extensionPath);
   const storage = context.storageUri ?? context.globalStorageUri;
-  const currentOptions = (): ServerOptions => serverOptions(model.folder, join(storage.fsPath, "index"));
+  const currentOptions = (): ServerOptions => serverOptions(model.path, join(storage.fsPath, "index"));
   const client = new TokenClient(
     context.asAbsolutePath(join("dist", "server.js")),
     startOptions(currentOptions, model, log),
@@ -54,6 +54,6 @@ function startOptions(current: () => ServerOptions, model: CurrentModel, log: vs
     void vscode.window.showErrorMessage(`Long Context: ${message}. To do: ${remedy}.`);
     const { window, reserve, maxFileKiB, gitCommits: commits } = settingDefaults;
     const plain = { storageFolder: "", include: [], maxFileBytes: maxFileKiB * 1024, window, reserve };
-    return { ...plain, tokenizer: model.folder, git: vscode.workspace.isTrusted, commits };
+    return { ...plain, tokenizer: model.path, git: vscode.workspace.isTrusted, commits };
   }
 }

@@ -41,7 +41,7 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
       if (!signal.aborted) dispatch({ type: "engineStarting", stage: text, doneBytes, totalBytes });
     };
     stage("looking for the model");
-    const model = await host.call("model/locate", {}, { signal });
+    const model = await host.call("model/locate", { origin: location.origin }, { signal });
     stage("starting the engine");
     const worker = await startWorker(addresses.worker);
     const channel: EngineChannel = openChannel<EngineCalls, PageCalls, PageTopics, EngineTopics>(
@@ -75,9 +75,10 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
     channel.subscribe("run", (run) => {
       dispatch({ type: "runEvent", ...run });
     });
-    const files = model.files.map(({ name, sizeBytes }) => ({ name, sizeBytes }));
+    const files = model.files.map(({ name, sizeBytes, pieceBytes }) => ({ name, sizeBytes, pieceBytes }));
     const { backend, weightFormat } = settings;
-    const info = await channel.call("engine/open", { label: model.label, files, backend, weightFormat });
+    const { label, ggufName } = model;
+    const info = await channel.call("engine/open", { label, ggufName, files, backend, weightFormat });
     if (!signal.aborted) dispatch({ type: "engineReady", info });
     return channel;
   };

@@ -11,21 +11,10 @@ export async function readModelRange(
   signal: AbortSignal,
 ): Promise<ArrayBuffer> {
   if (length === 0) return new ArrayBuffer(0);
-  const path = name.split("/").map(encodeURIComponent).join("/");
-  const response = await fetch(`${model.baseUri}/${path}`, {
-    headers: { Range: `bytes=${offset}-${offset + length - 1}` },
-    signal,
-  });
-  if (response.status !== 206) {
-    throw new EngineError(
-      "not-found",
-      `${name} could not be read (${response.status})`,
-      `check that ${model.label} still has this file, or choose the model again`,
-      {
-        status: response.status,
-      },
-    );
-  }
+  const file = model.files.find((listed) => listed.name === name);
+  if (file === undefined) throw unread(model, name, "it is none of the model's files", {});
+  const response = await fetchRange(model, file, offset, length, signal);
+  if (response.status !== 206) throw unread(model, name, String(response.status), { status: response.status });
   const bytes = await response.arrayBuffer();
   if (bytes.byteLength !== length) {
     throw new EngineError(
@@ -39,6 +28,27 @@ export async function readModelRange(
     );
   }
   return bytes;
+}
+
+async function fetchRange(
+  model: ModelLocation,
+  { name, uri }: ModelLocation["files"][number],
+  offset: number,
+  length: number,
+  signal: AbortSignal,
+): Promise<Response> {
+  try {
+    return await fetch(uri, { headers: { Range: `bytes=${offset}-${offset + length - 1}` }, signal });
+  } catch (error) {
+    // What a connection that failed throws has no cause in it.
+    if (error instanceof TypeError) throw unread(model, name, "no connection to the extension", {});
+    throw error;
+  }
+}
+
+function unread(model: ModelLocation, name: string, because: string, facts: Record<string, number>): EngineError {
+  const remedy = `check that ${model.label} still has this file, or choose the model again`;
+  return new EngineError("not-found", `${name} could not be read (${because})`, remedy, facts);
 }
 
 /** The bytes of onnxruntime-web's WASM binary. */

@@ -7,9 +7,6 @@ import { openChannel } from "./protocol/channel.ts";
 import type { Channel, Port } from "./protocol/channel.ts";
 import type { EngineCalls, EngineTopics, PageCalls, PageTopics } from "./protocol/worker.ts";
 
-/** Bytes of one Range request: large enough to amortise it, small enough to keep the page responsive. */
-const PIECE_BYTES = 8 * 2 ** 20;
-
 const pagePort: Port = {
   post(message, transfer = []) {
     globalThis.postMessage(message, { transfer: [...transfer] });
@@ -30,10 +27,10 @@ let session: Session | undefined;
 const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls, EngineCalls, EngineTopics, PageTopics>(
   pagePort,
   {
-    "engine/open": async ({ label, files, backend, weightFormat }) => {
+    "engine/open": async ({ label, ggufName, files, backend, weightFormat }) => {
       session?.close();
       session = undefined;
-      const opened = await openSession(modelFiles(label, files), runtime(), {
+      const opened = await openSession(modelFiles(label, ggufName, files), runtime(), {
         backend,
         weightFormat,
         onProgress: (stage, doneBytes, totalBytes) => {
@@ -79,14 +76,20 @@ function runtime(): Runtime {
 }
 
 /** A model folder whose bytes come from the page, in pieces. */
-function modelFiles(label: string, files: readonly { name: string; sizeBytes: number }[]): ModelFiles {
+function modelFiles(
+  label: string,
+  ggufName: string | undefined,
+  files: EngineCalls["engine/open"]["params"]["files"],
+): ModelFiles {
   const open = (name: string): ByteSource | undefined => {
     const file = files.find((candidate) => candidate.name === name);
     if (!file) return undefined;
-    return { name, size: file.sizeBytes, read: (offset, length, signal) => readPieces(name, offset, length, signal) };
+    const { sizeBytes: size, pieceBytes } = file;
+    return { name, size, read: (offset, length, signal) => readPieces(name, pieceBytes, offset, length, signal) };
   };
   return {
     label,
+    ggufName,
     open: async (name) => open(name),
     text: async (name) => {
       const source = open(name);
@@ -95,13 +98,20 @@ function modelFiles(label: string, files: readonly { name: string; sizeBytes: nu
   };
 }
 
-async function readPieces(name: string, offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+/** In pieces that are large enough to amortise a request, and small enough to keep the page responsive. */
+async function readPieces(
+  name: string,
+  pieceBytes: number,
+  offset: number,
+  length: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
   const read = async (at: number, count: number): Promise<ArrayBuffer> =>
     (await page.call("model/read", { name, offset: at, length: count }, { signal })).bytes;
-  if (length <= PIECE_BYTES) return new Uint8Array(await read(offset, length));
+  if (length <= pieceBytes) return new Uint8Array(await read(offset, length));
   const whole = new Uint8Array(length);
-  for (let done = 0; done < length; done += PIECE_BYTES) {
-    whole.set(new Uint8Array(await read(offset + done, Math.min(PIECE_BYTES, length - done))), done);
+  for (let done = 0; done < length; done += pieceBytes) {
+    whole.set(new Uint8Array(await read(offset + done, Math.min(pieceBytes, length - done))), done);
   }
   return whole;
 }

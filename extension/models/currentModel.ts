@@ -16,14 +16,14 @@ export class CurrentModel implements vscode.Disposable {
     this.watching = onSettingChange("modelPath", () => this.changed.fire());
   }
 
-  /** The folder that is meant, unchecked. */
-  get folder(): string {
+  /** The folder, or the GGUF file, that is meant, unchecked. */
+  get path(): string {
     return modelPathSetting() ?? bundledModelFolder(this.packageRoot);
   }
 
   /** The folder with its files; throws why it is no model. */
   locate(): Promise<ModelFolder> {
-    return readModelFolder(this.folder);
+    return readModelFolder(this.path);
   }
 
   /** Lets the user pick a folder, or go back to the bundled model; false where he did not. */
@@ -36,7 +36,7 @@ export class CurrentModel implements vscode.Disposable {
     };
     const picked = await vscode.window.showQuickPick([bundled, other], {
       title: "Long Context: Choose Model",
-      placeHolder: this.folder,
+      placeHolder: this.path,
     });
     if (!picked) return false;
     const folder = picked.folder ?? (await pickFolder());

@@ -1,11 +1,16 @@
 import { readdir, stat } from "node:fs/promises";
-import { basename, isAbsolute, join } from "node:path";
+import { basename, dirname, isAbsolute, join } from "node:path";
 import { EngineError } from "../../engine/errors.ts";
+import { repositoryOfFolder } from "../hub/repositoryId.ts";
 
-/** A model folder on disk with its plain files. */
+/** A model on disk with the plain files it may be read from. */
 export interface ModelFolder {
+  /** What the user chose: the folder, or the GGUF file in it. */
+  readonly path: string;
   readonly folder: string;
   readonly label: string;
+  /** The GGUF file that is the model; undefined for a folder of safetensors. */
+  readonly ggufName: string | undefined;
   readonly files: readonly { name: string; sizeBytes: number }[];
 }
 
@@ -16,29 +21,64 @@ export function bundledModelFolder(packageRoot: string): string {
   return join(packageRoot, ...bundledModel);
 }
 
+/** Whether a path means a GGUF file and not a folder, by its name. */
+export function isGgufPath(path: string): boolean {
+  return /\.gguf$/i.test(path);
+}
+
+/** The folder in which a model's files lie. */
+export function folderOfModel(path: string): string {
+  return isGgufPath(path) ? dirname(path) : path;
+}
+
+/** What a model is called: "org/name" for one that was downloaded from a hub, else the name of its folder or file. */
+export function modelLabel(path: string): string {
+  if (isGgufPath(path)) return basename(path);
+  return repositoryOfFolder(basename(dirname(path))) ?? basename(path);
+}
+
 /**
- * Looks into a Hugging Face model folder; throws `no-such-folder` where it is none, `weights-missing` where config.json, tokenizer.json
- * or the safetensors file is not in it, and `bad-argument` for a relative path.
+ * Looks at a Hugging Face model folder, a GGUF file, or a folder that holds just one; throws `no-such-folder` where there is none,
+ * `weights-missing` where config.json, tokenizer.json or the weights are not in it, and `bad-argument` for a relative path.
  */
-export async function readModelFolder(folder: string): Promise<ModelFolder> {
-  const remedy = "choose a Hugging Face folder with config.json, tokenizer.json and model.safetensors";
-  if (!isAbsolute(folder)) {
-    throw new EngineError("bad-argument", `the model path "${folder}" is not absolute`, "give the full path of the folder", {
-      folder,
+export async function readModelFolder(path: string): Promise<ModelFolder> {
+  const remedy = "choose a Hugging Face folder with config.json, tokenizer.json and model.safetensors, or a GGUF file";
+  if (!isAbsolute(path)) {
+    throw new EngineError(
+      "bad-argument",
+      `the model path "${path}" is not absolute`,
+      "give the full path of the folder or file",
+      {
+        folder: path,
+      },
+    );
+  }
+  const found = await stat(path).catch(() => undefined);
+  if (!found) throw new EngineError("no-such-folder", `the model "${path}" does not exist`, remedy, { folder: path });
+  if (found.isFile() && isGgufPath(path)) {
+    const name = basename(path);
+    const files = [{ name, sizeBytes: found.size }];
+    return { path, folder: dirname(path), label: modelLabel(path), ggufName: name, files };
+  }
+  if (!found.isDirectory())
+    throw new EngineError("no-such-folder", `"${path}" is a file, and no GGUF file`, remedy, { folder: path });
+  const files = await filesOf(path);
+  const names = new Set(files.map(({ name }) => name));
+  const hasSafetensors = [...names].some((name) => name.endsWith(".safetensors"));
+  const ggufNames = [...names].filter(isGgufPath);
+  if (!hasSafetensors && ggufNames.length > 0) {
+    if (ggufNames.length === 1 && ggufNames[0] !== undefined) return readModelFolder(join(path, ggufNames[0]));
+    const message = `the folder "${path}" has ${ggufNames.length} GGUF files`;
+    throw new EngineError("bad-argument", message, `choose one of them: ${ggufNames.join(", ")}`, { folder: path });
+  }
+  const missing = ["config.json", "tokenizer.json"].filter((name) => !names.has(name));
+  if (!hasSafetensors) missing.push("*.safetensors");
+  if (missing.length > 0) {
+    throw new EngineError("weights-missing", `the model folder "${path}" has no ${missing.join(", no ")}`, remedy, {
+      folder: path,
     });
   }
-  const found = await stat(folder).catch(() => undefined);
-  if (!found) throw new EngineError("no-such-folder", `the model folder "${folder}" does not exist`, remedy, { folder });
-  if (!found.isDirectory())
-    throw new EngineError("no-such-folder", `"${folder}" is a file, not a model folder`, remedy, { folder });
-  const files = await filesOf(folder);
-  const names = new Set(files.map(({ name }) => name));
-  const missing = ["config.json", "tokenizer.json"].filter((name) => !names.has(name));
-  if (![...names].some((name) => name.endsWith(".safetensors"))) missing.push("*.safetensors");
-  if (missing.length > 0) {
-    throw new EngineError("weights-missing", `the model folder "${folder}" has no ${missing.join(", no ")}`, remedy, { folder });
-  }
-  return { folder, label: basename(folder), files };
+  return { path, folder: path, label: modelLabel(path), ggufName: undefined, files };
 }
 
 /** Top-level files; links are followed, because model caches are made of them. */

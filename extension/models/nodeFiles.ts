@@ -1,13 +1,17 @@
 import { open, readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { ByteSource, ModelFiles } from "../../engine/api.ts";
 import { EngineError, throwIfAborted } from "../../engine/errors.ts";
+import { isGgufPath, modelLabel } from "./location.ts";
 
-/** A model folder read with Node's file system. Close it when the model is loaded or given up. */
-export function nodeModelFiles(folder: string): ModelFiles & { close(): Promise<void> } {
+/** A model folder or a GGUF file, read with Node's file system. Close it when the model is loaded or given up. */
+export function nodeModelFiles(path: string): ModelFiles & { close(): Promise<void> } {
   const closers: (() => Promise<void>)[] = [];
+  const isGguf = isGgufPath(path);
+  const folder = isGguf ? dirname(path) : path;
   return {
-    label: basename(folder),
+    label: modelLabel(path),
+    ggufName: isGguf ? basename(path) : undefined,
     async text(name) {
       try {
         return await readFile(join(folder, name), "utf8");

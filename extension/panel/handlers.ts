@@ -9,8 +9,13 @@ import { currentRoots } from "../corpus/currentRoots.ts";
 import { readOpenEditor } from "../corpus/openEditor.ts";
 import { readSnapshotFile } from "../corpus/snapshotFile.ts";
 import type { CurrentModel } from "../models/currentModel.ts";
+import type { LargeFiles } from "./largeFiles.ts";
 import type { PanelSettingsStore } from "./panelSettings.ts";
 import type { RunStore } from "./runs.ts";
+
+/** Bytes of one Range request: a port gains from larger ones, webview resources do not. */
+const resourcePieceBytes = 8 * 2 ** 20;
+const largePieceBytes = 32 * 2 ** 20;
 
 export interface HandlerServices {
   client: TokenClient;
@@ -21,8 +26,12 @@ export interface HandlerServices {
   log: vscode.LogOutputChannel;
 }
 
-/** Everything the page of one panel may ask of the host. */
-export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServices): Handlers<HostCalls> {
+/** Everything the page of one panel may ask of the host. `largeFiles` are those that were opened for the page. */
+export function hostHandlers(
+  panel: vscode.WebviewPanel,
+  services: HandlerServices,
+  largeFiles: () => LargeFiles | undefined,
+): Handlers<HostCalls> {
   const { client, model, settings, runs, revealer, log } = services;
   return {
     "workspace/files": async (_, { signal }) => {
@@ -40,9 +49,17 @@ export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServic
     "citation/reveal": async ({ path, startLine, endLine }) => ({
       line: await revealer.reveal(path, startLine, endLine, panel.viewColumn),
     }),
-    "model/locate": async () => {
-      const { folder, label, files } = await model.locate();
-      return { label, files, baseUri: panel.webview.asWebviewUri(vscode.Uri.file(folder)).toString() };
+    "model/locate": async ({ origin }) => {
+      const { folder, label, ggufName, files } = await model.locate();
+      largeFiles()?.allowOrigin(origin);
+      const base = vscode.Uri.file(folder);
+      const reached = files.map((file) => {
+        const uri = largeFiles()?.uriOf(file.name);
+        if (uri !== undefined) return { ...file, uri, pieceBytes: largePieceBytes };
+        const resource = panel.webview.asWebviewUri(vscode.Uri.joinPath(base, file.name));
+        return { ...file, uri: resource.toString(), pieceBytes: resourcePieceBytes };
+      });
+      return { label, ggufName, files: reached };
     },
     "model/choose": async () => ({ chosen: await model.choose() }),
     "settings/read": () => settings.read(),

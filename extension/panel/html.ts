@@ -6,6 +6,8 @@ export interface PageUris {
   script: string;
   worker: string;
   ortWasm: string;
+  /** Where large files of the model come from, beside webview resources. */
+  largeFiles?: string;
 }
 
 /**
@@ -14,7 +16,7 @@ export interface PageUris {
  */
 export function panelHtml(uris: PageUris): string {
   const nonce = randomBytes(18).toString("base64url");
-  const csp = Object.entries(contentSecurityPolicy(uris.cspSource, nonce)).map(([name, value]) => `${name} ${value}`);
+  const csp = Object.entries(contentSecurityPolicy(uris, nonce)).map(([name, value]) => `${name} ${value}`);
   return `<!doctype html>
 <html lang="en">
   <head>
@@ -31,12 +33,12 @@ export function panelHtml(uris: PageUris): string {
 }
 
 /** Nothing but our own files and blobs; styles may be inline because the component libraries make theirs at run time. */
-function contentSecurityPolicy(cspSource: string, nonce: string): Record<string, string> {
+function contentSecurityPolicy({ cspSource, largeFiles }: PageUris, nonce: string): Record<string, string> {
   return {
     "default-src": "'none'",
     "script-src": `'nonce-${nonce}' 'wasm-unsafe-eval' blob:`,
     "worker-src": "blob:",
-    "connect-src": `${cspSource} blob:`,
+    "connect-src": [cspSource, "blob:", ...(largeFiles === undefined ? [] : [largeFiles])].join(" "),
     "style-src": `${cspSource} 'unsafe-inline'`,
     "img-src": `${cspSource} data: blob:`,
     "font-src": cspSource,

@@ -1,19 +1,29 @@
 import * as vscode from "vscode";
-import { EngineError } from "../../engine/errors.ts";
+import { EngineError, plainError } from "../../engine/errors.ts";
 import { type Channel, openChannel, type Port } from "../../webview/protocol/channel.ts";
 import type { HostTopics, PanelCalls, PanelTopics } from "../../webview/protocol/panel.ts";
+import { folderOfModel } from "../models/location.ts";
 import { type HandlerServices, hostHandlers } from "./handlers.ts";
 import { panelHtml } from "./html.ts";
+import { type LargeFiles, openLargeFiles } from "./largeFiles.ts";
 import { playgroundViewType } from "./viewType.ts";
 
 type PanelChannel = Channel<PanelCalls, HostTopics, PanelTopics>;
+
+interface OpenPanel {
+  readonly panel: vscode.WebviewPanel;
+  readonly channel: PanelChannel;
+  readonly modelPath: string;
+  /** Closed with the page. */
+  largeFiles: LargeFiles | undefined;
+}
 
 /** The one playground: opens, restores and closes its webview, and is the host's end of the channel. */
 export class PlaygroundPanel implements vscode.Disposable {
   private readonly extensionUri: vscode.Uri;
   private readonly services: HandlerServices;
   private readonly listeners: vscode.Disposable;
-  private current: { panel: vscode.WebviewPanel; channel: PanelChannel; modelFolder: string } | undefined;
+  private current: OpenPanel | undefined;
   private modelRevision = 0;
 
   constructor(extensionUri: vscode.Uri, services: HandlerServices) {
@@ -64,35 +74,63 @@ export class PlaygroundPanel implements vscode.Disposable {
       return;
     }
     panel.iconPath = { light: this.uri("media", "icon-light.svg"), dark: this.uri("media", "icon-dark.svg") };
-    panel.onDidDispose(() => {
-      this.current?.channel.close("the playground was closed");
-      this.current = undefined;
-    });
+    panel.onDidDispose(() => this.leave("the playground was closed"));
     this.load(panel);
   }
 
-  /** Starts the page (again): the folders it may read are fixed when it loads. */
+  /** Ends what belongs to the page that is open. */
+  private leave(because: string): void {
+    this.current?.channel.close(because);
+    this.current?.largeFiles?.dispose();
+    this.current = undefined;
+  }
+
+  /** Starts the page (again): the folders and addresses it may read are fixed when it loads. */
   private load(panel: vscode.WebviewPanel): void {
-    this.current?.channel.close("the playground is loaded again");
+    this.leave("the playground is loaded again");
     const { webview } = panel;
-    const modelFolder = this.services.model.folder;
+    const modelPath = this.services.model.path;
     webview.options = {
       enableScripts: true,
-      localResourceRoots: [this.uri("dist"), this.uri("media"), vscode.Uri.file(modelFolder)],
+      localResourceRoots: [this.uri("dist"), this.uri("media"), vscode.Uri.file(folderOfModel(modelPath))],
     };
-    const channel: PanelChannel = openChannel(portOf(webview), hostHandlers(panel, this.services), { name: "host" });
-    this.current = { panel, channel, modelFolder };
+    const handlers = hostHandlers(panel, this.services, () => opened.largeFiles);
+    const channel: PanelChannel = openChannel(portOf(webview), handlers, { name: "host" });
+    const opened: OpenPanel = { panel, channel, modelPath, largeFiles: undefined };
+    this.current = opened;
+    if (this.services.client.budget) channel.publish("budget", this.services.client.budget);
+    void this.show(opened);
+  }
+
+  private async show(opened: OpenPanel): Promise<void> {
+    const { webview } = opened.panel;
+    const largeFiles = await this.openLargeFiles();
+    if (this.current !== opened) {
+      largeFiles?.dispose();
+      return;
+    }
+    opened.largeFiles = largeFiles;
     webview.html = panelHtml({
       cspSource: webview.cspSource,
       script: this.webviewUri(webview, "dist", "panel.js"),
       worker: this.webviewUri(webview, "dist", "worker.js"),
       ortWasm: this.webviewUri(webview, "dist", "ort", "ort-wasm-simd-threaded.wasm"),
+      largeFiles: largeFiles?.source,
     });
-    if (this.services.client.budget) channel.publish("budget", this.services.client.budget);
+  }
+
+  /** Without them everything goes through webview resources, only slower; what is wrong with a model is told when it is located. */
+  private async openLargeFiles(): Promise<LargeFiles | undefined> {
+    try {
+      return await openLargeFiles(await this.services.model.locate());
+    } catch (error) {
+      this.services.log.warn(`panel: no port for large files: ${plainError(error).message}`);
+      return undefined;
+    }
   }
 
   private onModelChange(): void {
-    if (this.current?.modelFolder !== this.services.model.folder) this.reload();
+    if (this.current?.modelPath !== this.services.model.path) this.reload();
     else this.current.channel.publish("model", { revision: ++this.modelRevision });
   }
 

@@ -9,6 +9,7 @@ import { readRwkvVocabulary, TrieTokenizer } from "../../engine/tokenizer/rwkv.t
 import { rankTokenizer, readTiktokenRanks } from "../../engine/tokenizer/tiktoken.ts";
 import type { PackedTokens } from "../../engine/tokenizer/tokenTable.ts";
 import type { Tokenizer } from "../../engine/tokenizer/tokenizer.ts";
+import { modelLabel } from "../models/location.ts";
 import { nodeModelFiles } from "../models/nodeFiles.ts";
 
 /**
@@ -38,8 +39,7 @@ export async function readTokenizer(source: string): Promise<Tokenizer> {
 /** What a source is called on screen: the preset's name, or the folder or file without the path before it. */
 export function tokenizerLabel(source: string): string {
   if (isPreset(source)) return presets[source].label;
-  const name = basename(source);
-  return name === "tokenizer.json" ? basename(dirname(source)) : name;
+  return modelLabel(basename(source) === "tokenizer.json" ? dirname(source) : source);
 }
 
 const KINDS = `name a preset (${Object.keys(presets).join(", ")}), or give the full path of a model folder, tokenizer.json, *.gguf, *.tiktoken or RWKV vocabulary (*.txt)`;

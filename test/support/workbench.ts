@@ -15,6 +15,8 @@ export interface OpenOptions {
   trust?: boolean;
   /** Changes the copy of the workspace before it is opened. */
   prepare?: (folder: string) => void;
+  /** Settings of this machine, e.g. the address of a hub. */
+  machine?: Readonly<Record<string, unknown>>;
 }
 
 export class Workbench {
@@ -34,7 +36,10 @@ export class Workbench {
   }
 
   /** Installs the .vsix into a fresh profile and opens a copy of `test/fixtures/workspaces/<fixture>` with one ignored file. */
-  static async open(fixture: string, { trust = false, prepare = () => undefined }: OpenOptions = {}): Promise<Workbench> {
+  static async open(
+    fixture: string,
+    { trust = false, prepare = () => undefined, machine = {} }: OpenOptions = {},
+  ): Promise<Workbench> {
     const scratch = mkdtempSync(join(tmpdir(), "lcp-e2e-"));
     const folder = join(scratch, fixture);
     const dataDir = join(scratch, "data");
@@ -43,6 +48,8 @@ export class Workbench {
     const host = installHost(process.cwd(), (message) => process.stderr.write(`${message}\n`));
     installVsix(host, dataDir, resolve(vsix));
     prepare(folder);
+    mkdirSync(join(dataDir, "user", "Machine"), { recursive: true });
+    writeFileSync(join(dataDir, "user", "Machine", "settings.json"), JSON.stringify(machine));
     const server = await startHost(host, { port: await freePort(), dataDir, trust });
     const browser = await launchBrowser();
     const page = await browser.newPage({ viewport: { width: 1680, height: 1000 } });

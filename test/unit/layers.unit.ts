@@ -57,8 +57,8 @@ const rules: Rule[] = [
   },
   { files: /^extension\/hub\//, run: [/^extension\/hub\//, engine], types: [], packages: [node] },
   {
-    files: /^extension\/models\/(location|nodeFiles)\.ts$/,
-    run: [/^extension\/models\//, contracts, engine],
+    files: /^extension\/models\/(location|nodeFiles|fileServer|knownModels|modelFacts|modelWords|preflight)\.ts$/,
+    run: [/^extension\/(models|hub)\//, engine],
     types: [wires],
     packages: [node],
   },

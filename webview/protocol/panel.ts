@@ -40,11 +40,12 @@ export interface PanelSettings {
   maxAnswerTokens: number;
 }
 
-/** A model folder as the page can reach it: `baseUri` + "/" + name answers Range requests. */
+/** A model's files as the page can reach them: each `uri` answers Range requests, best of `pieceBytes`. */
 export interface ModelLocation {
   label: string;
-  baseUri: string;
-  files: readonly { name: string; sizeBytes: number }[];
+  /** The GGUF file that is the whole model. */
+  ggufName?: string;
+  files: readonly { name: string; sizeBytes: number; pieceBytes: number; uri: string }[];
 }
 
 /** A finished (or stopped) run, stored whole. */
@@ -60,7 +61,8 @@ export interface HostCalls {
   /** Bytes as they were when hashed; throws `not-found` when the file changed since, so that a run is about one snapshot. */
   "file/read": { params: { path: string; hash: string }; result: { bytes: ArrayBuffer } };
   "citation/reveal": { params: { path: string; startLine: number; endLine: number }; result: { line: number } };
-  "model/locate": { params: Record<string, never>; result: ModelLocation };
+  /** `origin` is that of the page: nobody else may read large files from this machine. */
+  "model/locate": { params: { origin: string }; result: ModelLocation };
   "model/choose": { params: Record<string, never>; result: { chosen: boolean } };
   "settings/read": { params: Record<string, never>; result: PanelSettings };
   "settings/write": { params: PanelSettings; result: Record<string, never> };

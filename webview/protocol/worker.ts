@@ -19,7 +19,13 @@ export interface OrtAssets {
 /** Page asks, worker answers. */
 export interface EngineCalls {
   "engine/open": {
-    params: { label: string; files: { name: string; sizeBytes: number }[]; backend: BackendChoice; weightFormat: WeightFormat };
+    params: {
+      label: string;
+      ggufName?: string;
+      files: { name: string; sizeBytes: number; pieceBytes: number }[];
+      backend: BackendChoice;
+      weightFormat: WeightFormat;
+    };
     result: SessionInfo;
   };
   "engine/ask": {

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import type { AskResult } from "../../../engine/api.ts";
 import { EngineError } from "../../../engine/errors.ts";
 import { readSnapshotFile } from "../../../extension/corpus/snapshotFile.ts";
-import { readModelFolder } from "../../../extension/models/location.ts";
+import { modelLabel, readModelFolder } from "../../../extension/models/location.ts";
 import { nodeModelFiles } from "../../../extension/models/nodeFiles.ts";
 import { panelHtml } from "../../../extension/panel/html.ts";
 import { keptRuns, RunStore } from "../../../extension/panel/runs.ts";
@@ -38,6 +38,12 @@ test("the page runs one script under a nonce that is new each time, and nothing 
   assert.equal(html.match(/<script/g)?.length, 1);
   assert.ok(html.includes('data-worker="https://host.test/w?a=1&amp;b=&quot;2&quot;"'));
   assert.ok(html.includes('data-ort-wasm="https://host.test/o.wasm"'));
+});
+
+test("the page may connect to the port of large files where there is one, and to no other", () => {
+  const source = "http://127.0.0.1:4567/";
+  const html = panelHtml({ ...uris, largeFiles: source });
+  assert.match(html, /connect-src https:\/\/host\.test blob: http:\/\/127\.0\.0\.1:4567\/;/);
 });
 
 function run(index: number): SavedRun {
@@ -106,8 +112,8 @@ test("a model folder is checked before anything is loaded from it", () =>
   withTempTree(
     { "ok/config.json": "{}", "ok/tokenizer.json": "{}", "ok/model.safetensors": "12345678", "half/config.json": "{}" },
     async (folder) => {
-      const { label, files } = await readModelFolder(join(folder, "ok"));
-      assert.equal(label, "ok");
+      const { label, files, ggufName } = await readModelFolder(join(folder, "ok"));
+      assert.deepEqual([label, ggufName], ["ok", undefined]);
       assert.deepEqual(files, [
         { name: "config.json", sizeBytes: 2 },
         { name: "model.safetensors", sizeBytes: 8 },
@@ -120,10 +126,32 @@ test("a model folder is checked before anything is loaded from it", () =>
         );
       await rejects("ok", "bad-argument", /not absolute/);
       await rejects(join(folder, "none"), "no-such-folder", /does not exist/);
-      await rejects(join(folder, "ok", "config.json"), "no-such-folder", /is a file/);
+      await rejects(join(folder, "ok", "config.json"), "no-such-folder", /is a file, and no GGUF file/);
       await rejects(join(folder, "half"), "weights-missing", /no tokenizer\.json, no \*\.safetensors/);
     },
   ));
+
+test("a GGUF file is a model, and so is a folder that holds just one", () =>
+  withTempTree({ "one/m.gguf": "GGUF", "two/a.gguf": "1", "two/b.gguf": "2", "org--name/c0ffee/x.gguf": "" }, async (folder) => {
+    const file = join(folder, "one", "m.gguf");
+    const expected = {
+      path: file,
+      folder: join(folder, "one"),
+      label: "m.gguf",
+      ggufName: "m.gguf",
+      files: [{ name: "m.gguf", sizeBytes: 4 }],
+    };
+    assert.deepEqual(await readModelFolder(file), expected);
+    assert.deepEqual(await readModelFolder(join(folder, "one")), expected);
+    await assert.rejects(
+      readModelFolder(join(folder, "two")),
+      (error) => EngineError.is(error, "bad-argument") && /a\.gguf, b\.gguf/.test(error.remedy),
+    );
+    assert.equal(nodeModelFiles(file).ggufName, "m.gguf");
+    assert.equal(nodeModelFiles(folder).ggufName, undefined);
+    assert.equal(modelLabel(join(folder, "org--name", "c0ffee")), "org/name", "one that was downloaded is called as on the hub");
+    assert.equal(modelLabel(join(folder, "one")), "one");
+  }));
 
 test("model files are read by range, an absent one is undefined and a short one an error", () =>
   withTempTree({ "model.safetensors": "0123456789" }, async (folder) => {
