@@ -94,7 +94,7 @@ export async function serveFiles(folder: string, names: readonly string[]): Prom
       server.closeAllConnections();
       await closed;
       const open = await Promise.allSettled(handles.values());
-      await Promise.all(open.map((handle) => (handle.status === "fulfilled" ? handle.value.close() : undefined)));
+      for (const handle of open) if (handle.status === "fulfilled") await handle.value.close();
     },
   };
 }

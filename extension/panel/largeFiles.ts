@@ -6,13 +6,14 @@ import type { ModelFolder } from "../models/location.ts";
 const largeBytes = 64 * 2 ** 20;
 
 /** A model's large files as the page reaches them. */
-export interface LargeFiles extends vscode.Disposable {
+export interface LargeFiles {
   /** What the page's policy must allow it to connect to. */
   readonly source: string;
   /** Undefined for a file that is not large. */
   uriOf(name: string): string | undefined;
   /** The page's origin; until it is known the page cannot read the answers. */
   allowOrigin(origin: string): void;
+  dispose(): void;
 }
 
 /** Opens a port for the large files of a model; undefined, and no port, where it has none. */
