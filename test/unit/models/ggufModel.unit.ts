@@ -6,13 +6,12 @@ import type { ModelSpec, WeightStore } from "../../../engine/api.ts";
 import { openGguf } from "../../../engine/formats/ggufStore.ts";
 import { checkpointView } from "../../../engine/models/checkpoint.ts";
 import { ggufConfig } from "../../../engine/models/ggufModel.ts";
-import { ggufWeights } from "../../../engine/models/ggufWeights.ts";
 import { loadModel } from "../../../engine/models/load.ts";
 import { parseSpec } from "../../../engine/models/spec.ts";
 import { tensorShapes } from "../../../engine/models/weights.ts";
 import { positionPlan } from "../../../engine/position/bands.ts";
 import { openReferenceRunner } from "../../../engine/reference/open.ts";
-import { type FamilyModel, familyModel } from "../../support/familyGoldens.ts";
+import { familyModel } from "../../support/familyGoldens.ts";
 import { memoryFiles } from "../../support/memoryFiles.ts";
 
 const filesOf = (name: string) => {
@@ -91,37 +90,7 @@ describe("decoders in GGUF are those of their config.json", () => {
 });
 
 describe("recurrent models in GGUF", () => {
-  /** Specs by hand: what the views need to know. */
-  const common = (model: FamilyModel) => ({
-    modelType: model.family,
-    vocabSize: 49,
-    hiddenSize: Number(model.config["hidden_size"]),
-    layerCount: Number(model.config["num_hidden_layers"]),
-    normEps: 1e-5,
-    maxPositionEmbeddings: 128,
-    tiedEmbeddings: false,
-    embeddingMultiplier: 1,
-    bosTokenId: 1,
-    eosTokenIds: [2],
-    absentTokenId: undefined,
-    promptFormat: "plain" as const,
-  });
-  const specs: Readonly<Record<string, (model: FamilyModel) => ModelSpec>> = {
-    mamba: (model) => ({
-      ...common(model),
-      ...{ kind: "mamba", innerSize: 48, stateSize: 8, convKernel: 4, timeStepRank: 3, projectionBias: false, convBias: true },
-    }),
-    mamba2_groups_2: (model) => ({
-      ...common(model),
-      ...{ kind: "mamba2", headCount: 6, headDim: 8, groupCount: 2, stateSize: 8, convKernel: 4, chunkSize: 256 },
-      ...{ timeStepLimit: [0, Infinity], projectionBias: false, convBias: true },
-    }),
-    rwkv7: (model) => ({
-      ...common(model),
-      ...{ kind: "rwkv7", intermediateSize: 80, headDim: 8, headCount: 4, decayRank: 5, gateRank: 7, aRank: 4, vRank: 3 },
-    }),
-  };
-  for (const [name, specOf] of Object.entries(specs)) {
+  for (const name of ["mamba", "mamba2_groups_2", "rwkv7"]) {
     it(`${name}: config.json again`, async () => {
       const file = await openGguf(filesOf(name), `${name}.gguf`);
       const config = await ggufConfig(file, `${name}.gguf`);
@@ -133,14 +102,10 @@ describe("recurrent models in GGUF", () => {
     });
 
     it(`${name}: weights under the names of the checkpoint`, async () => {
+      const { spec, weights } = await loadModel(filesOf(name));
       const model = familyModel(name);
-      const { store } = await openGguf(filesOf(name), `${name}.gguf`);
-      const weights = ggufWeights(specOf(model), model.family, store, name);
-      for (const [tensor, { shape }] of model.tensors) {
-        // Hugging Face lists the tied head too.
-        if (tensor === "lm_head.weight" && !weights.has(tensor)) continue;
-        await assertSameTensor(tensor, shape, weights, model.weights);
-      }
+      const checkpoint = checkpointView(parseSpec(model.config), model.weights);
+      for (const [tensor, shape] of tensorShapes(spec)) await assertSameTensor(tensor, shape, weights, checkpoint);
     });
   }
 });
