@@ -41,10 +41,10 @@ type ModelCheck = { ok: true; folder: string; kind: string } | { ok: false; mess
 
 async function modelCheck(model: string | undefined, packageRoot: string): Promise<ModelCheck> {
   try {
-    const { folder, spec } = await checkModel(model, packageRoot);
+    const { path, spec } = await checkModel(model, packageRoot, undefined);
     return {
       ok: true,
-      folder,
+      folder: path,
       kind: `${spec.modelType}, ${spec.layerCount} layers, trained on ${spec.maxPositionEmbeddings} tokens`,
     };
   } catch (error) {

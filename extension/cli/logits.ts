@@ -13,10 +13,17 @@ export async function logits(
   signal: AbortSignal,
 ): Promise<void> {
   const { ids, all, json } = command;
-  const { backend, rows } = await withSession(command, packageRoot, output, signal, async (session, rope) => {
-    const found = await session.logits(ids, { rope, all, signal });
-    return { backend: session.info.backend, rows: found.logits };
-  });
+  const { backend, rows } = await withSession(
+    command,
+    packageRoot,
+    output,
+    signal,
+    async (session, rope) => {
+      const found = await session.logits(ids, { rope, all, signal });
+      return { backend: session.info.backend, rows: found.logits };
+    },
+    true,
+  );
   if (json) {
     output.out(jsonLine({ backend, tokens: ids.length, logits: rows }));
     return;

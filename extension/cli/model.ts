@@ -1,7 +1,6 @@
 import { resolve } from "node:path";
 import type { ModelSpec, RopeChoice } from "../../engine/api.ts";
-import { EngineError } from "../../engine/errors.ts";
-import { parseSpec } from "../../engine/models/spec.ts";
+import { loadModel } from "../../engine/models/load.ts";
 import { parseRope } from "../../engine/position/ropeJson.ts";
 import { openSession, type Session } from "../../engine/session.ts";
 import { bundledModelFolder, readModelFolder } from "../models/location.ts";
@@ -10,24 +9,28 @@ import type { ModelArgs } from "./args.ts";
 import { type Output, ProgressLine } from "./output.ts";
 import { openRuntime } from "./runtime.ts";
 
-/** A model folder whose configuration was read, so that wrong settings are told before its weights are. */
+/** A model whose configuration was read, so that wrong settings are told before its weights are. */
 export interface CheckedModel {
-  folder: string;
+  /** A folder, or a GGUF file. */
+  path: string;
   spec: ModelSpec;
 }
 
-/** Checks the folder and reads its config.json; throws what `readModelFolder` and `parseSpec` throw. */
-export async function checkModel(model: string | undefined, packageRoot: string): Promise<CheckedModel> {
-  const { folder } = await readModelFolder(model === undefined ? bundledModelFolder(packageRoot) : resolve(model));
-  const text = (await nodeModelFiles(folder).text("config.json")) ?? "";
-  let config: unknown;
+/** Checks the model and reads its headers; `needsTokenizer` is false where only token ids are handed in. Throws what `readModelFolder` and `loadModel` throw. */
+export async function checkModel(
+  model: string | undefined,
+  packageRoot: string,
+  signal: AbortSignal | undefined,
+  needsTokenizer = true,
+): Promise<CheckedModel> {
+  const wanted = model === undefined ? bundledModelFolder(packageRoot) : resolve(model);
+  const { path } = await readModelFolder(wanted, needsTokenizer);
+  const files = nodeModelFiles(path);
   try {
-    config = JSON.parse(text);
-  } catch (error) {
-    const because = error instanceof Error ? error.message : String(error);
-    throw new EngineError("unsupported-model", `config.json is not JSON: ${because}`, "download the file again", { folder });
+    return { path, spec: (await loadModel(files, signal)).spec };
+  } finally {
+    await files.close();
   }
-  return { folder, spec: parseSpec(config) };
 }
 
 /** Opens the model the arguments name, shows how far its weights are read, runs `use` and closes everything. */
@@ -37,16 +40,18 @@ export async function withSession<Result>(
   output: Output,
   signal: AbortSignal,
   use: (session: Session, rope: RopeChoice) => Promise<Result>,
+  idsOnly = false,
 ): Promise<Result> {
-  const { folder, spec } = await checkModel(args.model, packageRoot);
+  const { path, spec } = await checkModel(args.model, packageRoot, signal, !idsOnly);
   const rope = parseRope(args.rope, spec);
-  const files = nodeModelFiles(folder);
+  const files = nodeModelFiles(path);
   const progress = new ProgressLine(output);
   let session: Session | undefined;
   try {
     session = await openSession(files, await openRuntime(args.backend, packageRoot), {
       backend: args.backend,
       weightFormat: args.weightFormat,
+      idsOnly,
       signal,
       onProgress: (stage, doneBytes, totalBytes) => {
         const fraction = totalBytes === 0 ? 0 : doneBytes / totalBytes;

@@ -39,9 +39,10 @@ export function modelLabel(path: string): string {
 
 /**
  * Looks at a Hugging Face model folder, a GGUF file, or a folder that holds just one; throws `no-such-folder` where there is none,
- * `weights-missing` where config.json, tokenizer.json or the weights are not in it, and `bad-argument` for a relative path.
+ * `weights-missing` where config.json, tokenizer.json (unless only token ids are wanted) or the weights are not in it, and `bad-argument`
+ * for a relative path.
  */
-export async function readModelFolder(path: string): Promise<ModelFolder> {
+export async function readModelFolder(path: string, needsTokenizer = true): Promise<ModelFolder> {
   const remedy = "choose a Hugging Face folder with config.json, tokenizer.json and model.safetensors, or a GGUF file";
   if (!isAbsolute(path)) {
     throw new EngineError(
@@ -67,11 +68,11 @@ export async function readModelFolder(path: string): Promise<ModelFolder> {
   const hasSafetensors = [...names].some((name) => name.endsWith(".safetensors"));
   const ggufNames = [...names].filter(isGgufPath);
   if (!hasSafetensors && ggufNames.length > 0) {
-    if (ggufNames.length === 1 && ggufNames[0] !== undefined) return readModelFolder(join(path, ggufNames[0]));
+    if (ggufNames.length === 1 && ggufNames[0] !== undefined) return readModelFolder(join(path, ggufNames[0]), needsTokenizer);
     const message = `the folder "${path}" has ${ggufNames.length} GGUF files`;
     throw new EngineError("bad-argument", message, `choose one of them: ${ggufNames.join(", ")}`, { folder: path });
   }
-  const missing = ["config.json", "tokenizer.json"].filter((name) => !names.has(name));
+  const missing = ["config.json", ...(needsTokenizer ? ["tokenizer.json"] : [])].filter((name) => !names.has(name));
   if (!hasSafetensors) missing.push("*.safetensors");
   if (missing.length > 0) {
     throw new EngineError("weights-missing", `the model folder "${path}" has no ${missing.join(", no ")}`, remedy, {

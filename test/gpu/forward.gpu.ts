@@ -166,6 +166,21 @@ describe("forward pass", () => {
     });
   }
 
+  it("pools ALiBi, windowed and softcapped attention as the reference does", async () => {
+    for (const shape of [bloomLike, gemmaLike, mixedLayers]) {
+      const { spec, weights } = randomModel(shape);
+      const ids = tokens(45, spec.vocabSize);
+      const reference = await openReferenceRunner({ spec, weights, weightFormat: "f32" });
+      const runner = await openGpu({ spec, weights, weightFormat: "f32" });
+      for (const each of [runner, reference]) await each.append(ids);
+      const edges = { queryEdges: Uint32Array.of(0, 20, 45), keyEdges: Uint32Array.of(0, 5, 6, 30, 45) };
+      for (const head of ["mean", 1] as const) {
+        const request = { layer: "mean", head, ...edges } as const;
+        assertClose((await runner.pool(request)).cells, (await reference.pool(request)).cells, TOLERANCE, `head ${head}`);
+      }
+    }
+  });
+
   it("keys moved to other positions are those that one layer would have computed there; deeper layers differ", async () => {
     for (const layerCount of [1, 2]) {
       const { spec, weights } = randomModel({ layerCount, headDim: 16, rotaryDim: 8 });

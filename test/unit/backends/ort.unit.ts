@@ -5,8 +5,10 @@ import type { DecoderSpec, Runner, RunnerOptions, WeightStore } from "../../../e
 import { openOrtRunner } from "../../../engine/backends/ort.ts";
 import { EngineError } from "../../../engine/errors.ts";
 import { EMBEDDING, tensorShapes } from "../../../engine/models/weights.ts";
+import { positionPlan } from "../../../engine/position/bands.ts";
 import { resolveRope } from "../../../engine/position/choose.ts";
 import { openReferenceRunner } from "../../../engine/reference/open.ts";
+import { bloomLike, gemmaLike, keyShifted, mixedLayers, reindexings } from "../../support/decoderShapes.ts";
 import { goldenDecoder, goldenDecoders, randomModel } from "../../support/goldenModels.ts";
 
 const greedy = { temperature: 0, topP: 1, seed: 0 };
@@ -99,6 +101,9 @@ describe("the WebAssembly twin against the reference", () => {
   const shapes: [string, Partial<DecoderSpec>][] = [
     ["grouped heads with every feature", everything],
     ["one KV head for all", { ...everything, kvHeadCount: 1 }],
+    ["windows with a rotation of their own, sandwich norms, softcaps, heads of 256", gemmaLike],
+    ["ALiBi, LayerNorm, GELU, clamped projections", bloomLike],
+    ["layers without rotation, a window of one key, a temperature, heads of 80", mixedLayers],
     ["a KV head for each head, an odd vocabulary, a wide head", { kvHeadCount: 4, vocabSize: 37, headDim: 80, rotaryDim: 80 }],
   ];
   for (const [name, overrides] of shapes) {
@@ -118,6 +123,65 @@ describe("the WebAssembly twin against the reference", () => {
       ort.dispose();
     });
   }
+
+  for (const scaling of reindexings) {
+    it(`${JSON.stringify(scaling)}: any chunking equals the reference, and pooled attention too`, async () => {
+      const layers = [11, undefined].map((window) => ({ window, rotation: "main" as const }));
+      const { ort, reference, spec } = await bothRunners({ ...keyShifted, layers });
+      const ids = tokens(45, spec.vocabSize);
+      const plan = positionPlan(scaling, spec, ids.length);
+      for (const runner of [ort, reference]) runner.setPositions(plan);
+      const expected = await reference.append(ids, { logits: "all" });
+      const V = spec.vocabSize;
+      for (const split of [45, 1, 3, 5]) {
+        ort.truncate(0);
+        for (let start = 0; start < ids.length; start += split) {
+          const part = await ort.append(ids.slice(start, start + split), { logits: "all" });
+          assertClose(part, expected?.subarray(start * V, Math.min(ids.length, start + split) * V), FLOAT_TOLERANCE);
+        }
+      }
+      const edges = { queryEdges: Uint32Array.of(0, 20, 45), keyEdges: Uint32Array.of(0, 5, 6, 30, 45) };
+      for (const head of ["mean", 1] as const) {
+        const request = { layer: "mean", head, ...edges } as const;
+        assertClose((await ort.pool(request)).cells, (await reference.pool(request)).cells, FLOAT_TOLERANCE);
+      }
+      ort.dispose();
+    });
+  }
+
+  it("moves cached keys to other positions as the reference does, and then has no queries to pool", async () => {
+    for (const scaling of [{ kind: "linear", factor: 3 }, reindexings[0], reindexings[3], { kind: "none" }] as const) {
+      const { ort, reference, spec } = await bothRunners({ headDim: 16, rotaryDim: 8 });
+      const ids = tokens(40, spec.vocabSize);
+      for (const runner of [ort, reference]) {
+        await runner.append(ids);
+        assert.equal(await runner.repositionCache(positionPlan(scaling, spec, 41)), true);
+        assert.equal(runner.length, 40);
+      }
+      assert.deepEqual(ort.tap.layers, []);
+      const [moved, expected] = [await ort.append([5], { logits: "last" }), await reference.append([5], { logits: "last" })];
+      assertClose(moved, expected, FLOAT_TOLERANCE);
+      ort.truncate(0);
+      assert.equal(ort.tap.layers.length, spec.layerCount, "an empty cache is tapped again");
+      ort.dispose();
+    }
+  });
+
+  it("pools ALiBi and softcapped attention", async () => {
+    for (const shape of [bloomLike, gemmaLike]) {
+      const { ort, reference, spec } = await bothRunners(shape);
+      const ids = tokens(45, spec.vocabSize);
+      for (const runner of [ort, reference]) await runner.append(ids);
+      for (const head of ["mean", 1] as const) {
+        const request = {
+          ...{ layer: "mean" as const, head },
+          ...{ queryEdges: Uint32Array.of(0, 20, 45), keyEdges: Uint32Array.of(0, 5, 6, 30, 45) },
+        };
+        assertClose((await ort.pool(request)).cells, (await reference.pool(request)).cells, FLOAT_TOLERANCE);
+      }
+      ort.dispose();
+    }
+  });
 
   it("merges cached blocks of keys: a context longer than a block, then single tokens", async () => {
     const { ort, reference, spec } = await bothRunners({ ...everything, layerCount: 2, maxPositionEmbeddings: 4096 });
