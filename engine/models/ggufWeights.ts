@@ -10,6 +10,7 @@ import { interleavedRow } from "../position/rope.ts";
 import { unsupported } from "./ggufMetadata.ts";
 import { ROPE_TENSORS } from "./ggufRope.ts";
 import { type FileRows, reshaped, weightView } from "./view.ts";
+import { tensorShapes } from "./weights.ts";
 
 /** Architectures whose converter turns half-split queries and keys into interleaved ones. */
 const INTERLEAVED = ["llama", "smollm3"];
@@ -20,7 +21,8 @@ const INTERLEAVED = ["llama", "smollm3"];
  */
 export function ggufWeights(spec: ModelSpec, architecture: string, store: NamedStore, name: string): WeightStore {
   const places = placesOf(spec, architecture, store);
-  const read = new Set([...places.values()].map((place) => place.name));
+  const asked = spec.kind === "decoder" ? tensorShapes(spec) : places;
+  const read = new Set([...places].flatMap(([tensor, place]) => (asked.has(tensor) ? [place.name] : [])));
   const unread = [...store.names()].filter((tensor) => !read.has(tensor) && !isAside(tensor, spec));
   if (unread.length > 0) {
     const rest = unread.length > 3 ? ` and ${unread.length - 3} more` : "";

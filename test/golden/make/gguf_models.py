@@ -5,7 +5,7 @@
 
 <llama.cpp> is a source tree with conversion/ and gguf-py/; the stored files were made with the one in the source distribution of
 llama-cpp-python 0.3.36. Matrices become Q8_0 (F16 where their rows are no multiple of 32), or what the second argument says (f32).
-Of the vocabulary only the special tokens matter: ids 1 to 3 are control tokens, the others are single letters.
+Of the vocabulary only the special tokens matter: ids 1 to 3 are control tokens, the others are letters and t0, t1 ….
 """
 
 import json
@@ -54,8 +54,8 @@ def tiny_vocabulary(model):
 
     def set_vocab():
         size = model.hparams["vocab_size"]
-        letters = [chr(ord("a") + i) if i < 26 else chr(ord("A") + i - 26) for i in range(size)]
-        tokens = ["<unk>", "<s>", "</s>", "<|eot_id|>", "ab", *letters][:size]
+        letters = [chr(ord("a") + i) for i in range(26)]
+        tokens = ["<unk>", "<s>", "</s>", "<|eot_id|>", "ab", *letters, *(f"t{i}" for i in range(size))][:size]
         writer = model.gguf_writer
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre("gpt-2")
