@@ -7,6 +7,7 @@ import { loadTokenizer } from "../tokenizer/load.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { checkpointView } from "./checkpoint.ts";
 import { loadGguf } from "./loadGguf.ts";
+import { unquantizedView } from "./quantizedCheckpoint.ts";
 import { parseSpec } from "./spec.ts";
 import { checkWeights, parameterCount } from "./weights.ts";
 
@@ -33,10 +34,12 @@ const REMEDY = "choose a Hugging Face model folder with config.json, tokenizer.j
 export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promise<LoadedModel> {
   throwIfAborted(signal);
   if (files.ggufName !== undefined) return loadGguf(files, files.ggufName, signal);
-  const spec = parseSpec(await required(files, "config.json", "unsupported-model"));
+  const config = await required(files, "config.json", "unsupported-model");
+  const spec = parseSpec(config);
   const tokenizerText = await files.text(TOKENIZER);
   throwIfAborted(signal);
-  const weights = checkpointView(spec, await openSafetensors(files, signal));
+  const plain = await unquantizedView(config, await openSafetensors(files, signal), signal);
+  const weights = checkpointView(spec, plain);
   checkWeights(spec, weights);
   const settings = await tokenizerSettings(files);
   const chatTemplate = (await files.text("chat_template.jinja")) ?? settings.chatTemplate;

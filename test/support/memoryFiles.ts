@@ -33,6 +33,19 @@ export function safetensorsFile(
   return withHeader(JSON.stringify(change(header)), ...data);
 }
 
+/** A safetensors file of tensors in any dtype. */
+export function typedSafetensors(
+  tensors: Readonly<Record<string, { dtype: string; shape: readonly number[]; bytes: Uint8Array }>>,
+): Uint8Array {
+  let offset = 0;
+  const entries = Object.entries(tensors).map(([name, { dtype, shape, bytes }]) => {
+    const begin = offset;
+    offset += bytes.length;
+    return [name, { dtype, shape, data_offsets: [begin, offset] }];
+  });
+  return withHeader(JSON.stringify(Object.fromEntries(entries)), ...Object.values(tensors).map(({ bytes }) => bytes));
+}
+
 /** Header text and data as a safetensors file. */
 export function withHeader(header: string, ...data: Uint8Array[]): Uint8Array {
   const text = new TextEncoder().encode(header);

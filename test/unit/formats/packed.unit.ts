@@ -11,7 +11,7 @@ import {
   valueRows,
 } from "../../../engine/formats/packed.ts";
 import { goldenFile } from "../../support/goldenModels.ts";
-import { seeded } from "../../support/random.ts";
+import { awqWords, awqZero, gptqWords, randomLayer } from "../../support/packedLayers.ts";
 
 const vectors = goldenFile("quant_other.json") as {
   matmulnbits: { B: number[][][]; scales: number[][]; zero_points_packed: number[][]; dequantised: number[][] };
@@ -70,10 +70,8 @@ describe("packed weights against plain loops", () => {
       const [outputs, inputs, groupSize] = [16, 96, 32];
       const plain = randomLayer(outputs, inputs, inputs / groupSize, bits);
       const layer = {
-        ...{ outputs, inputs, bits, groupSize, zerosLessOne: true },
-        qweight: pack(inputs, outputs, bits, (input, output) => plain.code(output, input), "rows"),
-        qzeros: pack(inputs / groupSize, outputs, bits, (group, output) => plain.zero(group, output) - 1, "columns"),
-        scales: plain.scales,
+        ...{ outputs, inputs, bits, groupSize, zerosLessOne: true, scales: plain.scales },
+        ...gptqWords(plain),
       };
       const inOrder = gptqCodes(layer);
       assert.equal(rowFormat(inOrder), bits === 4 ? "affine4" : "affine8");
@@ -143,76 +141,15 @@ describe("packed weights against plain loops", () => {
   it("AWQ rows become affine blocks", () => {
     const [outputs, inputs, groupSize] = [24, 128, 64];
     const plain = randomLayer(outputs, inputs, inputs / groupSize, 4);
-    const order = [0, 2, 4, 6, 1, 3, 5, 7];
-    const packed = (rows: number, code: (row: number, output: number) => number): Int32Array =>
-      Int32Array.from({ length: (rows * outputs) / 8 }, (_, at) => {
-        const [row, word] = [Math.floor(at / (outputs / 8)), at % (outputs / 8)];
-        return order.reduce((bits, channel, place) => bits | (code(row, 8 * word + channel) << (4 * place)), 0);
-      });
-    const codes = awqCodes({
-      ...{ outputs, inputs, groupSize, scales: plain.scales },
-      qweight: packed(inputs, (input, output) => plain.code(output, input)),
-      qzeros: packed(inputs / groupSize, (group, output) => plain.zero(group, output) & 15),
-    });
-    const expected = plain.values(
-      (input) => Math.floor(input / groupSize),
-      (group, output) => plain.zero(group, output) & 15,
+    const codes = awqCodes({ ...{ outputs, inputs, groupSize, scales: plain.scales }, ...awqWords(plain) });
+    assert.deepEqual(
+      valueRows(codes, 0, outputs),
+      plain.values((input) => Math.floor(input / groupSize), awqZero(plain)),
     );
-    assert.deepEqual(valueRows(codes, 0, outputs), expected);
     assert.equal(rowFormat(codes), "affine4");
     assertAffine(codes);
   });
 });
-
-interface Plain {
-  code(output: number, input: number): number;
-  /** 1 to 2^bits, so that GPTQ can store it less one. */
-  zero(group: number, output: number): number;
-  /** [groups, outputs], each a number that f16 has. */
-  scales: Float32Array;
-  values(groupOf: (input: number) => number, zeroOf?: (group: number, output: number) => number): Float32Array;
-}
-
-function randomLayer(outputs: number, inputs: number, groups: number, bits: number): Plain {
-  const random = seeded(outputs * 1000 + inputs * bits);
-  const whole = (below: number): number => Math.floor(random() * below);
-  const codes = Uint8Array.from({ length: outputs * inputs }, () => whole(2 ** bits));
-  const zeros = Uint16Array.from({ length: groups * outputs }, () => 1 + whole(2 ** bits));
-  const scales = Float32Array.from({ length: groups * outputs }, () => (1 + whole(1024)) / 4096);
-  const code = (output: number, input: number): number => codes[output * inputs + input] ?? 0;
-  const zero = (group: number, output: number): number => zeros[group * outputs + output] ?? 0;
-  return {
-    ...{ code, zero, scales },
-    values: (groupOf, zeroOf = zero) =>
-      Float32Array.from({ length: outputs * inputs }, (_, at) => {
-        const [output, input] = [Math.floor(at / inputs), at % inputs];
-        const group = groupOf(input);
-        return (code(output, input) - zeroOf(group, output)) * (scales[group * outputs + output] ?? 0);
-      }),
-  };
-}
-
-/** Codes in 32-bit words, low bits first: several rows of a column in one word, or several columns of a row. */
-function pack(
-  rows: number,
-  columns: number,
-  bits: number,
-  code: (row: number, column: number) => number,
-  along: "rows" | "columns",
-): Int32Array {
-  const perWord = 32 / bits;
-  const words = new Int32Array((rows * columns) / perWord);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const [at, place] =
-        along === "rows"
-          ? [Math.floor(row / perWord) * columns + column, row % perWord]
-          : [(row * columns) / perWord + Math.floor(column / perWord), column % perWord];
-      words[at] |= code(row, column) << (bits * place);
-    }
-  }
-  return words;
-}
 
 /** With scales that f16 has, scale * code + offset needs no rounding, so the blocks hold the very values. */
 function assertAffine(codes: GroupedCodes): void {
