@@ -31,6 +31,7 @@ import { checkPoolRequest } from "../reference/pool.ts";
 import { checkSampling, uniformAt } from "../reference/sample.ts";
 import { loadDecoder } from "./wgsl/loadDecoder.ts";
 import { MAX_CHUNK_TOKENS, openPace } from "./wgsl/pace.ts";
+import { openGpuRecurrent } from "./wgsl/recurrentRunner.ts";
 
 const DEFAULT_TAP_BYTES = 256 * 2 ** 20;
 /** Bound on the logits of one chunk when all are asked for. */
@@ -65,7 +66,7 @@ export async function openRunnerOn(
 ): Promise<Runner> {
   const { spec } = options;
   if (spec.kind === "decoder") return openDecoderOn(gpu, shaders, spec, options);
-  throw new EngineError("unsupported-model", `model type ${spec.modelType} is not supported yet`, "choose a transformer");
+  return openGpuRecurrent(gpu, shaders, spec, options);
 }
 
 async function openDecoderOn(

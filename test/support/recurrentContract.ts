@@ -18,8 +18,12 @@ const KINDS = ["mamba", "mamba2", "rwkv7"] as const;
 /** Logits of a few units after a few layers of f32 sums in another order. */
 const TOLERANCE = 1e-4;
 
-/** Registers the tests; `open` makes a runner that is disposed by the test. */
-export function describeRecurrentRunner(name: string, open: OpenRunner): void {
+/** Registers the tests; `dispose` is called with every runner that `open` made. */
+export function describeRecurrentRunner(
+  name: string,
+  open: OpenRunner,
+  dispose = (runner: Runner): void => runner.dispose(),
+): void {
   const opened = async (options: Omit<RunnerOptions, "weightFormat"> & { weightFormat?: RunnerOptions["weightFormat"] }) => {
     const runner = await open({ weightFormat: "f32", ...options });
     assert.ok(isRecurrentRunner(runner));
@@ -44,7 +48,7 @@ export function describeRecurrentRunner(name: string, open: OpenRunner): void {
           await runner.append(found.slice(-1));
         }
         assert.deepEqual(found, golden.greedy_next_5);
-        runner.dispose();
+        dispose(runner);
       });
 
       it(`${model}: chunks of 1, 3, 5 and all tokens give the same`, async () => {
@@ -55,7 +59,7 @@ export function describeRecurrentRunner(name: string, open: OpenRunner): void {
           assert.equal(runner.truncate(0), 0);
           assertClose(await inParts(runner, inputIds, size), whole, tolerance.float32, `chunks of ${size}`);
         }
-        runner.dispose();
+        dispose(runner);
       });
     }
   });
@@ -75,7 +79,7 @@ export function describeRecurrentRunner(name: string, open: OpenRunner): void {
         await runner.append(ids.slice(0, 140));
         assertClose(await inParts(runner, ids.slice(140), 1), expected.slice(140 * spec.vocabSize), TOLERANCE, "decoded");
         assert.equal(runner.length, 150);
-        runner.dispose();
+        dispose(runner);
       });
 
       it("keeps only what fits the state: a change of one token long ago still shows, and the future does not", async () => {
@@ -91,7 +95,7 @@ export function describeRecurrentRunner(name: string, open: OpenRunner): void {
         const off = (token: number): number =>
           Math.max(...Array.from({ length: V }, (_, i) => Math.abs(first[token * V + i] - second[token * V + i])));
         assert.ok(off(12) > 100 * TOLERANCE && off(13) > 100 * TOLERANCE);
-        runner.dispose();
+        dispose(runner);
       });
 
       it("goes back to the nearest copy of its state, and on from there as if nothing had been behind it", async () => {
@@ -116,7 +120,7 @@ export function describeRecurrentRunner(name: string, open: OpenRunner): void {
         assert.equal(runner.truncate(48), 0);
         await rejects(runner.sample(GREEDY), "bad-argument");
         assertClose(await all(runner, ids), expected, TOLERANCE, "from the start");
-        runner.dispose();
+        dispose(runner);
       });
 
       it("puts a saved state back, into itself or into another runner, and goes on with the same bits", async () => {
@@ -137,8 +141,8 @@ export function describeRecurrentRunner(name: string, open: OpenRunner): void {
         await other.restore(saved);
         assert.equal(await other.sample(GREEDY), choice);
         assert.deepEqual(await other.append(ids.slice(33), { logits: "all" }), expected);
-        runner.dispose();
-        other.dispose();
+        dispose(runner);
+        dispose(other);
       });
 
       it("refuses a state that is damaged or another model's", async () => {
@@ -158,8 +162,8 @@ export function describeRecurrentRunner(name: string, open: OpenRunner): void {
         await rejects(runner.restore(saved.slice(0, -4)), "bad-argument");
         await rejects(runner.restore(new Uint8Array(3)), "bad-argument");
         assert.equal(runner.length, 5, "what was there stays");
-        runner.dispose();
-        other.dispose();
+        dispose(runner);
+        dispose(other);
       });
 
       it("stops between chunks, keeps what is done and goes on from there", async () => {
@@ -182,7 +186,7 @@ export function describeRecurrentRunner(name: string, open: OpenRunner): void {
         const resumed = await runner.append(ids.slice(runner.length, end), { logits: "last" });
         const straight = await (await reference(spec, weights)).append(ids.slice(0, end), { logits: "last" });
         assertClose(resumed ?? [], straight ?? [], TOLERANCE, "resumed");
-        runner.dispose();
+        dispose(runner);
       });
 
       it("rounds its matrices through q8_0 as the reference does", async () => {
@@ -199,7 +203,7 @@ export function describeRecurrentRunner(name: string, open: OpenRunner): void {
           found.some((value, i) => Math.abs(value - exact[i]) > 10 * TOLERANCE),
           "rounding must change something",
         );
-        rounded.dispose();
+        dispose(rounded);
       });
 
       it("has no attention, no positions to set and no cache to move", async () => {
@@ -217,7 +221,7 @@ export function describeRecurrentRunner(name: string, open: OpenRunner): void {
         const turned = positionPlan({ kind: "none" }, randomModel().spec, 100);
         assert.throws(() => runner.setPositions(turned), { code: "bad-argument" });
         await rejects(runner.repositionCache(turned), "bad-argument");
-        runner.dispose();
+        dispose(runner);
       });
 
       it("refuses tokens that do not exist, and more than it was opened for", async () => {
@@ -235,7 +239,7 @@ export function describeRecurrentRunner(name: string, open: OpenRunner): void {
         mask[1] = 0b10100;
         assert.ok([34, 36].includes(await runner.sample({ temperature: 1, topP: 1, seed: 3 }, mask)));
         await rejects(opened({ spec, weights, capacityTokens: 0 }), "bad-argument");
-        runner.dispose();
+        dispose(runner);
       });
     });
   }

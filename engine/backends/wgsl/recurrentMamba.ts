@@ -1,0 +1,82 @@
+/** Mamba on the GPU, in the order of reference/mamba.ts. E hidden size, I inner width, N state size, R rank of the time step, T tokens. */
+import type { MambaSpec } from "../../api.ts";
+import { loadMatrix, vector, type Loader } from "./loadWeights.ts";
+import type { Matrix } from "../../kernels/linear.ts";
+import type { NormWeights } from "../../kernels/ops.ts";
+import { openMambaOperations, padded4, type ConvWeights } from "../../kernels/recurrentOps.ts";
+import {
+  affineMatrix,
+  chunkBuffers,
+  normWeights,
+  openOuter,
+  partsOf,
+  passScratch,
+  type GpuPass,
+  type PassTools,
+} from "./recurrentPass.ts";
+import { mambaNames } from "../../recurrent/weights.ts";
+
+interface LayerWeights {
+  norm: NormWeights;
+  inProjection: Matrix;
+  convolution: ConvWeights;
+  selection: Matrix;
+  timeStep: Matrix;
+  scan: { decayLog: GPUBuffer; skip: GPUBuffer };
+  outProjection: Matrix;
+}
+
+/** Reads the weights and makes the buffers. Throws what `openMambaOperations` and the loader throw. */
+export async function openMambaPass(spec: MambaSpec, tools: PassTools): Promise<GpuPass> {
+  const { gpu, shaders, recorder, loader } = tools;
+  const { hiddenSize: E, innerSize: I, stateSize: N, timeStepRank: R, vocabSize: V } = spec;
+  const widest = Math.max(2 * I, R + 2 * N, E);
+  const op = await openMambaOperations(
+    spec,
+    loader.options.weightFormat,
+    shaders,
+    recorder,
+    passScratch(gpu, Math.max(widest, V)),
+  );
+  const { maxTokens, rows } = chunkBuffers(gpu, tools.wantedTokens, widest);
+  const outer = await openOuter(spec, op, tools, rows);
+  const layers: LayerWeights[] = [];
+  for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(spec, layer, loader));
+  const { x, normed } = outer;
+  const uz = rows("inner input and gate", 2 * I);
+  const u = rows("convolved", I);
+  const selected = rows("selection", R + 2 * N);
+  const low = rows("low-rank step", padded4(R));
+  const step = rows("time step", I);
+  const y = rows("scanned", I);
+
+  return {
+    maxTokens,
+    ...outer,
+    runLayer(layer, tokens) {
+      const w = layers[layer];
+      const [tail, state] = partsOf(outer.state, layer);
+      op.norm(x, w.norm, normed, tokens); // [T, E]
+      op.linear(normed, w.inProjection, uz, tokens); // [T, 2I]
+      op.convolve(uz, w.convolution, tail, u, tokens); // [T, I]
+      op.linear(u, w.selection, selected, tokens); // [T, R + 2N]
+      op.lowStep(selected, low, tokens); // [T, R]
+      op.linear(low, w.timeStep, step, tokens); // [T, I]
+      op.scan({ u, step, selected, uz }, w.scan, state, y, tokens); // [T, I]
+      op.linear(y, w.outProjection, x, tokens, "add"); // [T, E]
+    },
+  };
+}
+
+async function loadLayer(spec: MambaSpec, layer: number, loader: Loader): Promise<LayerWeights> {
+  const names = mambaNames(spec, layer);
+  return {
+    norm: await normWeights(loader, { weight: names.norm, bias: undefined }),
+    inProjection: await affineMatrix(loader, names.inProjection),
+    convolution: await normWeights(loader, names.convolution),
+    selection: await loadMatrix(loader, [names.selection], []),
+    timeStep: await affineMatrix(loader, names.timeStep),
+    scan: { decayLog: await vector(loader, names.decayLog), skip: await vector(loader, names.skip) },
+    outProjection: await affineMatrix(loader, names.outProjection),
+  };
+}

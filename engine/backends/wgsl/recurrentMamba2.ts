@@ -1,0 +1,89 @@
+/** Mamba-2 on the GPU, in the order of reference/mamba2.ts. E hidden size, H heads of width P, I = H P, G groups, C = I + 2 G N, T tokens. */
+import type { Mamba2Spec } from "../../api.ts";
+import { vector, type Loader } from "./loadWeights.ts";
+import type { Matrix } from "../../kernels/linear.ts";
+import type { NormWeights } from "../../kernels/ops.ts";
+import { openMamba2Operations, ssdBlock, type ConvWeights, type SsdWeights } from "../../kernels/recurrentOps.ts";
+import {
+  affineMatrix,
+  chunkBuffers,
+  normWeights,
+  openOuter,
+  partsOf,
+  passScratch,
+  type GpuPass,
+  type PassTools,
+} from "./recurrentPass.ts";
+import { convWidth, mamba2Names } from "../../recurrent/weights.ts";
+
+interface LayerWeights {
+  norm: NormWeights;
+  inProjection: Matrix;
+  convolution: ConvWeights;
+  scan: SsdWeights;
+  gatedNorm: GPUBuffer;
+  outProjection: Matrix;
+}
+
+/** Reads the weights and makes the buffers. Throws what `openMamba2Operations` and the loader throw. */
+export async function openMamba2Pass(spec: Mamba2Spec, tools: PassTools): Promise<GpuPass> {
+  const { gpu, shaders, recorder, loader } = tools;
+  const { hiddenSize: E, headCount: H, headDim: P, groupCount: G, stateSize: N, vocabSize: V } = spec;
+  const I = H * P;
+  const C = convWidth(spec);
+  const widest = Math.max(I + C + H, E);
+  const op = await openMamba2Operations(
+    spec,
+    loader.options.weightFormat,
+    shaders,
+    recorder,
+    passScratch(gpu, Math.max(widest, V)),
+  );
+  const block = ssdBlock(spec);
+  // A chunk keeps the state in front of each of its blocks.
+  const mostBlocks = Math.max(1, Math.floor(gpu.maxBufferBytes / (4 * I * N)));
+  const { maxTokens, rows } = chunkBuffers(gpu, Math.min(tools.wantedTokens, mostBlocks * block), widest);
+  const outer = await openOuter(spec, op, tools, rows);
+  const layers: LayerWeights[] = [];
+  for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(spec, layer, loader));
+  const { x, normed } = outer;
+  const inner = rows("gate, x, B, C and time step", I + C + H);
+  const mixed = rows("convolved", C);
+  const y = rows("scanned", I);
+  const work = {
+    steps: rows("time steps", 2 * H),
+    scores: rows("scores", G * block),
+    before: rows("states between blocks", I * N, Math.ceil(maxTokens / block)),
+  };
+
+  return {
+    maxTokens,
+    ...outer,
+    runLayer(layer, tokens) {
+      const w = layers[layer];
+      const [tail, state] = partsOf(outer.state, layer);
+      op.norm(x, w.norm, normed, tokens); // [T, E]
+      op.linear(normed, w.inProjection, inner, tokens); // [T, I + C + H]
+      op.convolve(inner, w.convolution, tail, mixed, tokens); // [T, C]
+      op.scan(inner, mixed, w.scan, state, work, y, tokens); // [T, H, P]
+      op.gatedNorm(y, inner, w.gatedNorm, tokens); // [T, I]
+      op.linear(y, w.outProjection, x, tokens, "add"); // [T, E]
+    },
+  };
+}
+
+async function loadLayer(spec: Mamba2Spec, layer: number, loader: Loader): Promise<LayerWeights> {
+  const names = mamba2Names(spec, layer);
+  return {
+    norm: await normWeights(loader, { weight: names.norm, bias: undefined }),
+    inProjection: await affineMatrix(loader, names.inProjection),
+    convolution: await normWeights(loader, names.convolution),
+    scan: {
+      timeStepBias: await vector(loader, names.timeStepBias),
+      decayLog: await vector(loader, names.decayLog),
+      skip: await vector(loader, names.skip),
+    },
+    gatedNorm: await vector(loader, names.gatedNorm),
+    outProjection: await affineMatrix(loader, names.outProjection),
+  };
+}

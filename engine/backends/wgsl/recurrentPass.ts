@@ -1,0 +1,159 @@
+/** What the passes of recurrent models on the GPU share: buffers of a chunk, the state, embedding and head. */
+import type { RecurrentSpec, WeightStore } from "../../api.ts";
+import { loadMatrix, vector, type Loader } from "./loadWeights.ts";
+import { storageBuffer } from "../../gpu/buffers.ts";
+import type { EngineDevice } from "../../gpu/device.ts";
+import type { Recorder } from "../../gpu/dispatch.ts";
+import type { ShaderCache } from "../../gpu/shader.ts";
+import { matvecFloats, type Matrix, type Scratch } from "../../kernels/linear.ts";
+import type { NormWeights } from "../../kernels/ops.ts";
+import { padded4, type CommonOperations } from "../../kernels/recurrentOps.ts";
+import { weightView } from "../../models/view.ts";
+import { statePartSizes } from "../../recurrent/state.ts";
+import { mambaNames, outerNames, recurrentShapes, rwkv7Names, type Affine } from "../../recurrent/weights.ts";
+
+/** A model on the device. Everything is recorded, nothing submitted. */
+export interface GpuPass {
+  /** Longest chunk. */
+  readonly maxTokens: number;
+  /** Token ids of the chunk. */
+  readonly ids: GPUBuffer;
+  /** Parts of every layer's state in the order of state.ts. */
+  readonly state: readonly (readonly GPUBuffer[])[];
+  /** Final normed state [E] of the last token, and its logits [V]. */
+  readonly last: GPUBuffer;
+  readonly logits: GPUBuffer;
+  readonly op: Pick<CommonOperations, "sample">;
+  /** Ids of the chunk -> residual stream. */
+  embed(tokens: number): void;
+  /** One layer over the chunk: moves its state on and adds to the residual stream. */
+  runLayer(layer: number, tokens: number): void;
+  /** Final state of the chunk's last token. */
+  lastState(tokens: number): void;
+  /** Logits of the last token, from its state. */
+  lastLogits(): void;
+  /** Logits [T, V] of every token of the chunk. */
+  allLogits(logits: GPUBuffer, tokens: number): void;
+}
+
+/** What a pass is opened with. */
+export interface PassTools {
+  gpu: EngineDevice;
+  shaders: ShaderCache;
+  recorder: Recorder;
+  loader: Loader;
+  wantedTokens: number;
+}
+
+/** Scratch of the operations for matrices of at most `widest` rows. */
+export function passScratch(gpu: EngineDevice, widest: number): Scratch {
+  return {
+    placeholder: storageBuffer(gpu, "placeholder", 16),
+    parts: storageBuffer(gpu, "partial sums", matvecFloats(widest) * 4),
+  };
+}
+
+/** Makes buffers [count, width] of f32; the longest chunk is what the device can bind of the widest row. */
+export function chunkBuffers(gpu: EngineDevice, wantedTokens: number, widest: number) {
+  const maxTokens = Math.max(1, Math.min(wantedTokens, Math.floor(gpu.maxBufferBytes / (4 * widest))));
+  return {
+    maxTokens,
+    rows: (label: string, width: number, count = maxTokens): GPUBuffer => storageBuffer(gpu, label, count * width * 4),
+  };
+}
+
+/** Embedding (normed where `embeddingNorm` names a norm), residual stream, final norm and head, around the layers that the family brings. */
+export async function openOuter(
+  spec: RecurrentSpec,
+  op: CommonOperations,
+  { gpu, loader }: PassTools,
+  rows: ReturnType<typeof chunkBuffers>["rows"],
+  embeddingNorm?: Affine,
+) {
+  const { hiddenSize: E, vocabSize: V } = spec;
+  const names = outerNames(spec);
+  const embedding = await loadMatrix(loader, [names.embedding], []);
+  const firstNorm = embeddingNorm === undefined ? undefined : await normWeights(loader, embeddingNorm);
+  const finalNorm = await normWeights(loader, names.finalNorm);
+  const head = spec.tiedEmbeddings ? embedding : await loadMatrix(loader, [names.head], []);
+  const buffers = {
+    ids: rows("ids", 1),
+    x: rows("residual", E),
+    normed: rows("normed", E),
+    last: rows("last state", E, 1),
+    logits: rows("logits", V, 1),
+  };
+  const { ids, x, normed, last, logits } = buffers;
+  const sizes = statePartSizes(spec);
+  const state = Array.from({ length: spec.layerCount }, () => sizes.map((size) => storageBuffer(gpu, "state", size * 4)));
+  return {
+    ...buffers,
+    state,
+    op,
+    embed(tokens: number): void {
+      op.embed(ids, embedding, firstNorm === undefined ? x : normed, tokens); // [T, E]
+      if (firstNorm !== undefined) op.norm(normed, firstNorm, x, tokens); // [T, E]
+    },
+    lastState: (tokens: number): void => op.norm(x, finalNorm, last, 1, tokens - 1), // [1, E]
+    lastLogits: (): void => op.linear(last, head, logits, 1), // [V]
+    allLogits(target: GPUBuffer, tokens: number): void {
+      op.norm(x, finalNorm, normed, tokens); // [T, E]
+      op.linear(normed, head, target, tokens); // [T, V]
+    },
+  };
+}
+
+export async function normWeights(loader: Loader, { weight, bias }: Affine): Promise<NormWeights> {
+  return { weight: await vector(loader, weight), bias: bias === undefined ? undefined : await vector(loader, bias) };
+}
+
+export async function affineMatrix(loader: Loader, { weight, bias }: Affine): Promise<Matrix> {
+  return loadMatrix(loader, [weight], [bias]);
+}
+
+/** Buffers of one layer's state. */
+export function partsOf(state: readonly (readonly GPUBuffer[])[], layer: number): readonly GPUBuffer[] {
+  const parts = state[layer];
+  if (parts === undefined) throw new RangeError(`layer ${layer} of ${state.length}`);
+  return parts;
+}
+
+/**
+ * The weights with every rank filled up with zeros to a multiple of four, because matrices are read by fours along their rows: more rows
+ * of the first matrix of a low-rank map, more columns of the second. What is a multiple of four already stays as it is in the file.
+ */
+export function withPaddedRanks(spec: RecurrentSpec, store: WeightStore): WeightStore {
+  const shapes = recurrentShapes(spec);
+  const inner = rankMatrices(spec);
+  return weightView(store, (name) => {
+    const shape = shapes.get(name);
+    if (shape === undefined) return undefined;
+    const axis = inner.get(name);
+    const [rows = 1, columns = 1] = shape;
+    const rank = axis === "rows" ? rows : columns;
+    if (axis === undefined || rank === padded4(rank)) return { name, shape };
+    const picked = {
+      count: rows * columns,
+      at: (index: number): number | undefined => {
+        if (axis === "rows") return index < rows * columns ? index : undefined;
+        const column = index % padded4(rank);
+        return column < columns ? Math.floor(index / padded4(rank)) * columns + column : undefined;
+      },
+    };
+    return { name, shape: axis === "rows" ? [padded4(rows), columns] : [rows, padded4(columns)], picked };
+  });
+}
+
+/** Which axis of a matrix is a rank. */
+function rankMatrices(spec: RecurrentSpec): ReadonlyMap<string, "rows" | "columns"> {
+  const found = new Map<string, "rows" | "columns">();
+  for (let layer = 0; layer < spec.layerCount; layer++) {
+    if (spec.kind === "mamba") found.set(mambaNames(spec, layer).timeStep.weight, "columns");
+    if (spec.kind !== "rwkv7") continue;
+    const { decay, rate, valueMix, gate } = rwkv7Names(layer);
+    for (const map of [decay, rate, valueMix, gate]) {
+      if (map !== undefined) found.set(map.down, "rows").set(map.up.weight, "columns");
+    }
+  }
+  return found;
+}

@@ -1,0 +1,177 @@
+/** RWKV-7 on the GPU, in the order of reference/rwkv7.ts. E hidden size, H heads of width P, F width of the channel mix, T tokens. */
+import type { Rwkv7Spec } from "../../api.ts";
+import { loadMatrix, vector, type Loader } from "./loadWeights.ts";
+import { uploadedBuffer } from "../../gpu/buffers.ts";
+import { SIGMOID, SQUARED_RELU, TANH } from "../../kernels/activate.ts";
+import type { Matrix } from "../../kernels/linear.ts";
+import type { NormWeights } from "../../kernels/ops.ts";
+import { openRwkv7Operations, type Rwkv7Operations, type WkvRows } from "../../kernels/recurrentOps.ts";
+import {
+  affineMatrix,
+  chunkBuffers,
+  normWeights,
+  openOuter,
+  partsOf,
+  passScratch,
+  type GpuPass,
+  type PassTools,
+} from "./recurrentPass.ts";
+import { rwkv7Names, type LowRankNames, type Mix } from "../../recurrent/weights.ts";
+
+interface LowRank {
+  down: Matrix;
+  up: Matrix;
+}
+
+interface LayerWeights {
+  attentionNorm: NormWeights;
+  mixes: Readonly<Record<Mix, GPUBuffer>>;
+  receptance: Matrix;
+  key: Matrix;
+  value: Matrix;
+  output: Matrix;
+  decay: LowRank;
+  rate: LowRank;
+  valueMix: LowRank | undefined;
+  gate: LowRank;
+  keys: { removalKey: GPUBuffer; keyRate: GPUBuffer };
+  /** [3, E]: weight and bias of the heads' norm, and the bonus. */
+  finish: GPUBuffer;
+  mlpNorm: NormWeights;
+  mlpMix: GPUBuffer;
+  mlpKey: Matrix;
+  mlpValue: Matrix;
+}
+
+/** Reads the weights and makes the buffers. Throws what `openRwkv7Operations` and the loader throw. */
+export async function openRwkv7Pass(spec: Rwkv7Spec, tools: PassTools): Promise<GpuPass> {
+  const { gpu, shaders, recorder, loader } = tools;
+  const { hiddenSize: E, intermediateSize: F, vocabSize: V } = spec;
+  const ranks = Math.max(spec.decayRank, spec.gateRank, spec.aRank, spec.vRank) + 3;
+  const widest = Math.max(E, F, ranks);
+  const op = await openRwkv7Operations(
+    spec,
+    loader.options.weightFormat,
+    shaders,
+    recorder,
+    passScratch(gpu, Math.max(widest, V)),
+  );
+  const { maxTokens, rows } = chunkBuffers(gpu, tools.wantedTokens, widest);
+  const outer = await openOuter(spec, op, tools, rows, rwkv7Names(0).embeddingNorm);
+  const layers: LayerWeights[] = [];
+  for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(layer, loader));
+  const { x, normed } = outer;
+  const shifted = rows("shifted", E);
+  const low = rows("low rank", ranks);
+  const firstValues = rows("values of layer 0", E);
+  const ownValues = rows("values", E);
+  const gate = rows("gate", E);
+  const y = rows("scanned", E);
+  const mlp = rows("channel mix", F);
+  const shared = {
+    receptance: rows("receptance", E),
+    decay: rows("decay", E),
+    key: rows("key", E),
+    removal: rows("removal key", E),
+    rate: rows("rate", E),
+  };
+
+  function timeMix(w: LayerWeights, state: readonly GPUBuffer[], tokens: number): void {
+    const [attentionInput, , wkv] = state;
+    // Layer 0 makes the values that the others mix in.
+    const value = w.valueMix === undefined ? firstValues : ownValues;
+    const wkvRows: WkvRows = { ...shared, value };
+    const shift = (mix: Mix): GPUBuffer => {
+      op.tokenShift(normed, attentionInput, w.mixes[mix], shifted, tokens); // [T, E]
+      return shifted;
+    };
+    op.linear(shift("r"), w.receptance, shared.receptance, tokens); // [T, E], as all below
+    lowRank(op, shift("w"), w.decay, low, shared.decay, tokens, TANH);
+    op.linear(shift("k"), w.key, shared.key, tokens);
+    op.linear(shift("v"), w.value, value, tokens);
+    if (w.valueMix !== undefined) {
+      // The share needs a place for as long as it takes to mix: that of the scan's output, which comes later.
+      lowRank(op, shifted, w.valueMix, low, y, tokens);
+      op.mixValues(value, firstValues, y, tokens);
+    }
+    lowRank(op, shift("a"), w.rate, low, shared.rate, tokens);
+    lowRank(op, shift("g"), w.gate, low, gate, tokens, SIGMOID);
+    op.keepLast(normed, attentionInput, tokens);
+    op.prepare(wkvRows, w.keys, tokens); // [T, H, P]
+    op.scan(wkvRows, wkv, y, tokens);
+    op.finish(y, wkvRows, gate, w.finish, tokens);
+    op.linear(y, w.output, x, tokens, "add");
+  }
+
+  return {
+    maxTokens,
+    ...outer,
+    runLayer(layer, tokens) {
+      const w = layers[layer];
+      const parts = partsOf(outer.state, layer);
+      const [, mlpInput] = parts;
+      op.norm(x, w.attentionNorm, normed, tokens); // [T, E]
+      timeMix(w, parts, tokens);
+
+      op.norm(x, w.mlpNorm, normed, tokens); // [T, E]
+      op.tokenShift(normed, mlpInput, w.mlpMix, shifted, tokens); // [T, E]
+      op.keepLast(normed, mlpInput, tokens);
+      op.linear(shifted, w.mlpKey, mlp, tokens); // [T, F]
+      op.activate(mlp, tokens * F, SQUARED_RELU);
+      op.linear(mlp, w.mlpValue, x, tokens, "add"); // [T, E]
+    },
+  };
+}
+
+/** y [T, E] = up(act(down x)) + bias, through low [T, rank]. */
+function lowRank(
+  op: Rwkv7Operations,
+  x: GPUBuffer,
+  map: LowRank,
+  low: GPUBuffer,
+  y: GPUBuffer,
+  tokens: number,
+  activation?: number,
+): void {
+  op.linear(x, map.down, low, tokens);
+  if (activation !== undefined) op.activate(low, tokens * map.down.rows, activation);
+  op.linear(low, map.up, y, tokens);
+}
+
+async function loadLayer(layer: number, loader: Loader): Promise<LayerWeights> {
+  const names = rwkv7Names(layer);
+  const matrix = (name: string): Promise<Matrix> => loadMatrix(loader, [name], []);
+  const loadLowRank = async ({ down, up }: LowRankNames): Promise<LowRank> => ({
+    down: await matrix(down),
+    up: await affineMatrix(loader, up),
+  });
+  const mix = (kind: Mix): Promise<GPUBuffer> => vector(loader, names.mix(kind));
+  return {
+    attentionNorm: await normWeights(loader, names.attentionNorm),
+    mixes: { r: await mix("r"), w: await mix("w"), k: await mix("k"), v: await mix("v"), a: await mix("a"), g: await mix("g") },
+    receptance: await matrix(names.receptance),
+    key: await matrix(names.key),
+    value: await matrix(names.value),
+    output: await matrix(names.output),
+    decay: await loadLowRank(names.decay),
+    rate: await loadLowRank(names.rate),
+    valueMix: names.valueMix === undefined ? undefined : await loadLowRank(names.valueMix),
+    gate: await loadLowRank(names.gate),
+    keys: { removalKey: await vector(loader, names.removalKey), keyRate: await vector(loader, names.keyRate) },
+    finish: await stacked(loader, [names.headNorm.weight, names.headNorm.bias ?? names.headNorm.weight, names.bonus]),
+    mlpNorm: await normWeights(loader, names.mlpNorm),
+    mlpMix: await vector(loader, names.mlpMix),
+    mlpKey: await matrix(names.mlpKey),
+    mlpValue: await matrix(names.mlpValue),
+  };
+}
+
+/** Tensors of one length behind each other. */
+async function stacked(loader: Loader, names: readonly string[]): Promise<GPUBuffer> {
+  const rows: Float32Array[] = [];
+  for (const name of names) rows.push(await loader.read(name));
+  const width = rows[0]?.length ?? 0;
+  const joined = new Float32Array(rows.length * width);
+  for (const [row, values] of rows.entries()) joined.set(values, row * width);
+  return uploadedBuffer(loader.gpu, "head norm and bonus", joined);
+}
