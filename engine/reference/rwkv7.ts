@@ -83,7 +83,7 @@ function lowRank(model: Model, x: Reals, names: LowRankNames, act: (value: numbe
 }
 
 /** What the current token adds to itself: y += (Σ_j r_j k_j bonus_j) v, head by head. */
-function addBonus(y: Reals, wkv: { receptance: Reals; key: Reals; value: Reals }, bonus: Reals, headDim: number): void {
+export function addBonus(y: Reals, wkv: { receptance: Reals; key: Reals; value: Reals }, bonus: Reals, headDim: number): void {
   const weighted = wkv.receptance.map((value, i) => value * bonus[i % bonus.length]);
   for (let start = 0; start < y.length; start += headDim) {
     const share = dot(weighted, start, wkv.key, start, headDim);

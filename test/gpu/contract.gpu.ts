@@ -3,14 +3,18 @@ import { readdirSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import type { EngineDevice } from "../../engine/gpu/device.ts";
 import { openShaderCache, type Kernel } from "../../engine/gpu/shader.ts";
+import { activate } from "../../engine/kernels/activate.ts";
 import { attnDecode } from "../../engine/kernels/attn_decode.ts";
 import { attnMerge } from "../../engine/kernels/attn_merge.ts";
 import { attnPool } from "../../engine/kernels/attn_pool.ts";
 import { attnPrefill } from "../../engine/kernels/attn_prefill.ts";
 import { bound } from "../../engine/kernels/bound.ts";
+import { causalConv } from "../../engine/kernels/causal_conv.ts";
 import { embed } from "../../engine/kernels/embed.ts";
 import { embedQ8 } from "../../engine/kernels/embed_q8.ts";
 import { gateMul } from "../../engine/kernels/gate_mul.ts";
+import { gatedNorm } from "../../engine/kernels/gated_norm.ts";
+import { keepRow } from "../../engine/kernels/keep_row.ts";
 import { keyReposition } from "../../engine/kernels/key_reposition.ts";
 import { keyShift } from "../../engine/kernels/key_shift.ts";
 import { kvWrite } from "../../engine/kernels/kv_write.ts";
@@ -24,17 +28,33 @@ import { qkNorm } from "../../engine/kernels/qk_norm.ts";
 import { rmsNorm } from "../../engine/kernels/rms_norm.ts";
 import { ropeApply } from "../../engine/kernels/rope_apply.ts";
 import { sample } from "../../engine/kernels/sample.ts";
+import { selectiveScan } from "../../engine/kernels/selective_scan.ts";
+import { ssdOutput } from "../../engine/kernels/ssd_output.ts";
+import { ssdScores } from "../../engine/kernels/ssd_scores.ts";
+import { ssdState } from "../../engine/kernels/ssd_state.ts";
+import { ssdStep } from "../../engine/kernels/ssd_step.ts";
+import { ssdSteps } from "../../engine/kernels/ssd_steps.ts";
+import { takeColumns } from "../../engine/kernels/take_columns.ts";
+import { tokenShift } from "../../engine/kernels/token_shift.ts";
+import { valueMix } from "../../engine/kernels/value_mix.ts";
+import { wkvFinish } from "../../engine/kernels/wkv_finish.ts";
+import { wkvPrepare } from "../../engine/kernels/wkv_prepare.ts";
+import { wkvScan } from "../../engine/kernels/wkv_scan.ts";
 import { requireDevice } from "../support/requireDevice.ts";
 
 const kernels: readonly Kernel[] = [
+  activate,
   attnDecode,
   attnMerge,
   attnPool,
   attnPrefill,
   bound,
+  causalConv,
   embed,
   embedQ8,
   gateMul,
+  gatedNorm,
+  keepRow,
   keyReposition,
   keyShift,
   kvWrite,
@@ -48,6 +68,18 @@ const kernels: readonly Kernel[] = [
   rmsNorm,
   ropeApply,
   sample,
+  selectiveScan,
+  ssdOutput,
+  ssdScores,
+  ssdState,
+  ssdStep,
+  ssdSteps,
+  takeColumns,
+  tokenShift,
+  valueMix,
+  wkvFinish,
+  wkvPrepare,
+  wkvScan,
 ];
 
 /** What the smallest WebGPU device offers. */
