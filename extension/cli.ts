@@ -8,6 +8,7 @@ import { doctor } from "./cli/doctor.ts";
 import { logits } from "./cli/logits.ts";
 import { failureOf, type Output } from "./cli/output.ts";
 import { pack } from "./cli/pack.ts";
+import { ropeSearch } from "./cli/ropeSearch.ts";
 
 /** This file is built to dist/cli.mjs. */
 const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -63,6 +64,8 @@ async function run(command: Command, signal: AbortSignal): Promise<void> {
       return ask(command, packageRoot, output, signal);
     case "logits":
       return logits(command, packageRoot, output, signal);
+    case "rope-search":
+      return ropeSearch(command, packageRoot, output, signal);
     case "doctor":
       return doctor(command, packageRoot, output);
   }

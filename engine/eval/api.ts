@@ -39,7 +39,7 @@ export interface RopeSearchRequest {
   /** Texts to judge by, at most. */
   documents: number;
   options: SearchOptions;
-  /** Goes on from here; its length, texts and options take the place of those above, but for the number of iterations. */
+  /** Goes on from here; all of the above must be as it was then, but for the number of iterations. */
   resume?: RopeSearchState;
 }
 

@@ -22,16 +22,16 @@ export async function searchRope(
   onEvent: (event: RopeSearchEvent) => void,
 ): Promise<RopeSearchResult> {
   const spec = rotating(model.spec);
-  const { targetTokens, documents } = request.resume ?? request;
+  const { targetTokens, documents } = request;
   checkTarget(spec, targetTokens, documents, model.runner.capacityTokens);
-  const { seed } = request.resume?.search.options ?? request.options;
+  if (request.resume !== undefined) checkSame(request.resume, request, spec);
   const texts = await readDocuments({
     ...request,
     tokenizer: model.tokenizer,
     cache: model.bodies,
     documentTokens: targetTokens,
     documents,
-    seed,
+    seed: request.options.seed,
     signal,
     onProgress: (doneTokens, totalTokens) => onEvent({ type: "reading", doneTokens, totalTokens }),
   });
@@ -53,7 +53,7 @@ export async function searchRope(
   };
 
   let state = request.resume
-    ? resumed(request.resume, spec, documentsHash(texts), request.options.iterations)
+    ? resumed(request.resume, documentsHash(texts), request.options.iterations)
     : await begun(spec, request, documentsHash(texts), perplexityUnder);
   const report = stateReporter(onEvent);
   report(state, true);
@@ -138,17 +138,29 @@ async function begun(
   };
 }
 
-/** The state, with as many iterations as are asked for now. */
-function resumed(state: RopeSearchState, spec: DecoderSpec, texts: string, iterations: number): RopeSearchState {
-  const remedy = "start the search anew";
-  const [found, expected] = [JSON.stringify(state.model), JSON.stringify(modelOf(spec))];
-  const pairs = (state.search.pending[0] ?? state.search.population[0]?.steps ?? []).length;
-  if (found !== expected || pairs !== spec.rotaryDim / 2) {
-    throw new EngineError("bad-argument", "the saved search is one of another model", remedy, { found, expected });
+const RESUME_REMEDY = "start the search anew";
+
+/** Throws `bad-argument` for a state that was begun for something else. */
+function checkSame(state: RopeSearchState, request: RopeSearchRequest, spec: DecoderSpec): void {
+  const found = { ...state.model, targetTokens: state.targetTokens, documents: state.documents, ...state.search.options };
+  const { targetTokens, documents, options } = request;
+  const wanted = { ...modelOf(spec), targetTokens, documents, ...options, iterations: found.iterations };
+  const asked = new Map<string, number>(Object.entries(wanted));
+  for (const [name, value] of Object.entries(found)) {
+    if (value === asked.get(name)) continue;
+    const message = `the saved search was begun with ${name} ${value}, not ${asked.get(name)}`;
+    throw new EngineError("bad-argument", message, RESUME_REMEDY, { name });
   }
+  const lists = [...state.search.pending, ...state.search.population.map(({ steps }) => steps)];
+  if (lists.every((steps) => steps.length === spec.rotaryDim / 2)) return;
+  throw new EngineError("bad-argument", "the saved search has lists of another length than the model's pairs", RESUME_REMEDY);
+}
+
+/** The state, with as many iterations as are asked for now. */
+function resumed(state: RopeSearchState, texts: string, iterations: number): RopeSearchState {
   if (state.texts !== texts) {
     const message = "the files are not those that the search began with, so its perplexities cannot be compared";
-    throw new EngineError("bad-argument", message, remedy);
+    throw new EngineError("bad-argument", message, RESUME_REMEDY);
   }
   return { ...state, search: { ...state.search, options: { ...state.search.options, iterations } } };
 }

@@ -38,6 +38,12 @@ export const releasedSearch: SearchOptions = {
   seed: 0,
 };
 
+/** The released search with another population: half of it are parents, and a quarter each the children of both kinds. */
+export function searchOfSize(population: number, iterations: number, seed: number): SearchOptions {
+  const [parents, children] = [Math.max(1, Math.floor(population / 2)), Math.max(1, Math.floor(population / 4))];
+  return { ...releasedSearch, population, parents, mutations: children, crossovers: children, iterations, seed };
+}
+
 /** A list as whole steps above 1, so that it is the same number for number after any writing and reading. */
 export type Steps = readonly number[];
 

@@ -1,5 +1,6 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import type { BackendChoice, Sampling, WeightFormat } from "../../engine/api.ts";
+import { releasedSearch, searchOfSize, type SearchOptions } from "../../engine/position/search.ts";
 import { type PackFormat, packFormats } from "../../engine/pack/exportPack.ts";
 
 type OptionTable = NonNullable<ParseArgsConfig["options"]>;
@@ -16,12 +17,15 @@ export class UsageError extends Error {
 }
 
 /** What opens a model. `model` undefined means the bundled one. */
-export interface ModelArgs {
+export interface OpenArgs {
   model: string | undefined;
   backend: BackendChoice;
-  /** RoPE setting as written: a kind, or JSON; read once the model is known. */
-  rope: string;
   weightFormat: WeightFormat;
+}
+
+export interface ModelArgs extends OpenArgs {
+  /** RoPE setting as written: a kind, JSON, or the path of a .json file; read once the model is known. */
+  rope: string;
 }
 
 export type Command =
@@ -72,14 +76,31 @@ export type Command =
       maxAnswerTokens: number;
     } & ModelArgs)
   | ({ name: "logits"; json: boolean; ids: number[]; all: boolean } & ModelArgs)
+  | ({
+      name: "rope-search";
+      json: boolean;
+      folder: string;
+      /** Tokens to search for. */
+      targetTokens: number;
+      /** Texts of that length to judge factors by, at most. */
+      documents: number;
+      search: SearchOptions;
+      /** Globs; only files that one of them names. Empty: all. */
+      include: string[];
+      /** File that the RoPE setting is written to instead of standard output. */
+      out: string | undefined;
+      /** File that the search is kept in; it goes on from there where the file exists. */
+      resume: string | undefined;
+    } & OpenArgs)
   | { name: "doctor"; json: boolean; model: string | undefined };
 
-const modelOptions = {
+const openOptions = {
   model: { type: "string" },
   backend: { type: "string" },
-  rope: { type: "string" },
   quant: { type: "string" },
 } as const satisfies OptionTable;
+
+const modelOptions = { ...openOptions, rope: { type: "string" } } as const satisfies OptionTable;
 
 const json = { json: { type: "boolean" } } as const;
 
@@ -87,7 +108,9 @@ const backends = ["auto", "wgsl", "ort", "reference"] as const satisfies readonl
 const weightFormats = ["f32", "q8_0"] as const satisfies readonly WeightFormat[];
 const quotes = ["constrained", "free"] as const;
 
-const modelUsage = `[--model <folder>] [--backend ${backends.join("|")}] [--rope <kind or JSON>] [--quant ${weightFormats.join("|")}]`;
+const backendUsage = `[--model <folder>] [--backend ${backends.join("|")}]`;
+const quantUsage = `[--quant ${weightFormats.join("|")}]`;
+const modelUsage = `${backendUsage} [--rope <kind, JSON or .json file>] ${quantUsage}`;
 
 /** One line per command, shown by `lcp help` and with every usage error. */
 export const usages = {
@@ -97,6 +120,9 @@ export const usages = {
     "[--tokenizer <name or path>] [--include <glob>]... [--git] [--allow-secrets <path>]... [--prices <file>] [--budget N] [--out <file>] [--json]",
   ask: `lcp ask <folder> "<question>" ${modelUsage} [--max-tokens N] [--temperature T] [--top-p P] [--seed N] [--quote ${quotes.join("|")}] [--json]`,
   logits: `lcp logits --ids 1,2,3 ${modelUsage} [--all] [--json]`,
+  "rope-search":
+    `lcp rope-search <folder> --target-length N ${backendUsage} ${quantUsage} [--documents N] [--population N] [--iterations N] [--seed N] ` +
+    "[--include <glob>]... [--out <rope.json>] [--resume <state.json>] [--json]",
   doctor: "lcp doctor [--model <folder>] [--json]",
 } as const;
 
@@ -116,6 +142,8 @@ export function parseCommand(args: readonly string[]): Command {
       return ask(rest);
     case "logits":
       return logits(rest);
+    case "rope-search":
+      return ropeSearch(rest);
     case "doctor":
       return doctor(rest);
     default: {
@@ -232,6 +260,42 @@ function logits(args: string[]): Command {
   return { name: "logits", json: values.json ?? false, ids, all: values.all ?? false, ...modelArgs("logits", values) };
 }
 
+function ropeSearch(args: string[]): Command {
+  const { values, positionals } = parse("rope-search", args, {
+    ...openOptions,
+    "target-length": { type: "string" },
+    documents: { type: "string" },
+    population: { type: "string" },
+    iterations: { type: "string" },
+    seed: { type: "string" },
+    include: { type: "string", multiple: true },
+    out: { type: "string" },
+    resume: { type: "string" },
+    ...json,
+  });
+  const [folder] = expect("rope-search", positionals, ["folder"]);
+  if (values["target-length"] === undefined) throw new UsageError("--target-length is missing", usages["rope-search"]);
+  const number = (
+    option: "target-length" | "documents" | "population" | "iterations" | "seed",
+    otherwise: number,
+    from: number,
+  ) =>
+    values[option] === undefined ? otherwise : readNumber("rope-search", `--${option}`, values[option], { from, whole: true });
+  const { population, iterations, seed } = releasedSearch;
+  return {
+    name: "rope-search",
+    json: values.json ?? false,
+    folder,
+    ...openArgs("rope-search", values),
+    targetTokens: number("target-length", 0, 2),
+    documents: number("documents", 1, 1),
+    search: searchOfSize(number("population", population, 4), number("iterations", iterations, 0), number("seed", seed, 0)),
+    include: globsOf("rope-search", values.include),
+    out: values.out,
+    resume: values.resume,
+  };
+}
+
 function doctor(args: string[]): Command {
   const { values, positionals } = parse("doctor", args, { model: { type: "string" }, ...json });
   expect("doctor", positionals, []);
@@ -263,10 +327,13 @@ function expect<Names extends readonly string[]>(
 }
 
 function modelArgs(name: Named, values: { model?: string; backend?: string; rope?: string; quant?: string }): ModelArgs {
+  return { ...openArgs(name, values), rope: values.rope ?? "auto" };
+}
+
+function openArgs(name: Named, values: { model?: string; backend?: string; quant?: string }): OpenArgs {
   return {
     model: values.model,
     backend: oneOf(name, "--backend", values.backend ?? "auto", backends),
-    rope: values.rope ?? "auto",
     weightFormat: oneOf(name, "--quant", values.quant ?? "f32", weightFormats),
   };
 }

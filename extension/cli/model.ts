@@ -1,5 +1,7 @@
+import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { ModelSpec, RopeChoice } from "../../engine/api.ts";
+import { EngineError } from "../../engine/errors.ts";
 import { loadModel } from "../../engine/models/load.ts";
 import { parseRope } from "../../engine/position/ropeJson.ts";
 import { openSession, type Session } from "../../engine/session.ts";
@@ -33,6 +35,16 @@ export async function checkModel(
   }
 }
 
+/** A RoPE setting as written, or what the named .json file holds. */
+async function ropeText(written: string): Promise<string> {
+  if (!written.endsWith(".json")) return written;
+  try {
+    return await readFile(written, "utf8");
+  } catch {
+    throw new EngineError("not-found", `the RoPE setting "${written}" cannot be read`, "give the path of a JSON file");
+  }
+}
+
 /** Opens the model the arguments name, shows how far its weights are read, runs `use` and closes everything. */
 export async function withSession<Result>(
   args: ModelArgs,
@@ -43,7 +55,7 @@ export async function withSession<Result>(
   idsOnly = false,
 ): Promise<Result> {
   const { path, spec } = await checkModel(args.model, packageRoot, signal, !idsOnly);
-  const rope = parseRope(args.rope, spec);
+  const rope = parseRope(await ropeText(args.rope), spec);
   const files = nodeModelFiles(path);
   const progress = new ProgressLine(output);
   let session: Session | undefined;

@@ -32,6 +32,23 @@ export interface TinyModelOptions {
 
 /** A random model of a few small layers in an extractive model folder held in memory. */
 export function tinyModelFiles(options: TinyModelOptions = {}): ModelFiles {
+  const contents = new Map(Object.entries(tinyModelContents(options)));
+  const text = (name: string): string | undefined => {
+    const content = contents.get(name);
+    return typeof content === "string" ? content : undefined;
+  };
+  return {
+    label: "tiny",
+    text: async (name) => text(name),
+    open: async (name) => {
+      const content = contents.get(name);
+      return content instanceof Uint8Array ? memorySource(name, content) : undefined;
+    },
+  };
+}
+
+/** The same folder's files by name, to be written to disk. */
+export function tinyModelContents(options: TinyModelOptions = {}): Record<string, string | Uint8Array<ArrayBuffer>> {
   const config = {
     model_type: "lcp_keyshift",
     vocab_size: 320,
@@ -50,15 +67,10 @@ export function tinyModelFiles(options: TinyModelOptions = {}): ModelFiles {
     absent_token_id: 2,
     prompt_format: options.promptFormat ?? "extractive",
   };
-  const texts = new Map([
-    ["config.json", JSON.stringify(config)],
-    ["tokenizer.json", JSON.stringify(tinyTokenizerJson)],
-  ]);
-  const weights = safetensors(config);
   return {
-    label: "tiny",
-    text: async (name) => texts.get(name),
-    open: async (name) => (name === "model.safetensors" ? memorySource(name, weights) : undefined),
+    "config.json": JSON.stringify(config),
+    "tokenizer.json": JSON.stringify(tinyTokenizerJson),
+    "model.safetensors": safetensors(config),
   };
 }
 

@@ -157,6 +157,9 @@ describe("LongRoPE's search on files", () => {
     await rejects(search({ targetTokens: 100_000 }), "context-too-long");
     await rejects(search({}, { "a.ts": "const a = 1;\n" }), "context-too-long");
     const { state } = await (await open()).searchRope(request({ options: { ...options, iterations: 0 } }), never, ignore);
+    for (const change of [{ targetTokens: 128 }, { documents: 1 }, { options: { ...options, seed: 3 } }]) {
+      await rejects(search({ resume: state, ...change }), "bad-argument");
+    }
     await rejects(search({ resume: state }, { ...CONTENTS, "src/a.ts": "x = 1;\n".repeat(60) }), "bad-argument");
     const other = await open(tinyModelFiles({ maxPositions: 32 }));
     await rejects(other.searchRope(request({ resume: state }), never, ignore), "bad-argument");

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { abortedError, EngineError } from "../../../engine/errors.ts";
+import { releasedSearch } from "../../../engine/position/search.ts";
 import { parseCommand, UsageError } from "../../../extension/cli/args.ts";
 import { failureOf, jsonLine, ProgressLine, short } from "../../../extension/cli/output.ts";
 
@@ -75,6 +76,40 @@ test("every option reaches the command", () => {
     rope: "auto",
     weightFormat: "f32",
   });
+  assert.deepEqual(
+    parseCommand([
+      ..."rope-search src --target-length 8192 --model m --backend ort --quant q8_0 --documents 3 --population 8".split(" "),
+      ..."--iterations 5 --seed 7 --include a/** --out rope.json --resume state.json --json".split(" "),
+    ]),
+    {
+      name: "rope-search",
+      json: true,
+      folder: "src",
+      model: "m",
+      backend: "ort",
+      weightFormat: "q8_0",
+      targetTokens: 8192,
+      documents: 3,
+      search: { ...releasedSearch, population: 8, parents: 4, mutations: 2, crossovers: 2, iterations: 5, seed: 7 },
+      include: ["a/**"],
+      out: "rope.json",
+      resume: "state.json",
+    },
+  );
+  assert.deepEqual(parseCommand(["rope-search", "src", "--target-length", "8192"]), {
+    name: "rope-search",
+    json: false,
+    folder: "src",
+    model: undefined,
+    backend: "auto",
+    weightFormat: "f32",
+    targetTokens: 8192,
+    documents: 1,
+    search: releasedSearch,
+    include: [],
+    out: undefined,
+    resume: undefined,
+  });
   assert.deepEqual(parseCommand(["doctor", "--model", "m"]), { name: "doctor", json: false, model: "m" });
 });
 
@@ -92,6 +127,10 @@ test("wrong usage names what is wrong", () => {
   checkWrong(["ask", "a", "q", "--top-p", "0"], /--top-p has "0", not a number above 0 up to 1/);
   checkWrong(["ask", "a", "q", "--max-tokens", "1.5"], /not a whole number from 1/);
   checkWrong(["ask", "a", "q", "--seed", ""], /--seed has ""/);
+  checkWrong(["rope-search", "a"], /--target-length is missing/);
+  checkWrong(["rope-search", "a", "--target-length", "0"], /--target-length has "0", not a whole number from 2/);
+  checkWrong(["rope-search", "a", "--target-length", "64", "--population", "3"], /--population has "3"/);
+  checkWrong(["rope-search", "a", "--target-length", "64", "--rope", "yarn"], /--rope/);
   checkWrong(["logits"], /--ids is missing/);
   checkWrong(["logits", "--ids", "1,x"], /--ids has "x"/);
   checkWrong(["logits", "--ids", "1,-2"], /--ids has "-2"/);
