@@ -200,17 +200,10 @@ class OpenSession implements Session {
   }
 
   ask(request: AskRequest, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<AskResult> {
+    const recovered = (because: string): void => onEvent({ type: "recovered", because });
     return this.exclusive(signal, async () => {
       checkRequest(request);
-      for (let losses = 0; ; losses++) {
-        try {
-          return await this.attempt(request, signal, onEvent);
-        } catch (error) {
-          if (!EngineError.is(error, "device-lost") || losses >= MAX_LOSSES || this.closed) throw error;
-          const because = await this.recover(losses, signal);
-          onEvent({ type: "recovered", because });
-        }
-      }
+      return this.surviving(signal, recovered, () => this.attempt(request, signal, onEvent));
     });
   }
 
@@ -256,7 +249,17 @@ class OpenSession implements Session {
     signal: AbortSignal,
     onEvent: (event: RopeSearchEvent) => void,
   ): Promise<RopeSearchResult> {
-    return this.exclusive(signal, () => this.untilLost((engine) => searchRope(this.evaluated(engine), request, signal, onEvent)));
+    let { resume } = request;
+    const recovered = (because: string): void => onEvent({ type: "recovered", because });
+    const keep = (event: RopeSearchEvent): void => {
+      if (event.type === "state") resume = event.state;
+      onEvent(event);
+    };
+    return this.exclusive(signal, () =>
+      this.surviving(signal, recovered, () =>
+        this.untilLost((engine) => searchRope(this.evaluated(engine), { ...request, resume }, signal, keep)),
+      ),
+    );
   }
 
   loseDevice(): boolean {
@@ -286,6 +289,18 @@ class OpenSession implements Session {
     });
   }
 
+  /** Tries again where the device is lost, on whatever is left then. */
+  private async surviving<T>(signal: AbortSignal, onRecovered: (because: string) => void, attempt: () => Promise<T>): Promise<T> {
+    for (let losses = 0; ; losses++) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!EngineError.is(error, "device-lost") || losses >= MAX_LOSSES || this.closed) throw error;
+        onRecovered(await this.recover(losses, signal));
+      }
+    }
+  }
+
   /** Runs work on the current runner; rejects with `device-lost` as soon as its device is, even if the work never settles. */
   private async untilLost<T>(work: (engine: Engine, isCurrent: () => boolean) => Promise<T>): Promise<T> {
     const engine = this.current();
@@ -310,7 +325,7 @@ class OpenSession implements Session {
     if (losses === 0) {
       try {
         await this.open(chosen, signal);
-        return "the GPU device was lost: it was opened again and the question runs anew";
+        return "the GPU device was lost: it was opened again and the work goes on";
       } catch (error) {
         throwIfAborted(signal);
         const because = `the GPU device was lost and did not open again (${plainError(error).message}): WASM runs instead`;
@@ -318,7 +333,7 @@ class OpenSession implements Session {
         return because;
       }
     }
-    const because = "the GPU device was lost twice within one question: WASM runs instead";
+    const because = "the GPU device was lost twice: WASM runs instead";
     await this.open({ kind: "ort", because }, signal);
     return because;
   }
@@ -344,7 +359,7 @@ class OpenSession implements Session {
   }
 }
 
-/** Losses within one question after which it gives up. */
+/** Losses within one question or search after which it gives up. */
 const MAX_LOSSES = 2;
 
 const NAMES: Record<BackendKind, string> = { wgsl: "WebGPU", ort: "WASM", reference: "reference" };

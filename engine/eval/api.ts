@@ -78,7 +78,9 @@ export type RopeSearchEvent =
   | { type: "scoring"; what: "plain" | "yarn" | "factors"; doneTokens: number; totalTokens: number }
   | ({ type: "judged" } & RopeSearchProgress)
   /** What a search that dies here could be resumed from; at least with every generation. */
-  | { type: "state"; state: RopeSearchState };
+  | { type: "state"; state: RopeSearchState }
+  /** The device was lost and the search goes on from its last state. */
+  | { type: "recovered"; because: string };
 
 export interface RopeSearchResult {
   state: RopeSearchState;

@@ -69,6 +69,10 @@ function showEvents(output: Output, progress: ProgressLine): (event: Exclude<Rop
   let judged = "";
   return (event) => {
     switch (event.type) {
+      case "recovered":
+        progress.clear();
+        output.err(`went on after: ${event.because}\n`);
+        break;
       case "reading":
         if (output.terminal) progress.show(`reading ${short(event.doneTokens)} / ${short(event.totalTokens)} tokens`, 0);
         break;

@@ -7,6 +7,7 @@ import { readDocuments } from "../../../engine/eval/documents.ts";
 import { parseRopeSearchState } from "../../../engine/eval/ropeSearch.ts";
 import { BodyCache } from "../../../engine/pack/body.ts";
 import { formatRope, parseRope } from "../../../engine/position/ropeJson.ts";
+import { openReferenceRunner } from "../../../engine/reference/open.ts";
 import { releasedSearch } from "../../../engine/position/search.ts";
 import { openSession, type Session } from "../../../engine/session.ts";
 import { loadTokenizer } from "../../../engine/tokenizer/load.ts";
@@ -119,6 +120,31 @@ describe("LongRoPE's search on files", () => {
       const again = await (await open()).searchRope(request({ resume }), never, ignore);
       assert.deepEqual(again, whole);
     }
+  });
+
+  it("goes on by itself when the device is lost, from where it was", async () => {
+    const whole = await (await open()).searchRope(request(), never, ignore);
+    let opened = 0;
+    const session = await openSession(tinyModelFiles({ maxPositions: 16 }), runtime, {
+      backend: "reference",
+      weightFormat: "f32",
+      openRunner: async (_kind, options) => {
+        const runner = await openReferenceRunner(options);
+        if (opened++ > 0) return runner;
+        let appends = 0;
+        const append = runner.append.bind(runner);
+        runner.append = (ids, given) => {
+          if (++appends === 15) throw new EngineError("device-lost", "gone", "ask again");
+          return append(ids, given);
+        };
+        return runner;
+      },
+    });
+    const events: string[] = [];
+    const result = await session.searchRope(request(), never, ({ type }) => events.push(type));
+    assert.equal(opened, 2);
+    assert.equal(events.filter((type) => type === "recovered").length, 1);
+    assert.deepEqual(result, whole);
   });
 
   it("goes on from a finished search with more iterations", async () => {
