@@ -10,6 +10,7 @@ import { CurrentModel } from "./models/currentModel.ts";
 import { PanelSettingsStore } from "./panel/panelSettings.ts";
 import { PlaygroundPanel } from "./panel/playgroundPanel.ts";
 import { RunStore } from "./panel/runs.ts";
+import { SearchStore } from "./panel/searches.ts";
 import type { ServerOptions } from "./server/requests.ts";
 import { settingDefaults } from "./settings.ts";
 
@@ -37,8 +38,9 @@ export function createServices(context: vscode.ExtensionContext): Services {
   );
   const settings = new PanelSettingsStore(context.workspaceState);
   const runs = new RunStore(join(storage.fsPath, "runs"), (message) => log.warn(message));
+  const searches = new SearchStore(join(storage.fsPath, "rope-search.json"), (message) => log.warn(message));
   const revealer = new CitationRevealer();
-  const panel = new PlaygroundPanel(context.extensionUri, { client, model, settings, runs, revealer, log });
+  const panel = new PlaygroundPanel(context.extensionUri, { client, model, settings, runs, searches, revealer, log });
   const budget = createBudgetFeatures({ source: client, model, memento: context.workspaceState, log });
   const all = vscode.Disposable.from(budget, panel, revealer, settings, client, model, log);
   return { log, model, client, panel, budget, serverOptions: currentOptions, dispose: () => void all.dispose() };

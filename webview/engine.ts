@@ -1,6 +1,7 @@
 /** The page's end of the engine: starts the worker, answers what only the page can fetch, and survives the worker's death. */
 import type { AskResult, PooledAttention, PoolRequest } from "../engine/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
+import type { RopePreview, RopeSearchResult } from "../engine/eval/api.ts";
 import { readModelRange, readOrtWasm } from "./pageFiles.ts";
 import { openChannel } from "./protocol/channel.ts";
 import type { Channel } from "./protocol/channel.ts";
@@ -22,6 +23,10 @@ export interface EngineClient {
   open(settings: PanelSettings): void;
   /** Waits for the engine to open; throws what opening or the run threw. */
   ask(params: EngineCalls["engine/ask"]["params"], signal: AbortSignal): Promise<AskResult>;
+  /** The last question under another scaling, approximately. */
+  previewRope(params: EngineCalls["engine/previewRope"]["params"], signal: AbortSignal): Promise<RopePreview>;
+  /** Waits for the engine to open; an abort gives what there is. */
+  searchRope(params: EngineCalls["engine/searchRope"]["params"], signal: AbortSignal): Promise<RopeSearchResult>;
   pool(request: PoolRequest, signal: AbortSignal): Promise<PooledAttention>;
   loseDevice(): Promise<{ lost: boolean }>;
 }
@@ -75,6 +80,9 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
     channel.subscribe("run", (run) => {
       dispatch({ type: "runEvent", ...run });
     });
+    channel.subscribe("search", (search) => {
+      dispatch({ type: "searchEvent", ...search });
+    });
     const files = model.files.map(({ name, sizeBytes, pieceBytes }) => ({ name, sizeBytes, pieceBytes }));
     const { backend, weightFormat } = settings;
     const { label, ggufName } = model;
@@ -97,6 +105,13 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
     async ask(params, signal) {
       const channel = await unlessAborted(opened, signal);
       return channel.call("engine/ask", params, { signal });
+    },
+    async previewRope(params, signal) {
+      return (await opened).call("engine/previewRope", params, { signal });
+    },
+    async searchRope(params, signal) {
+      const channel = await unlessAborted(opened, signal);
+      return channel.call("engine/searchRope", params, { signal });
     },
     async pool(request, signal) {
       return (await opened).call("engine/pool", request, { signal });

@@ -8,10 +8,12 @@ import type { HeatPicture, HeatWindow, Span } from "./heatmap/model.ts";
 import { openChannel } from "./protocol/channel.ts";
 import type { Port } from "./protocol/channel.ts";
 import type { HostCalls, HostTopics, PanelCalls, PanelSettings, PanelTopics, SavedRun } from "./protocol/panel.ts";
+import { createRopeLab, keepSearch, loadSearch } from "./ropeLab.ts";
+import type { RopeLab } from "./ropeLab.ts";
 import { openSpec } from "./state/derived.ts";
 import { readRopeDraft } from "./state/ropeDraft.ts";
 import type { RopeDraft } from "./state/ropeDraft.ts";
-import { panelState, shownRun, threadHistory } from "./state/store.ts";
+import { busyWith, panelState, shownRun, threadHistory } from "./state/store.ts";
 import type { Action, Chip, HeatState, Store, Tab } from "./state/store.ts";
 
 /** Everything a control of the panel can do. */
@@ -27,6 +29,7 @@ export interface Playground {
   copyAnswer: () => void;
   /** Shows a RoPE draft; one that can be read is saved and applies to the next run. */
   editRope: (draft: RopeDraft) => void;
+  lab: RopeLab;
   changeSettings: (change: Partial<PanelSettings>) => void;
   chooseModel: () => void;
   restartEngine: () => void;
@@ -45,6 +48,8 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     store.dispatch(action);
     const entry = logEntry(action);
     if (entry) attempt(host.call("log/write", entry));
+    const kept = keepSearch(host, action);
+    if (kept) attempt(kept);
   };
   const host: Host = openChannel<HostCalls, PanelCalls, PanelTopics, HostTopics>(
     port,
@@ -74,8 +79,8 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
 
   /** False when a run is going on or there is nothing to ask. */
   function begin(question: string): boolean {
-    const { live, settings, engine: state } = store.state;
-    if (live || !settings || question.trim() === "" || state.status === "failed") return false;
+    const { settings, engine: state } = store.state;
+    if (busyWith(store.state) || !settings || question.trim() === "" || state.status === "failed") return false;
     dispatch({ type: "question", text: question });
     dispatch({ type: "tab", tab: "ask" });
     attempt(run(question.trim(), settings));
@@ -134,7 +139,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
   async function poolOnce(signal: AbortSignal): Promise<void> {
     const { state } = store;
     const cached = state.runs.find((candidate) => candidate.id === state.cachedRun);
-    if (!cached || state.live || signal.aborted) return;
+    if (!cached || busyWith(state) || signal.aborted) return;
     const { layer, head, window } = state.heat;
     const { answerStart, answerTokens } = cached.result;
     const boundaries = fileBoundaries(cached.result.packed);
@@ -163,6 +168,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
       dispatch({ type: "settings", settings });
       dispatch({ type: "runsListed", runs });
       openEngine();
+      await loadSearch(host, dispatch);
     })(),
   );
   host.ready.catch((error: unknown) => {
@@ -193,9 +199,23 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     }
   };
 
+  const lab = createRopeLab({
+    store,
+    host,
+    engine,
+    dispatch,
+    attempt,
+    ask: begin,
+    engineFree: stopPool,
+    changeRope: (rope) => {
+      changeSettings({ rope });
+    },
+  });
+
   return {
     selectTab,
     changeSettings,
+    lab,
     toggleChip(chip) {
       dispatch({ type: "chip", chip });
     },
@@ -271,6 +291,8 @@ function logEntry(action: Action): HostCalls["log/write"]["params"] | undefined 
     }
     case "engineFailed":
     case "runFailed":
+    case "previewFailed":
+    case "searchFailed":
     case "heatFailed": {
       const { code, message, facts } = action.error;
       return code === "aborted"

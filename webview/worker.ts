@@ -1,5 +1,5 @@
 /** The engine's worker: a session of engine/ behind the calls of protocol/worker.ts. It fetches nothing; the page does. */
-import type { ByteSource, ModelFiles, Runtime } from "../engine/api.ts";
+import type { AskRequest, ByteSource, ModelFiles, Runtime } from "../engine/api.ts";
 import { EngineError } from "../engine/errors.ts";
 import { openSession } from "../engine/session.ts";
 import type { Session } from "../engine/session.ts";
@@ -41,26 +41,30 @@ const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls
       return opened.info;
     },
     "engine/ask": ({ runId, question, files, history, options }, { signal }) =>
-      openedSession().ask(
-        {
-          ...options,
-          question,
-          files,
-          history,
-          readFile: async ({ path, hash }, stop) =>
-            new Uint8Array((await page.call("file/read", { path, hash }, { signal: stop ?? signal })).bytes),
-        },
-        signal,
-        (event) => {
-          page.publish("run", { runId, event });
-          if (event.type === "recovered") page.publish("session", openedSession().info);
-        },
-      ),
+      openedSession().ask({ ...options, question, files, history, readFile: fileReader(signal) }, signal, (event) => {
+        page.publish("run", { runId, event });
+        if (event.type === "recovered") page.publish("session", openedSession().info);
+      }),
+    "engine/previewRope": ({ runId, rope }, { signal }) =>
+      openedSession().previewRope(rope, signal, (event) => {
+        page.publish("run", { runId, event });
+      }),
+    "engine/searchRope": ({ searchId, request }, { signal }) =>
+      openedSession().searchRope({ ...request, readFile: fileReader(signal) }, signal, (event) => {
+        page.publish("search", { searchId, event });
+        if (event.type === "recovered") page.publish("session", openedSession().info);
+      }),
     "engine/pool": (request, { signal }) => openedSession().pool(request, signal),
     "engine/loseDevice": () => ({ lost: openedSession().loseDevice() }),
   },
   { name: "engine", transferResults: true },
 );
+
+/** Reads files of the snapshot through the page, until its own signal or that of the call is aborted. */
+function fileReader(signal: AbortSignal): AskRequest["readFile"] {
+  return async ({ path, hash }, stop) =>
+    new Uint8Array((await page.call("file/read", { path, hash }, { signal: stop ?? signal })).bytes);
+}
 
 function openedSession(): Session {
   if (!session) throw new EngineError("internal", "the engine was asked before a model was open", "restart the engine");

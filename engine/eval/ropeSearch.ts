@@ -4,8 +4,18 @@ import { EngineError } from "../errors.ts";
 import { isRecord, JsonFields, shown } from "../formats/json.ts";
 import { positionPlan } from "../position/bands.ts";
 import { defaultYarn } from "../position/ropeJson.ts";
-import { ropeBase, rotating, trainedLength, yarnDivisors, type LongRope } from "../position/scaling.ts";
-import { bestOf, countOf, divisorsOf, isFinished, parseSearchState, runSearch, startSearch } from "../position/search.ts";
+import { ropeBase, rotating, trainedLength, yarnDivisors } from "../position/scaling.ts";
+import {
+  bestOf,
+  countOf,
+  divisorsOf,
+  isFinished,
+  parseSearchState,
+  runSearch,
+  searchedScaling,
+  startSearch,
+  stretchOf,
+} from "../position/search.ts";
 import type { RopeSearchEvent, RopeSearchProgress, RopeSearchRequest, RopeSearchResult, RopeSearchState } from "./api.ts";
 import { documentsHash, readDocuments } from "./documents.ts";
 import { type EvaluatedModel, perplexityOf, scoreTokens } from "./perplexity.ts";
@@ -60,7 +70,7 @@ export async function searchRope(
   try {
     const search = await runSearch(
       state.search,
-      (divisors) => perplexityUnder(longRope(spec, targetTokens, divisors), "factors"),
+      (divisors) => perplexityUnder(searchedScaling(spec, targetTokens, divisors), "factors"),
       {
         signal,
         onProgress: (progress) => {
@@ -103,18 +113,6 @@ export function parseRopeSearchState(json: unknown): RopeSearchState {
     yarn: fields.number("yarn"),
     search: parseSearchState(json["search"]),
   };
-}
-
-/** LongRoPE with these long factors. What is short keeps the model's own short factors, or none. */
-function longRope(spec: DecoderSpec, targetTokens: number, longFactor: readonly number[]): LongRope {
-  const originalContext = trainedLength(spec);
-  const own = spec.rope.kind === "longrope" ? spec.rope.shortFactor : longFactor.map(() => 1);
-  return { kind: "longrope", shortFactor: own, longFactor, originalContext, factor: stretchOf(spec, targetTokens) };
-}
-
-/** Rounded up to a millionth, so that factor times trained length never falls short of the target by a rounding. */
-function stretchOf(spec: DecoderSpec, targetTokens: number): number {
-  return Math.ceil((targetTokens / trainedLength(spec)) * 1e6) / 1e6;
 }
 
 async function begun(
@@ -194,7 +192,7 @@ function resultOf(spec: DecoderSpec, state: RopeSearchState): RopeSearchResult {
     state,
     finished: isFinished(state.search),
     best: best && {
-      scaling: longRope(spec, state.targetTokens, divisorsOf(best.steps, state.search.options.step)),
+      scaling: searchedScaling(spec, state.targetTokens, divisorsOf(best.steps, state.search.options.step)),
       perplexity: best.perplexity,
     },
     progress: progressOf(state),

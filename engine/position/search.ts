@@ -3,8 +3,10 @@
  * frequencies, one per rotary pair, that never fall from one pair to the next. Pure: what a list is worth is asked of the caller.
  * One thing of the paper is left out: some first tokens kept at their own frequencies. Our rotation has one table for all positions.
  */
+import type { DecoderSpec } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { isRecord, JsonFields, shown, type JsonRecord } from "../formats/json.ts";
+import { type LongRope, trainedLength } from "./scaling.ts";
 
 export interface SearchOptions {
   /** Lists that are judged before the first iteration. */
@@ -152,6 +154,18 @@ export function countOf({ known, pending, options }: SearchState): { judged: num
 export function divisorsOf(steps: Steps, step: number): number[] {
   // Ten decimals are far finer than any step and take away what the product adds: 1.29, not 1.2900000000000000355.
   return steps.map((count) => Number((1 + count * step).toFixed(10)));
+}
+
+/** How far a model is stretched to a length; rounded up to a millionth, so that factor times trained length never falls short of it. */
+export function stretchOf(spec: DecoderSpec, targetTokens: number): number {
+  return Math.ceil((targetTokens / trainedLength(spec)) * 1e6) / 1e6;
+}
+
+/** LongRoPE with these long factors. What is short keeps the model's own short factors, or none. */
+export function searchedScaling(spec: DecoderSpec, targetTokens: number, longFactor: readonly number[]): LongRope {
+  const originalContext = trainedLength(spec);
+  const shortFactor = spec.rope.kind === "longrope" ? spec.rope.shortFactor : longFactor.map(() => 1);
+  return { kind: "longrope", shortFactor, longFactor, originalContext, factor: stretchOf(spec, targetTokens) };
 }
 
 /** A state that was written as JSON. Throws `bad-argument` for anything else. */

@@ -1,8 +1,8 @@
-import { readFile, rename, writeFile } from "node:fs/promises";
-import { abortedError, EngineError } from "../../engine/errors.ts";
-import type { RopeSearchEvent, RopeSearchResult, RopeSearchState } from "../../engine/eval/api.ts";
-import { parseRopeSearchState } from "../../engine/eval/ropeSearch.ts";
+import { writeFile } from "node:fs/promises";
+import { abortedError } from "../../engine/errors.ts";
+import type { RopeSearchEvent, RopeSearchResult } from "../../engine/eval/api.ts";
 import { formatRope } from "../../engine/position/ropeJson.ts";
+import { RopeSearchFile } from "../models/ropeSearchFile.ts";
 import type { Command } from "./args.ts";
 import { freeze } from "./corpus.ts";
 import { withSession } from "./model.ts";
@@ -16,24 +16,31 @@ export async function ropeSearch(
   signal: AbortSignal,
 ): Promise<void> {
   const { folder, include, targetTokens, documents, search, resume, json } = command;
-  const earlier = resume === undefined ? undefined : await readState(resume);
+  const kept = resume === undefined ? undefined : new RopeSearchFile(resume);
+  const earlier = await kept?.read();
   const { files, readFile: read } = await freeze(folder, signal, include);
   const progress = new ProgressLine(output);
-  const keeper = new StateKeeper(resume);
+  const stop = new AbortController();
+  let unwritten: Error | undefined;
   const show = showEvents(output, progress);
   const result = await withSession({ ...command, rope: "model" }, packageRoot, output, signal, (session) =>
     session.searchRope(
       { files, readFile: read, targetTokens, documents, options: search, ...(earlier ? { resume: earlier } : {}) },
-      signal,
+      AbortSignal.any([signal, stop.signal]),
       (event) => {
-        if (event.type === "state") keeper.keep(event.state);
-        else show(event);
+        if (event.type !== "state") show(event);
+        else
+          kept?.keep(event.state).catch((error: unknown) => {
+            // A search that cannot be kept as was asked for ends now and not after hours.
+            unwritten = error instanceof Error ? error : new Error(String(error));
+            stop.abort();
+          });
       },
     ),
   );
   progress.clear();
-  keeper.keep(result.state);
-  await keeper.settled();
+  if (unwritten !== undefined) throw unwritten;
+  await kept?.keep(result.state);
   const rope = result.best && `${JSON.stringify(formatRope(result.best.scaling))}\n`;
   if (rope !== undefined && command.out !== undefined) await writeFile(command.out, rope);
   if (json) output.out(jsonLine(asJson(result)));
@@ -94,48 +101,4 @@ function showEvents(output: Output, progress: ProgressLine): (event: Exclude<Rop
 
 function perplexity(value: number): string {
   return value.toPrecision(5);
-}
-
-async function readState(path: string): Promise<RopeSearchState | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw new EngineError("not-found", `the search "${path}" cannot be read`, "give the path of a file");
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw new EngineError("bad-argument", `"${path}" is no saved search`, "give another file, or none to start anew");
-  }
-  return parseRopeSearchState(json);
-}
-
-/** Writes states one after another, each whole: a process that dies while writing leaves the one before. */
-class StateKeeper {
-  private newest: RopeSearchState | undefined;
-  private writing: Promise<void> = Promise.resolve();
-
-  constructor(private readonly path: string | undefined) {}
-
-  keep(state: RopeSearchState): void {
-    this.newest = state;
-    this.writing = this.writing.then(() => this.write());
-    // Whoever waits for the last one hears of it; until then nobody does.
-    this.writing.catch(() => undefined);
-  }
-
-  settled(): Promise<void> {
-    return this.writing;
-  }
-
-  private async write(): Promise<void> {
-    const { path, newest } = this;
-    if (path === undefined || newest === undefined) return;
-    this.newest = undefined;
-    await writeFile(`${path}.tmp`, JSON.stringify(newest));
-    await rename(`${path}.tmp`, path);
-  }
 }

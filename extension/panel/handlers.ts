@@ -12,6 +12,8 @@ import type { CurrentModel } from "../models/currentModel.ts";
 import type { LargeFiles } from "./largeFiles.ts";
 import type { PanelSettingsStore } from "./panelSettings.ts";
 import type { RunStore } from "./runs.ts";
+import { saveText } from "./saveText.ts";
+import type { SearchStore } from "./searches.ts";
 
 /** Bytes of one Range request: a port gains from larger ones, webview resources do not. */
 const resourcePieceBytes = 8 * 2 ** 20;
@@ -22,6 +24,7 @@ export interface HandlerServices {
   model: CurrentModel;
   settings: PanelSettingsStore;
   runs: RunStore;
+  searches: SearchStore;
   revealer: CitationRevealer;
   log: vscode.LogOutputChannel;
 }
@@ -32,7 +35,7 @@ export function hostHandlers(
   services: HandlerServices,
   largeFiles: () => LargeFiles | undefined,
 ): Handlers<HostCalls> {
-  const { client, model, settings, runs, revealer, log } = services;
+  const { client, model, settings, runs, searches, revealer, log } = services;
   return {
     "workspace/files": async (_, { signal }) => {
       if (currentRoots().length === 0)
@@ -72,6 +75,12 @@ export function hostHandlers(
       await runs.save(run);
       return {};
     },
+    "search/read": async () => ({ state: await searches.read() }),
+    "search/save": async ({ state }) => {
+      await searches.keep(state);
+      return {};
+    },
+    "file/save": async ({ name, text }) => ({ saved: await saveText(name, text) }),
     "log/write": ({ level, message }) => {
       log[level](`panel: ${message}`);
       return {};

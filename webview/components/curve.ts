@@ -40,11 +40,17 @@ export class WavelengthCurve extends HTMLElement {
     const data = this.#data;
     if (!data || !this.isConnected) return;
     this.#plot?.destroy();
-    const decades = (tokens: readonly number[]): number[] => tokens.map((count) => Math.log10(Math.max(1, count)));
-    const flat = (tokens: number): number[] => decades(data.pairs.map(() => tokens));
+    // A pair that never turns has no wavelength to draw, and a rotation of fewer pairs ends early.
+    const decades = (tokens: readonly number[]): (number | null)[] =>
+      data.pairs.map((pair) => {
+        const count = tokens[pair];
+        return count === undefined || count === Infinity ? null : Math.log10(Math.max(1, count));
+      });
+    const flat = (tokens: number): (number | null)[] => decades(data.pairs.map(() => tokens));
+    const curves = [data.own, data.chosen, ...(data.local ? [data.local] : [])].map(decades);
     this.#plot = new uPlot(
-      plotOptions(this.#width()),
-      [data.pairs, decades(data.own), decades(data.chosen), flat(data.trainedTokens), flat(data.promptTokens)],
+      plotOptions(this.#width(), data.local !== undefined),
+      [data.pairs, ...curves, flat(data.trainedTokens), flat(data.promptTokens)],
       this,
     );
   }
@@ -52,7 +58,7 @@ export class WavelengthCurve extends HTMLElement {
 
 const HEIGHT = 240;
 
-function plotOptions(width: number): uPlot.Options {
+function plotOptions(width: number, hasLocal: boolean): uPlot.Options {
   const text = themeColor("--vscode-foreground");
   const grid = themeColor("--vscode-editorWidget-border", "--vscode-panel-border", "--vscode-foreground");
   const axis = { stroke: text, grid: { stroke: grid, width: 0.5 }, ticks: { stroke: grid, width: 0.5 }, font: "11px sans-serif" };
@@ -86,6 +92,7 @@ function plotOptions(width: number): uPlot.Options {
       { label: "pair" },
       line("model's own", "--vscode-charts-foreground", [2, 3]),
       line("chosen", "--vscode-charts-blue"),
+      ...(hasLocal ? [line("window layers", "--vscode-charts-purple")] : []),
       line("trained length", "--vscode-charts-green", [8, 4]),
       line("this prompt", "--vscode-charts-orange", [8, 4]),
     ],

@@ -4,7 +4,7 @@ import type { TemplateResult } from "lit";
 import { progressBar } from "../components/bars.ts";
 import { button, questionBox, ring } from "../components/ui.ts";
 import type { Playground } from "../playground.ts";
-import { shownRun } from "../state/store.ts";
+import { busyWith, shownRun } from "../state/store.ts";
 import type { FailedRun, LiveRun, State } from "../state/store.ts";
 import { exact, plural, sentence, short } from "../state/words.ts";
 import { answer, leftOut, liveAnswer } from "./answer.ts";
@@ -43,7 +43,10 @@ export function totalText({ budget }: State): string {
 }
 
 function askable(state: State): { disabled: boolean; title: string } {
-  if (state.live) return { disabled: true, title: "A question is being answered; stop it first" };
+  const busy = busyWith(state);
+  if (busy === "answering") return { disabled: true, title: "A question is being answered; stop it first" };
+  if (busy === "previewing") return { disabled: true, title: "A preview is being answered; stop it in the RoPE lab first" };
+  if (busy === "searching") return { disabled: true, title: "A LongRoPE search is running; stop it in the RoPE lab first" };
   if (state.engine.status === "failed") return { disabled: true, title: "The engine is not running" };
   if (isEmpty(state)) return { disabled: true, title: "There is no text file to read" };
   return { disabled: state.question.trim() === "", title: "Enter asks, Shift+Enter starts a new line" };

@@ -11,7 +11,7 @@ import { windowFacts } from "../state/derived.ts";
 import type { WindowFacts } from "../state/derived.ts";
 import type { Chip, State } from "../state/store.ts";
 import { exact, mebibytes, plural, short } from "../state/words.ts";
-import { ropeKindField } from "./rope.ts";
+import { ropeKindField } from "./ropeKind.ts";
 
 export function header(state: State, play: Playground): TemplateResult {
   const facts = windowFacts(state);
@@ -149,7 +149,9 @@ function modelFacts(info: SessionInfo): string {
 function windowDrawer(facts: ReturnType<typeof windowFacts>): TemplateResult {
   if (!facts) return html`<p>The window is known once a model is open.</p>`;
   if ("problem" in facts) return html`<p>${facts.problem}</p>`;
-  return html`<p>${facts.limit.explanation} Without that reason it would be ${exact(facts.limit.wouldBe)} tokens.</p>
+  const { explanation, wouldBe } = facts.limit;
+  const without = wouldBe < Number.MAX_SAFE_INTEGER ? `it would be ${exact(wouldBe)} tokens` : "there would be no limit";
+  return html`<p>${explanation} Without that reason ${without}.</p>
     ${windowTable(facts)}`;
 }
 

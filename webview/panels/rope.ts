@@ -1,27 +1,23 @@
 /** The RoPE lab: kind, exactly its fields, the wavelength curve, and how far the setting reaches. */
 import { html, nothing } from "lit";
 import type { TemplateResult } from "lit";
-import type { ModelSpec } from "../../engine/api.ts";
+import type { DecoderSpec } from "../../engine/api.ts";
 import { label } from "../../engine/position/limits.ts";
-import { trainedLength } from "../../engine/position/scaling.ts";
-import { button, checkbox, dropdown, textField, textList } from "../components/ui.ts";
+import { isRotating, trainedLength } from "../../engine/position/scaling.ts";
+import { button, checkbox, textField, textList } from "../components/ui.ts";
 import type { Playground } from "../playground.ts";
-import { curveData } from "../state/curveData.ts";
-import type { CurveData } from "../state/curveData.ts";
+import { curveData, shownDistances } from "../state/curveData.ts";
+import type { CurveData, ShownDistance } from "../state/curveData.ts";
 import { openSpec, windowFacts } from "../state/derived.ts";
 import type { WindowFacts } from "../state/derived.ts";
-import {
-  defaultRope,
-  factorsFromYarn,
-  readRopeDraft,
-  ropeDraft,
-  ropeFields,
-  ropeKindOrder,
-  ropeLabels,
-} from "../state/ropeDraft.ts";
-import type { RopeDraft, RopeField, RopeKind } from "../state/ropeDraft.ts";
+import { factorsFromYarn, readRopeDraft, ropeDraft, ropeFields } from "../state/ropeDraft.ts";
+import type { RopeDraft, RopeField } from "../state/ropeDraft.ts";
 import type { State } from "../state/store.ts";
 import { exact } from "../state/words.ts";
+import { unrotatedPositions } from "./positions.ts";
+import { ropeKindField } from "./ropeKind.ts";
+import { previewPanel } from "./ropePreview.ts";
+import { searchPanel } from "./ropeSearch.ts";
 
 export function ropeLab(state: State, play: Playground): TemplateResult {
   const spec = openSpec(state);
@@ -32,6 +28,7 @@ export function ropeLab(state: State, play: Playground): TemplateResult {
       <p class="dim">The settings open with the model: they depend on its frequencies.</p>
     </section>`;
   }
+  if (!isRotating(spec)) return unrotatedPositions(state, spec, settings.rope, play);
   const draft = state.ropeDraft ?? ropeDraft(settings.rope);
   const reading = readRopeDraft(draft, spec);
   const problems = "problems" in reading ? reading.problems : {};
@@ -47,27 +44,9 @@ export function ropeLab(state: State, play: Playground): TemplateResult {
     <p class="dim" role="status">
       ${"problems" in reading ? "Not saved: the last readable setting stays in force." : "Saved. It applies to the next run."}
     </p>
+    ${draft.kind === "longrope" ? searchPanel(state, spec, play) : nothing} ${previewPanel(state, play, !("problems" in reading))}
     ${facts && "limit" in facts ? reach(facts, spec) : html`<p class="problem">${facts?.problem}</p>`}
   </section>`;
-}
-
-/** The list of kinds, used by the lab and by the header's chip. */
-export function ropeKindField(
-  kind: RopeKind,
-  spec: ModelSpec | undefined,
-  play: Playground,
-  testId = "lc-chip-rope-kind",
-): TemplateResult {
-  return dropdown<RopeKind>({
-    label: "Kind",
-    value: kind,
-    testId,
-    disabled: !spec,
-    options: ropeKindOrder.map((value) => ({ value, text: ropeLabels[value] })),
-    onChange: (chosen) => {
-      if (spec) play.editRope(ropeDraft(defaultRope(chosen, spec)));
-    },
-  });
 }
 
 function fieldControl(field: RopeField, draft: RopeDraft, problem: string | undefined, play: Playground): TemplateResult {
@@ -94,12 +73,12 @@ function fieldControl(field: RopeField, draft: RopeDraft, problem: string | unde
         value,
         problem,
         onChange: change,
-        placeholder: field.type === "number" ? "" : "from the formula",
+        placeholder: field.empty ?? "",
       });
   }
 }
 
-function fillFromYarn(draft: RopeDraft, spec: ModelSpec, play: Playground): TemplateResult {
+function fillFromYarn(draft: RopeDraft, spec: DecoderSpec, play: Playground): TemplateResult {
   return button({
     label: "Fill long factors from YaRN",
     title: "The search of LongRoPE starts from these",
@@ -114,40 +93,103 @@ function fillFromYarn(draft: RopeDraft, spec: ModelSpec, play: Playground): Temp
 }
 
 /** The curve of the scaling in force, and its numbers in words and as a table. */
-function reach(facts: WindowFacts, spec: ModelSpec): TemplateResult {
+function reach(facts: WindowFacts, spec: DecoderSpec): TemplateResult {
   const { limit } = facts;
-  const curve = curveData(spec, facts.rope, facts.usedTokens + facts.reservedTokens);
+  const lengthTokens = facts.usedTokens + facts.reservedTokens;
+  const curve = curveData(spec, facts.rope, lengthTokens);
+  const distances = shownDistances(spec, facts.rope, lengthTokens);
   return html`<p>
       <strong>${label(facts.rope)}: ${exact(limit.tokens)} tokens</strong> (${limit.because}). ${limit.explanation} Attention
       factor ${curve.attentionFactor.toFixed(4)}.
     </p>
+    ${distances ? distanceTable(distances, curve.trainedTokens) : nothing}
     <lc-curve .data=${curve} role="img" aria-label=${curveSummary(curve)}></lc-curve>
-    <p class="dim">
-      Each pair of dimensions turns once per wavelength. Pairs above the trained length never finished a turn in training
-      (${curve.unfinishedPairs} of ${curve.pairs.length}): past it they meet angles they have not seen, unless a scaling slows
-      them.
-    </p>
+    <p class="dim">${curveWords(curve)}</p>
+    ${unrotatedLayers(spec)}
     <details>
       <summary>Wavelengths as a table</summary>
       ${curveTable(curve)}
     </details>`;
 }
 
+function curveWords({ unfinishedPairs, stillPairs, own, local }: CurveData): string {
+  return [
+    "Each pair of dimensions turns once per wavelength. Pairs above the trained length never finished a turn in training",
+    `(${unfinishedPairs} of ${own.length}): past it they meet angles they have not seen, unless a scaling slows them.`,
+    ...(stillPairs > 0 ? [`${stillPairs} pairs do not turn at all and have no place on the curve.`] : []),
+    ...(local ? ["Layers with a window turn at their own wavelengths, which no setting changes."] : []),
+  ].join(" ");
+}
+
+/** Layers that know no positions but the order that the causal mask gives. */
+function unrotatedLayers({ layers }: DecoderSpec): TemplateResult | typeof nothing {
+  const still = layers.flatMap(({ rotation }, layer) => (rotation === "none" ? [layer] : []));
+  if (still.length === 0) return nothing;
+  return html`<p class="dim">
+    ${still.length} of ${layers.length} layers (${still.join(", ")}) do not rotate at all: a scaling does not reach them.
+  </p>`;
+}
+
+/** What re-indexing makes of distances, from the last token of the prompt on. */
+function distanceTable(distances: readonly ShownDistance[], trainedTokens: number): TemplateResult {
+  const farthest = Math.max(...distances.map(({ shown }) => shown));
+  return html`<p>
+      The model's own frequencies stay; keys are shown at other distances, none above ${exact(Math.ceil(farthest))} in this prompt
+      (trained on ${exact(trainedTokens)}).
+    </p>
+    <details>
+      <summary>Distances as a table</summary>
+      <div class="scroll">
+        <table class="numbers" data-testid="lc-rope-distances">
+          <thead>
+            <tr>
+              <th scope="col">Tokens back</th>
+              <th scope="col">Shown as</th>
+            </tr>
+          </thead>
+          <tbody>
+            ${distances.map(
+              ({ tokens, shown }) =>
+                html`<tr>
+                  <th scope="row">${exact(tokens)}</th>
+                  <td>${exact(Math.round(shown * 10) / 10)}</td>
+                </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>
+    </details>`;
+}
+
 function curveSummary(curve: CurveData): string {
-  const last = curve.pairs.length - 1;
-  return `Wavelength per pair, from ${exact(Math.round(curve.own[0] ?? 0))} to ${exact(Math.round(curve.own[last] ?? 0))} tokens in the model and to ${exact(Math.round(curve.chosen[last] ?? 0))} as chosen; trained on ${exact(curve.trainedTokens)}, this prompt ${exact(curve.promptTokens)}`;
+  const last = curve.own.length - 1;
+  return `Wavelength per pair, from ${turnTokens(curve.own[0])} to ${turnTokens(curve.own[last])} tokens in the model and to ${turnTokens(curve.chosen[last])} as chosen; trained on ${exact(curve.trainedTokens)}, this prompt ${exact(curve.promptTokens)}`;
+}
+
+function turnTokens(tokens: number | undefined): string {
+  return tokens === Infinity ? "endlessly many" : exact(Math.round(tokens ?? 0));
 }
 
 function curveTable(curve: CurveData): TemplateResult {
-  const tokens = (value: number | undefined): string => (value ?? 0).toFixed(1);
+  const tokens = (value: number | undefined): string => {
+    if (value === undefined) return "–";
+    return value === Infinity ? "∞ (does not turn)" : value.toFixed(1);
+  };
+  const stretch = (pair: number): string => {
+    const [own, chosen] = [curve.own[pair], curve.chosen[pair]];
+    if (own === undefined || chosen === undefined) return "–";
+    if (own === chosen) return "1.000";
+    return chosen === Infinity ? "∞" : (chosen / own).toFixed(3);
+  };
   return html`<div class="scroll">
-    <table class="numbers">
+    <table class="numbers" data-testid="lc-rope-wavelengths">
       <thead>
         <tr>
           <th scope="col">Pair</th>
           <th scope="col">Model's own, tokens</th>
           <th scope="col">Chosen, tokens</th>
           <th scope="col">Stretch</th>
+          ${curve.local ? html`<th scope="col">Window layers, tokens</th>` : nothing}
         </tr>
       </thead>
       <tbody>
@@ -157,7 +199,8 @@ function curveTable(curve: CurveData): TemplateResult {
               <th scope="row">${pair}</th>
               <td>${tokens(curve.own[pair])}</td>
               <td>${tokens(curve.chosen[pair])}</td>
-              <td>${((curve.chosen[pair] ?? 0) / (curve.own[pair] ?? 1)).toFixed(3)}</td>
+              <td>${stretch(pair)}</td>
+              ${curve.local ? html`<td>${tokens(curve.local[pair])}</td>` : nothing}
             </tr>`,
         )}
       </tbody>

@@ -1,5 +1,6 @@
 /** Extension host <-> panel page. A request and its reply are one entry; nothing else crosses this wire. */
 import type { AskResult, BackendChoice, RopeChoice, Sampling, SnapshotFile, WeightFormat } from "../../engine/api.ts";
+import type { RopeSearchState } from "../../engine/eval/api.ts";
 
 /** One counted file of the workspace. */
 export interface CountedFile extends SnapshotFile {
@@ -68,6 +69,11 @@ export interface HostCalls {
   "settings/write": { params: PanelSettings; result: Record<string, never> };
   "runs/list": { params: Record<string, never>; result: SavedRun[] };
   "runs/save": { params: SavedRun; result: Record<string, never> };
+  /** The LongRoPE search of this workspace that can be gone on with, if there is one. */
+  "search/read": { params: Record<string, never>; result: { state?: RopeSearchState } };
+  "search/save": { params: { state: RopeSearchState }; result: Record<string, never> };
+  /** Asks where, and writes a text file there; false where the user thought better of it. */
+  "file/save": { params: { name: string; text: string }; result: { saved: boolean } };
   "log/write": { params: { level: "info" | "warn" | "error"; message: string }; result: Record<string, never> };
 }
 

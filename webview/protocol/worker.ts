@@ -6,10 +6,12 @@ import type {
   BackendChoice,
   PooledAttention,
   PoolRequest,
+  RopeChoice,
   SessionInfo,
   SnapshotFile,
   WeightFormat,
 } from "../../engine/api.ts";
+import type { RopePreview, RopeSearchEvent, RopeSearchRequest, RopeSearchResult } from "../../engine/eval/api.ts";
 
 /** onnxruntime-web's WASM binary, fetched by the page because a worker cannot fetch webview resources. */
 export interface OrtAssets {
@@ -38,6 +40,13 @@ export interface EngineCalls {
     };
     result: AskResult;
   };
+  /** The last question again under another scaling, approximately; its events come as `run` under this id. */
+  "engine/previewRope": { params: { runId: string; rope: RopeChoice }; result: RopePreview };
+  /** An abort ends it with what there is. */
+  "engine/searchRope": {
+    params: { searchId: string; request: Omit<RopeSearchRequest, "readFile"> };
+    result: RopeSearchResult;
+  };
   "engine/pool": { params: PoolRequest; result: PooledAttention };
   "engine/loseDevice": { params: Record<string, never>; result: { lost: boolean } };
 }
@@ -52,6 +61,7 @@ export interface PageCalls {
 /** Worker publishes while a run goes on or a model opens. */
 export interface EngineTopics {
   run: { runId: string; event: AskEvent };
+  search: { searchId: string; event: RopeSearchEvent };
   /** Sent again after a lost device: backend and device can be others then. */
   session: SessionInfo;
   opening: { stage: string; doneBytes: number; totalBytes: number };

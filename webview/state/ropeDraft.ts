@@ -1,8 +1,8 @@
 /** The RoPE settings as a person edits them: text per field, read back into a RopeChoice or a problem per field. Pure. */
-import type { ModelSpec, RopeChoice, RopeScaling } from "../../engine/api.ts";
+import type { DecoderSpec, ModelSpec, RopeChoice, RopeScaling } from "../../engine/api.ts";
 import { EngineError } from "../../engine/errors.ts";
-import { defaultScaling, defaultYarn } from "../../engine/position/ropeJson.ts";
-import { checkScaling, ropeBase, yarnDivisors } from "../../engine/position/scaling.ts";
+import { defaultScaling, defaultYarn, ropeKinds } from "../../engine/position/ropeJson.ts";
+import { checkScaling, isRotating, ropeBase, rotating, yarnDivisors } from "../../engine/position/scaling.ts";
 
 export type RopeKind = RopeChoice["kind"];
 
@@ -12,6 +12,8 @@ export interface RopeField {
   /** What the field does, in one line. */
   help: string;
   type: "number" | "optional number" | "switch" | "list";
+  /** What an empty optional number stands for. */
+  empty?: string;
 }
 
 export interface RopeDraft {
@@ -32,20 +34,19 @@ export const ropeLabels: Record<RopeKind, string> = {
   yarn: "YaRN",
   longrope: "LongRoPE",
   llama3: "Llama 3",
+  proportional: "proportional",
+  self_extend: "Self-Extend (positions in groups)",
+  rerope: "ReRoPE (capped distances)",
+  dual_chunk: "dual chunk attention",
 };
 
 /** Kinds in the order of the list. */
-export const ropeKindOrder: readonly RopeKind[] = [
-  "auto",
-  "model",
-  "none",
-  "linear",
-  "ntk",
-  "dynamic",
-  "yarn",
-  "longrope",
-  "llama3",
-];
+export const ropeKindOrder: readonly RopeKind[] = ["auto", "model", ...ropeKinds];
+
+/** The kinds that mean something to a model: nothing can be scaled where nothing turns. */
+export function ropeKindsOf(spec: ModelSpec): readonly RopeKind[] {
+  return isRotating(spec) ? ropeKindOrder : ["auto", "model"];
+}
 
 const factor: RopeField = {
   name: "factor",
@@ -64,6 +65,7 @@ const attentionFactor: RopeField = {
   label: "Attention factor",
   help: "multiplies cos and sin; empty: from the formula",
   type: "optional number",
+  empty: "from the formula",
 };
 
 /** The fields of each kind, exactly those of RopeScaling. */
@@ -91,19 +93,26 @@ export const ropeFields: Record<RopeKind, readonly RopeField[]> = {
       label: "mscale",
       help: "weight of the factor in the attention factor; needs mscale all dims",
       type: "optional number",
+      empty: "none",
     },
     {
       name: "mscaleAllDim",
       label: "mscale all dims",
       help: "divides the attention factor; needs mscale",
       type: "optional number",
+      empty: "none",
     },
   ],
   longrope: [
     { name: "shortFactor", label: "Short factors", help: "divisor per pair up to the original context", type: "list" },
     { name: "longFactor", label: "Long factors", help: "divisor per pair beyond it", type: "list" },
     originalContext,
-    { ...factor, help: "enters the attention factor; empty: stated over original length", type: "optional number" },
+    {
+      ...factor,
+      help: "enters the attention factor and the reach; empty: stated over original length",
+      type: "optional number",
+      empty: "stated / original",
+    },
     attentionFactor,
   ],
   llama3: [
@@ -122,6 +131,61 @@ export const ropeFields: Record<RopeKind, readonly RopeField[]> = {
       type: "number",
     },
   ],
+  proportional: [
+    { ...factor, help: "divides every frequency that is left; at least 1" },
+    {
+      name: "rotaryShare",
+      label: "Share that turns",
+      help: "pairs behind this share of them are not rotated at all; above 0, at most 1",
+      type: "number",
+    },
+  ],
+  self_extend: [
+    { name: "group", label: "Group", help: "tokens that share a position where they are far away", type: "number" },
+    {
+      name: "window",
+      label: "Neighbours, tokens",
+      help: "nearer keys keep their exact distance; a multiple of the group is best",
+      type: "number",
+    },
+    {
+      name: "logBase",
+      label: "Log-n base",
+      help: "queries are scaled by ln(position) / ln(this) where that is above 1; the trained length is usual",
+      type: "optional number",
+      empty: "no scaling of queries",
+    },
+  ],
+  rerope: [
+    { name: "window", label: "Window, tokens", help: "every distance from here on is shown as this one", type: "number" },
+    {
+      name: "leak",
+      label: "Leak",
+      help: "distances beyond the window grow this many times slower; above 1",
+      type: "optional number",
+      empty: "they do not grow",
+    },
+  ],
+  dual_chunk: [
+    {
+      name: "chunkSize",
+      label: "Chunk, tokens",
+      help: "no distance is shown as longer than this; at most the trained length",
+      type: "number",
+    },
+    {
+      name: "localSize",
+      label: "Local, tokens",
+      help: "tokens of the chunk before that keep their exact distance; positions repeat every chunk less this",
+      type: "number",
+    },
+    {
+      ...originalContext,
+      help: "queries of longer requests are scaled by 0.1 ln(length / this) + 1",
+      type: "optional number",
+      empty: "no scaling of queries",
+    },
+  ],
 };
 
 /** A choice as text; fields that the choice leaves open stay empty. */
@@ -131,13 +195,13 @@ export function ropeDraft(choice: RopeChoice): RopeDraft {
   return { kind: choice.kind, text };
 }
 
-/** First values of a kind for this model: its own where it is of that kind. */
+/** First values of a kind for this model: its own where it is of that kind. Throws `rope-invalid` for a kind that it cannot have. */
 export function defaultRope(kind: RopeKind, spec: ModelSpec): RopeChoice {
-  return kind === "auto" || kind === "model" ? { kind } : defaultScaling(kind, spec);
+  return kind === "auto" || kind === "model" ? { kind } : defaultScaling(kind, rotating(spec));
 }
 
 /** LongRoPE's search starts from what YaRN divides each pair by; rounded to 1/10000 so that the list can be read. */
-export function factorsFromYarn(spec: ModelSpec, stretch: number, original: number): number[] {
+export function factorsFromYarn(spec: DecoderSpec, stretch: number, original: number): number[] {
   return yarnDivisors(defaultYarn(stretch, original), ropeBase(spec)).map((divisor) => Math.round(divisor * 1e4) / 1e4);
 }
 
@@ -156,7 +220,7 @@ export function readRopeDraft(draft: RopeDraft, spec: ModelSpec): RopeReading {
       .split(/[\s,]+/)
       .filter((part) => part !== "")
       .map(Number);
-    const want = spec.rotaryDim / 2;
+    const want = isRotating(spec) ? spec.rotaryDim / 2 : 0;
     if (values.length !== want) problems[name] = `${want} numbers, one per pair; these are ${values.length}`;
     else if (values.some((value) => !(value > 0) || !Number.isFinite(value)))
       problems[name] = "every factor must be a number above 0";
@@ -201,6 +265,24 @@ export function readRopeDraft(draft: RopeDraft, spec: ModelSpec): RopeReading {
           lowFreqFactor: number("lowFreqFactor"),
           highFreqFactor: number("highFreqFactor"),
         };
+      case "proportional":
+        return { kind: "proportional", factor: number("factor"), rotaryShare: number("rotaryShare") };
+      case "self_extend":
+        return defined({
+          kind: "self_extend",
+          group: number("group"),
+          window: number("window"),
+          logBase: optional("logBase"),
+        });
+      case "rerope":
+        return defined({ kind: "rerope", window: number("window"), leak: optional("leak") });
+      case "dual_chunk":
+        return defined({
+          kind: "dual_chunk",
+          chunkSize: number("chunkSize"),
+          localSize: number("localSize"),
+          originalContext: optional("originalContext"),
+        });
     }
   })();
   if (Object.keys(problems).length === 0 && choice.kind !== "auto" && choice.kind !== "model") {
@@ -212,7 +294,7 @@ export function readRopeDraft(draft: RopeDraft, spec: ModelSpec): RopeReading {
 
 function refusal(scaling: RopeScaling, spec: ModelSpec): string | undefined {
   try {
-    checkScaling(scaling, ropeBase(spec));
+    checkScaling(scaling, ropeBase(rotating(spec)));
     return undefined;
   } catch (error) {
     if (EngineError.is(error)) return `${error.message}; ${error.remedy}`;

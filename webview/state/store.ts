@@ -5,6 +5,8 @@ import type { ColorScale } from "../heatmap/colormap.ts";
 import { wholeWindow } from "../heatmap/model.ts";
 import type { Cell, HeatPicture, HeatWindow } from "../heatmap/model.ts";
 import type { BudgetSnapshot, PanelSettings, PanelState, SavedRun } from "../protocol/panel.ts";
+import { advancePreview, freshLab, reduceLab } from "./lab.ts";
+import type { LabAction, LabState } from "./lab.ts";
 import type { RopeDraft } from "./ropeDraft.ts";
 
 export type Tab = "ask" | "inspect";
@@ -72,6 +74,9 @@ export interface State {
   askedRope: RopeChoice | undefined;
   /** The run whose keys are in the engine's cache, so that its attention can be pooled. */
   cachedRun: string | undefined;
+  /** The run whose context is in the engine's cache, under whichever scaling: what a preview answers again. */
+  contextRun: string | undefined;
+  lab: LabState;
   heat: HeatState;
   /** One thing that went wrong beside a run, until it is dismissed. */
   notice: { message: string; remedy: string } | undefined;
@@ -94,6 +99,8 @@ export type Action =
   | { type: "runFinished"; run: SavedRun }
   | { type: "runFailed"; runId: string; error: PlainError }
   | { type: "newQuestion" }
+  /** The conversation goes back to before this run, which is asked again. */
+  | { type: "rewound"; runId: string }
   | { type: "runShown"; id: string }
   | { type: "heat"; change: Partial<Pick<HeatState, "layer" | "head" | "scale" | "cursor">> }
   | { type: "heatZoomed"; window: HeatWindow }
@@ -102,7 +109,8 @@ export type Action =
   | { type: "heatPooled"; picture: HeatPicture; answerRow: HeatPicture | undefined }
   | { type: "heatStopped" }
   | { type: "heatFailed"; error: PlainError }
-  | { type: "notice"; notice: { message: string; remedy: string } | undefined };
+  | { type: "notice"; notice: { message: string; remedy: string } | undefined }
+  | LabAction;
 
 export function initialState(view: { tab: Tab; question: string }): State {
   return {
@@ -119,6 +127,8 @@ export function initialState(view: { tab: Tab; question: string }): State {
     shownRun: undefined,
     askedRope: undefined,
     cachedRun: undefined,
+    contextRun: undefined,
+    lab: freshLab,
     heat: freshHeat({ layer: "mean", head: "mean", scale: "log" }, 1),
     notice: undefined,
   };
@@ -139,24 +149,31 @@ export function reduce(state: State, action: Action): State {
     case "ropeDraft":
       return { ...state, ropeDraft: action.draft };
     case "engineStarting":
-      return { ...state, engine: { ...action, status: "starting" }, cachedRun: undefined, heat: withoutPicture(state.heat) };
+      return { ...withoutCache(state), engine: { ...action, status: "starting" } };
     case "engineReady":
       return { ...state, engine: { status: "ready", info: action.info } };
     case "engineFailed":
-      return { ...endLive(state, action.error), engine: { status: "failed", error: action.error }, cachedRun: undefined };
+      return {
+        ...endLive(state, action.error),
+        engine: { status: "failed", error: action.error },
+        cachedRun: undefined,
+        contextRun: undefined,
+      };
     case "runsListed":
       return { ...state, runs: mergeRuns(action.runs, state.runs) };
     case "runStarted":
       return {
-        ...state,
+        ...withoutCache(state),
+        lab: keptPreview(state.lab, action.question),
         live: { id: action.id, question: action.question, phase: "listing", stopping: false, text: "" },
         failed: undefined,
         askedRope: state.settings?.rope,
-        cachedRun: undefined,
-        heat: withoutPicture(state.heat),
       };
-    case "runEvent":
-      return state.live?.id === action.runId ? { ...state, live: advance(state.live, action.event) } : state;
+    case "runEvent": {
+      if (state.live?.id === action.runId) return { ...state, live: advance(state.live, action.event) };
+      const lab = advancePreview(state.lab, action.runId, action.event);
+      return lab ? { ...state, lab } : state;
+    }
     case "runStopping":
       return state.live ? { ...state, live: { ...state.live, stopping: true } } : state;
     case "runFinished":
@@ -165,6 +182,8 @@ export function reduce(state: State, action: Action): State {
       return state.live?.id === action.runId ? endLive(state, action.error) : state;
     case "newQuestion":
       return { ...state, thread: [], shownRun: undefined, failed: undefined, question: "" };
+    case "rewound":
+      return { ...state, thread: state.thread.slice(0, Math.max(0, state.thread.indexOf(action.runId))) };
     case "runShown":
       return { ...state, shownRun: action.id, thread: [action.id], failed: undefined };
     case "heat":
@@ -194,6 +213,20 @@ export function reduce(state: State, action: Action): State {
       return { ...state, heat: { ...state.heat, status: { kind: "failed", error: action.error } } };
     case "notice":
       return { ...state, notice: action.notice };
+    // Turned keys are not what the run computed, so its attention cannot be pooled any more; a search leaves no context at all.
+    case "previewStarted":
+      return { ...withoutCache(state), contextRun: state.contextRun, lab: reduceLab(state.lab, action) };
+    case "searchStarted":
+      return { ...withoutCache(state), lab: reduceLab(state.lab, action) };
+    case "previewReady":
+    case "previewFailed":
+    case "searchForm":
+    case "searchLoaded":
+    case "searchEvent":
+    case "searchStopping":
+    case "searchEnded":
+    case "searchFailed":
+      return { ...state, lab: reduceLab(state.lab, action) };
   }
 }
 
@@ -208,6 +241,13 @@ export function threadHistory(state: State): { question: string; answer: string 
     const run = state.runs.find((candidate) => candidate.id === id);
     return run ? [{ question: run.result.question, answer: run.result.answer }] : [];
   });
+}
+
+/** What the engine does now, of which it does one thing at a time; undefined where it is free. */
+export function busyWith({ live, lab }: State): "answering" | "previewing" | "searching" | undefined {
+  if (live) return "answering";
+  if (lab.preview.status === "running") return "previewing";
+  return lab.search.status.kind === "running" ? "searching" : undefined;
 }
 
 /** What the host is told on "panel/state". */
@@ -273,6 +313,7 @@ function finish(state: State, run: SavedRun): State {
     thread: [...state.thread, run.id],
     shownRun: run.id,
     cachedRun: run.id,
+    contextRun: run.id,
     heat: freshHeat(state.heat, run.result.answerStart),
   };
 }
@@ -306,6 +347,17 @@ function freshHeat({ layer, head, scale }: Pick<HeatState, "layer" | "head" | "s
     picture: undefined,
     answerRow: undefined,
   };
+}
+
+/** Nothing that was computed is in the engine's cache any more. */
+function withoutCache(state: State): State {
+  return { ...state, cachedRun: undefined, contextRun: undefined, heat: withoutPicture(state.heat) };
+}
+
+/** A preview stays beside the exact answer to the same question. */
+function keptPreview(lab: LabState, question: string): LabState {
+  const { preview } = lab;
+  return preview.status === "ready" && preview.preview.question === question ? lab : { ...lab, preview: { status: "idle" } };
 }
 
 function withoutPicture(heat: HeatState): HeatState {

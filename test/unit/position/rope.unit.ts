@@ -107,7 +107,7 @@ describe("rotation of heads", () => {
 });
 
 function tableOf(rotaryDim: number): RopeTable {
-  return ropeTable({ kind: "none" }, { theta: golden.theta, rotaryDim, maxPositionEmbeddings: 64 }, 64);
+  return ropeTable({ kind: "none" }, { theta: golden.theta, rotaryDim, maxPositionEmbeddings: 64, trainedLength: 64 }, 64);
 }
 
 function turned(x: readonly number[], position: number, table: RopeTable, layout?: PairLayout): number[] {

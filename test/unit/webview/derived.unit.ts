@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { RopeChoice } from "../../../engine/api.ts";
+import type { ModelSpec, RopeChoice } from "../../../engine/api.ts";
 import { windowFacts } from "../../../webview/state/derived.ts";
 import { initialState, reduce } from "../../../webview/state/store.ts";
 import type { State } from "../../../webview/state/store.ts";
-import { modelSpec } from "./modelSpec.ts";
+import { alibiSpec, mambaSpec, modelSpec } from "./modelSpec.ts";
 
-function ready(rope: RopeChoice, tokens: number): State {
+function ready(rope: RopeChoice, tokens: number, spec: ModelSpec = modelSpec()): State {
   const info = {
     model: "tiny",
-    spec: modelSpec(),
+    spec,
     parameterCount: 1,
     backend: "wgsl",
     backendBecause: "",
@@ -55,6 +55,19 @@ describe("window meter", () => {
     assert.equal(facts(ready({ kind: "linear", factor: 2 }, 700)).limit.tokens, 2048);
     const { limit } = facts(ready({ kind: "linear", factor: 16 }, 700));
     assert.deepEqual([limit.tokens, limit.because], [4096, "kv-cache memory"]);
+  });
+
+  it("of models without rotation ends where they were trained, or goes on where that is left to us", () => {
+    for (const spec of [alibiSpec(), mambaSpec()]) {
+      assert.equal(facts(ready({ kind: "model" }, 700, spec)).limit.tokens, 1024);
+      const { limit, rope } = facts(ready({ kind: "auto" }, 700, spec));
+      assert.deepEqual([limit.tokens, limit.because, rope], [4096, "kv-cache memory", { kind: "none" }]);
+    }
+  });
+
+  it("says what is wrong with a scaling for a model without rotation", () => {
+    const found = windowFacts(ready({ kind: "linear", factor: 2 }, 700, alibiSpec()));
+    assert.match(found && "problem" in found ? found.problem : "", /linear.*use the setting model/);
   });
 
   it("says what the engine resolved for this prompt, until the setting changes", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { RopeChoice } from "../../../engine/api.ts";
-import { curveData } from "../../../webview/state/curveData.ts";
+import { curveData, shownDistances } from "../../../webview/state/curveData.ts";
 import {
   defaultRope,
   factorsFromYarn,
@@ -9,8 +9,10 @@ import {
   ropeDraft,
   ropeFields,
   ropeKindOrder,
+  ropeKindsOf,
 } from "../../../webview/state/ropeDraft.ts";
-import { modelSpec } from "./modelSpec.ts";
+import { slopeRows, stateNumbers } from "../../../webview/state/positions.ts";
+import { alibiSpec, mambaSpec, modelSpec } from "./modelSpec.ts";
 
 const spec = modelSpec();
 
@@ -44,6 +46,42 @@ describe("RoPE settings in the panel", () => {
     };
     assert.deepEqual(read({ attentionFactor: "1.25" }), { ...plain, attentionFactor: 1.25 });
     assert.deepEqual(read({ mscale: "1", mscaleAllDim: "0.5" }), { ...plain, mscale: 1, mscaleAllDim: 0.5 });
+  });
+
+  it("carries the optional fields of re-indexing, which are absent while they are empty", () => {
+    const optional: [kind: "self_extend" | "rerope" | "dual_chunk", field: string, value: number][] = [
+      ["self_extend", "logBase", 1024],
+      ["rerope", "leak", 4],
+      ["dual_chunk", "originalContext", 512],
+    ];
+    for (const [kind, field, value] of optional) {
+      const plain = defaultRope(kind, spec);
+      assert.ok(!(field in plain), kind);
+      const draft = ropeDraft(plain);
+      const reading = readRopeDraft({ ...draft, text: { ...draft.text, [field]: String(value) } }, spec);
+      assert.deepEqual(reading, { choice: { ...plain, [field]: value } }, kind);
+    }
+  });
+
+  it("says what every field does, and of optional ones what their absence means", () => {
+    for (const kind of ropeKindOrder) {
+      for (const { name, help, type, empty } of ropeFields[kind]) {
+        assert.ok(help.length > 10, `${kind}.${name}`);
+        assert.equal(type === "optional number", empty !== undefined, `${kind}.${name}`);
+      }
+    }
+  });
+
+  it("offers models without rotation nothing but to stay as they are", () => {
+    for (const model of [alibiSpec(), mambaSpec()]) {
+      assert.deepEqual(ropeKindsOf(model), ["auto", "model"]);
+      for (const kind of ["auto", "model"] as const) {
+        assert.deepEqual(readRopeDraft(ropeDraft(defaultRope(kind, model)), model), { choice: { kind } });
+      }
+      const reading = readRopeDraft(ropeDraft({ kind: "linear", factor: 2 }), model);
+      assert.match("problems" in reading ? (reading.problems[""] ?? "") : "", /no rotation to scale/);
+    }
+    assert.deepEqual(ropeKindsOf(spec), ropeKindOrder);
   });
 
   it("names the field that cannot be read", () => {
@@ -85,9 +123,8 @@ describe("wavelength curve", () => {
     assert.deepEqual([curve.trainedTokens, curve.promptTokens, curve.attentionFactor], [1024, 4096, 1]);
   });
 
-  it("differs from the model's own under every scaling", () => {
-    for (const kind of ropeKindOrder) {
-      if (kind === "auto" || kind === "model" || kind === "none") continue;
+  it("differs from the model's own under every scaling of frequencies", () => {
+    for (const kind of ["linear", "ntk", "dynamic", "yarn", "longrope", "llama3", "proportional"] as const) {
       const curve = curveData(spec, scaled(defaultRope(kind, spec)), 4096);
       assert.notDeepEqual(curve.chosen, curve.own, kind);
       assert.ok((curve.chosen.at(-1) ?? 0) > (curve.own.at(-1) ?? 0), `${kind} slows the slowest pair`);
@@ -100,10 +137,84 @@ describe("wavelength curve", () => {
     for (const pair of curve.pairs) assert.ok(Math.abs((curve.chosen[pair] ?? 0) / (curve.own[pair] ?? 1) - 4) < 1e-12);
   });
 
+  it("stays under re-indexing, which shows other distances instead", () => {
+    for (const kind of ["self_extend", "rerope", "dual_chunk"] as const) {
+      const scaling = scaled(defaultRope(kind, spec));
+      const curve = curveData(spec, scaling, 4096);
+      assert.deepEqual(curve.chosen, curve.own);
+      const distances = shownDistances(spec, scaling, 4096) ?? [];
+      assert.deepEqual(distances[0], { tokens: 1, shown: 1 });
+      assert.equal(distances.at(-1)?.tokens, 4095);
+      for (const { shown } of distances) assert.ok(shown < 1024, `${kind} shows ${shown}`);
+    }
+    assert.equal(shownDistances(spec, { kind: "linear", factor: 2 }, 4096), undefined);
+  });
+
+  it("has no wavelength for pairs that do not turn, and counts them apart", () => {
+    const curve = curveData(spec, { kind: "proportional", factor: 1, rotaryShare: 0.25 }, 4096);
+    assert.equal(curve.chosen.filter((tokens) => tokens === Infinity).length, 24);
+    assert.equal(curve.stillPairs, 24);
+    const still = modelSpec({ rope: { kind: "proportional", factor: 1, rotaryShare: 0.25 } });
+    assert.equal(curveData(still, still.rope, 4096).unfinishedPairs, 0);
+    assert.equal(curveData(spec, { kind: "none" }, 4096).stillPairs, 0);
+  });
+
+  it("has a second curve where window layers have a rotation of their own, which no setting moves", () => {
+    const gemma = modelSpec({ local: { theta: 100, rotaryDim: 64, rope: { kind: "none" } } });
+    const [plain, scaledCurve] = [{ kind: "none" } as const, { kind: "linear", factor: 8 } as const].map((scaling) =>
+      curveData(gemma, scaling, 4096),
+    );
+    assert.equal(plain.local?.length, 32);
+    assert.notDeepEqual(plain.local, plain.own);
+    assert.deepEqual(scaledCurve.local, plain.local);
+    assert.equal(curveData(spec, { kind: "none" }, 4096).local, undefined);
+    const narrow = modelSpec({ local: { theta: 100, rotaryDim: 96, rope: { kind: "none" } } });
+    assert.equal(curveData(narrow, { kind: "none" }, 4096).pairs.length, 48);
+  });
+
+  it("is drawn against the length the weights were trained on, also where a scaling of the model states more", () => {
+    const rope = { kind: "llama3", factor: 8, originalContext: 1024, lowFreqFactor: 1, highFreqFactor: 4 } as const;
+    const curve = curveData(modelSpec({ rope, maxPositionEmbeddings: 8192 }), rope, 4096);
+    assert.equal(curve.trainedTokens, 1024);
+    assert.deepEqual(curve.own, curve.chosen);
+  });
+
   it("evaluates dynamic NTK at the length of the prompt", () => {
     const short = curveData(spec, { kind: "dynamic", factor: 2 }, 512);
     const long = curveData(spec, { kind: "dynamic", factor: 2 }, 8192);
     assert.deepEqual(short.chosen, short.own);
     assert.notDeepEqual(long.chosen, long.own);
+  });
+});
+
+describe("positions without rotation", () => {
+  it("ALiBi: a slope per head, and where it halves a weight", () => {
+    const rows = slopeRows(alibiSpec());
+    assert.equal(rows.length, 12);
+    assert.deepEqual([rows[0].slope, rows[7].slope], [0.5, 1 / 256]);
+    assert.ok(Math.abs(Math.exp(-rows[3].slope * rows[3].halvingTokens) - 0.5) < 1e-12);
+    assert.deepEqual(slopeRows(modelSpec()), []);
+  });
+
+  it("recurrences: the numbers of their state", () => {
+    assert.equal(stateNumbers(mambaSpec()), 2 * 64 * (16 + 3));
+    const { vocabSize, hiddenSize, layerCount, normEps, maxPositionEmbeddings, tiedEmbeddings, embeddingMultiplier } =
+      mambaSpec();
+    const { bosTokenId, eosTokenIds, absentTokenId, promptFormat } = mambaSpec();
+    const common = {
+      ...{ vocabSize, hiddenSize, layerCount, normEps, maxPositionEmbeddings, tiedEmbeddings, embeddingMultiplier },
+      ...{ bosTokenId, eosTokenIds, absentTokenId, promptFormat },
+    };
+    const mamba2 = { headCount: 4, headDim: 16, groupCount: 2, stateSize: 8, convKernel: 4, chunkSize: 16 };
+    const limits = { timeStepLimit: [0, Infinity] as const, projectionBias: false, convBias: true };
+    assert.equal(
+      stateNumbers({ ...common, kind: "mamba2", modelType: "mamba2", ...mamba2, ...limits }),
+      2 * (64 * 8 + (64 + 2 * 2 * 8) * 3),
+    );
+    const ranks = { intermediateSize: 128, decayRank: 4, gateRank: 4, aRank: 4, vRank: 4 };
+    assert.equal(
+      stateNumbers({ ...common, kind: "rwkv7", modelType: "rwkv7", headDim: 16, headCount: 4, ...ranks }),
+      2 * (4 * 256 + 2 * 64),
+    );
   });
 });

@@ -1,0 +1,13 @@
+import * as vscode from "vscode";
+
+/** Asks where and writes a text there; false where nothing was chosen. The first suggestion lies in the first folder of the workspace. */
+export async function saveText(name: string, text: string): Promise<boolean> {
+  const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+  const target = await vscode.window.showSaveDialog({
+    ...(folder ? { defaultUri: vscode.Uri.joinPath(folder, name) } : {}),
+    filters: { JSON: ["json"] },
+  });
+  if (!target) return false;
+  await vscode.workspace.fs.writeFile(target, new TextEncoder().encode(text));
+  return true;
+}
