@@ -45,13 +45,42 @@ export interface GgufHeader {
 
 /** Reads the header of a GGUF file; throws `bad-weights` where it is damaged or of another kind, and `aborted`. */
 export async function readGguf(source: ByteSource, signal?: AbortSignal): Promise<GgufHeader> {
-  const cursor = new Cursor(source, signal);
-  const magic = source.size >= 24 ? await cursor.u32() : 0;
+  // A header does not say how long it is: it is parsed from its first bytes, and again from more where they do not reach.
+  let bytes = new Uint8Array();
+  for (let wanted = FIRST_BYTES; ;) {
+    bytes = await extended(source, bytes, Math.min(source.size, wanted), signal);
+    try {
+      return parseHeader(source, new Cursor(source, bytes));
+    } catch (error) {
+      if (!(error instanceof Incomplete)) throw error;
+      wanted = Math.max(error.neededBytes, 4 * bytes.length);
+    }
+  }
+}
+
+async function extended(
+  source: ByteSource,
+  bytes: Uint8Array<ArrayBuffer>,
+  length: number,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array<ArrayBuffer>> {
+  throwIfAborted(signal);
+  const more = await source.read(bytes.length, length - bytes.length, signal);
+  if (more.length !== length - bytes.length) throw damaged(source.name, "ends inside its header");
+  if (bytes.length === 0) return more;
+  const joined = new Uint8Array(length);
+  joined.set(bytes);
+  joined.set(more, bytes.length);
+  return joined;
+}
+
+function parseHeader(source: ByteSource, cursor: Cursor): GgufHeader {
+  const magic = source.size >= 24 ? cursor.u32() : 0;
   if (magic !== MAGIC) throw damaged(source.name, "is no GGUF file: it does not begin with GGUF and a header");
-  const version = await cursor.u32();
+  const version = cursor.u32();
   if (version !== 2 && version !== 3) throw unreadableVersion(source.name, version);
-  const tensorCount = await cursor.count("tensors", MIN_TENSOR_BYTES);
-  const entryCount = await cursor.count("metadata entries", MIN_ENTRY_BYTES);
+  const tensorCount = cursor.count("tensors", MIN_TENSOR_BYTES);
+  const entryCount = cursor.count("metadata entries", MIN_ENTRY_BYTES);
   if (tensorCount > MAX_COUNT || entryCount > MAX_COUNT) {
     throw damaged(
       source.name,
@@ -60,12 +89,12 @@ export async function readGguf(source: ByteSource, signal?: AbortSignal): Promis
   }
   const metadata = new Map<string, GgufValue>();
   for (let i = 0; i < entryCount; i++) {
-    const key = await cursor.name("a metadata key");
+    const key = cursor.name("a metadata key");
     if (metadata.has(key)) throw damaged(source.name, `has the metadata key ${key} twice`);
-    metadata.set(key, await readValue(cursor, await cursor.u32(), key));
+    metadata.set(key, readValue(cursor, cursor.u32(), key));
   }
   const raw: RawTensor[] = [];
-  for (let i = 0; i < tensorCount; i++) raw.push(await readTensor(cursor));
+  for (let i = 0; i < tensorCount; i++) raw.push(readTensor(cursor));
   const alignment = readAlignment(source.name, metadata);
   const dataStart = Math.ceil(cursor.at / alignment) * alignment;
   return { version, metadata, tensors: placeTensors(source, raw, alignment, dataStart), alignment, dataStart };
@@ -83,6 +112,8 @@ const MAX_COUNT = 100_000;
 /** As for safetensors: the largest vocabularies with their merges take a tenth of it. */
 const MAX_HEADER_BYTES = 100_000_000;
 const DEFAULT_ALIGNMENT = 32;
+/** Read at first; a vocabulary goes beyond it. */
+const FIRST_BYTES = 2 ** 20;
 const DAMAGED = "download the file again; this copy is damaged or incomplete";
 
 const STRING = 8;
@@ -124,26 +155,26 @@ interface RawTensor {
   offset: number;
 }
 
-async function readTensor(cursor: Cursor): Promise<RawTensor> {
-  const name = await cursor.name("a tensor name");
-  const dimensions = await cursor.u32();
+function readTensor(cursor: Cursor): RawTensor {
+  const name = cursor.name("a tensor name");
+  const dimensions = cursor.u32();
   if (dimensions > MAX_DIMENSIONS)
     throw damaged(cursor.file, `gives tensor ${name} ${dimensions} dimensions; at most 4 are allowed`);
   const shape: number[] = [];
   for (let i = 0; i < dimensions; i++) {
-    const size = await cursor.size(`a dimension of tensor ${name}`);
+    const size = cursor.size(`a dimension of tensor ${name}`);
     if (size === 0) throw damaged(cursor.file, `gives tensor ${name} a dimension of 0`);
     shape.unshift(size);
   }
-  return { name, shape, type: await cursor.u32(), offset: await cursor.size(`the offset of tensor ${name}`) };
+  return { name, shape, type: cursor.u32(), offset: cursor.size(`the offset of tensor ${name}`) };
 }
 
-async function readValue(cursor: Cursor, type: number, key: string): Promise<GgufValue> {
+function readValue(cursor: Cursor, type: number, key: string): GgufValue {
   if (type === STRING) return cursor.string(`the value of ${key}`);
   if (type === ARRAY) return readArray(cursor, key);
   const width = VALUE_BYTES[type];
   if (width === undefined) throw damaged(cursor.file, `gives ${key} the unknown type ${type}`);
-  const at = await cursor.take(width, `the value of ${key}`);
+  const at = cursor.take(width, `the value of ${key}`);
   switch (type) {
     case 0:
       return cursor.view.getUint8(at);
@@ -171,14 +202,14 @@ async function readValue(cursor: Cursor, type: number, key: string): Promise<Ggu
 }
 
 /** llama.cpp reads no arrays of arrays either. */
-async function readArray(cursor: Cursor, key: string): Promise<GgufValue> {
-  const type = await cursor.u32();
+function readArray(cursor: Cursor, key: string): GgufValue {
+  const type = cursor.u32();
   const width = VALUE_BYTES[type];
   if (width === undefined) throw damaged(cursor.file, `gives the elements of ${key} the unknown type ${type}`);
   if (type === ARRAY) throw damaged(cursor.file, `has arrays inside the array ${key}`);
-  const length = await cursor.count(`elements of ${key}`, width);
+  const length = cursor.count(`elements of ${key}`, width);
   if (type === STRING) return cursor.strings(length, key);
-  const bytes = await cursor.copy(length * width, `the elements of ${key}`);
+  const bytes = cursor.copy(length * width, `the elements of ${key}`);
   return type === BOOL ? Array.from(bytes, (byte) => byte !== 0) : numbersOf(type, bytes.buffer);
 }
 
@@ -259,112 +290,96 @@ function tensorBytes(file: string, name: string, shape: readonly number[], type:
   return (shape.reduce((product, size) => product * size, 1) / numbers) * bytes;
 }
 
-/** Reads forward through the file in large pieces. */
+/** The header goes on behind the bytes that are known. */
+class Incomplete extends Error {
+  constructor(readonly neededBytes: number) {
+    super("the header is not complete");
+  }
+}
+
+/** Reads forward through the first bytes of a file. */
 class Cursor {
-  /** What lies in memory; positions that `take` gives are positions in it. */
-  view = new DataView(new ArrayBuffer(0));
   readonly file: string;
-  /** Where `view` begins in the file, and the place in it that is read next. */
-  private start = 0;
-  private next = 0;
+  readonly view: DataView;
+  /** Place in the file that is read next. */
+  at = 0;
+  private readonly fileBytes: number;
   private readonly utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
   constructor(
-    private readonly source: ByteSource,
-    private readonly signal: AbortSignal | undefined,
+    source: ByteSource,
+    private readonly bytes: Uint8Array<ArrayBuffer>,
   ) {
     this.file = source.name;
+    this.fileBytes = source.size;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
-  /** Absolute place in the file. */
-  get at(): number {
-    return this.start + this.next;
-  }
-
-  /** Steps over `length` bytes that lie in memory afterwards; gives their place in `view`. */
-  async take(length: number, what: string): Promise<number> {
-    if (this.next + length > this.view.byteLength) await this.load(length, what);
-    const at = this.next;
-    this.next += length;
+  /** Steps over `length` bytes, which are known then; gives their place. */
+  take(length: number, what: string): number {
+    const at = this.at;
+    const end = at + length;
+    if (end > this.bytes.length) {
+      if (end > this.fileBytes) throw damaged(this.file, `ends inside ${what}`);
+      if (end > MAX_HEADER_BYTES) throw damaged(this.file, `has a header of more than ${MAX_HEADER_BYTES} bytes`);
+      throw new Incomplete(end);
+    }
+    this.at = end;
     return at;
   }
 
-  async u32(): Promise<number> {
-    const at = await this.take(4, "a number of the header");
-    return this.view.getUint32(at, true);
+  u32(): number {
+    return this.view.getUint32(this.take(4, "a number of the header"), true);
   }
 
   /** A u64 that counts bytes, numbers or places, so that it must be exact in a double. */
-  async size(what: string): Promise<number> {
-    const at = await this.take(8, what);
-    const value = this.view.getBigUint64(at, true);
+  size(what: string): number {
+    const value = this.view.getBigUint64(this.take(8, what), true);
     if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw damaged(this.file, `states ${value} for ${what}`);
     return Number(value);
   }
 
   /** How many things follow, of at least `leastBytes` each; more than the file can hold is refused before they are read. */
-  async count(what: string, leastBytes: number): Promise<number> {
-    const count = await this.size(`the number of ${what}`);
-    const left = this.source.size - this.at;
+  count(what: string, leastBytes: number): number {
+    const count = this.size(`the number of ${what}`);
+    const left = this.fileBytes - this.at;
     if (count * leastBytes <= left) return count;
     throw damaged(this.file, `states ${count} ${what}, and only ${left} bytes are left`);
   }
 
-  async string(what: string): Promise<string> {
-    const length = await this.count(`bytes of ${what}`, 1);
-    const at = await this.take(length, what);
-    return this.utf8.decode(new Uint8Array(this.view.buffer, this.view.byteOffset + at, length));
+  string(what: string): string {
+    const length = this.count(`bytes of ${what}`, 1);
+    const at = this.take(length, what);
+    return this.utf8.decode(this.bytes.subarray(at, at + length));
   }
 
-  async name(what: string): Promise<string> {
-    const name = await this.string(what);
+  name(what: string): string {
+    const name = this.string(what);
     if (name === "") throw damaged(this.file, `leaves ${what} empty`);
     if (name.length > MAX_NAME_BYTES) throw damaged(this.file, `has ${what} of ${name.length} characters`);
     return name;
   }
 
-  /** Strings one after the other; waits only where the next one is not in memory, as a vocabulary has 200,000 of them. */
-  async strings(count: number, key: string): Promise<string[]> {
+  /** Strings one after the other; a vocabulary has 200,000, so what they are called is only said where one is wrong. */
+  strings(count: number, key: string): string[] {
     const strings: string[] = [];
     while (strings.length < count) {
-      const length = this.lengthInMemory();
-      if (length < 0) strings.push(await this.string(`an element of ${key}`));
+      const start = this.at + 8;
+      const end = start <= this.bytes.length ? start + Number(this.view.getBigUint64(this.at, true)) : Infinity;
+      if (end > this.bytes.length) strings.push(this.string(`an element of ${key}`));
       else {
-        strings.push(this.utf8.decode(new Uint8Array(this.view.buffer, this.view.byteOffset + this.next + 8, length)));
-        this.next += 8 + length;
+        strings.push(this.utf8.decode(this.bytes.subarray(start, end)));
+        this.at = end;
       }
     }
     return strings;
   }
 
-  async copy(length: number, what: string): Promise<Uint8Array<ArrayBuffer>> {
-    const at = await this.take(length, what);
-    return new Uint8Array(this.view.buffer, this.view.byteOffset + at, length).slice();
-  }
-
-  /** Length of the string that comes next when all of it lies in memory, else -1. */
-  private lengthInMemory(): number {
-    if (this.next + 8 > this.view.byteLength || this.view.getUint32(this.next + 4, true) !== 0) return -1;
-    const length = this.view.getUint32(this.next, true);
-    return this.next + 8 + length <= this.view.byteLength ? length : -1;
-  }
-
-  private async load(length: number, what: string): Promise<void> {
-    throwIfAborted(this.signal);
-    if (this.at + length > MAX_HEADER_BYTES) {
-      throw damaged(this.file, `has a header of more than ${MAX_HEADER_BYTES} bytes`);
-    }
-    const left = this.source.size - this.at;
-    if (length > left) throw damaged(this.file, `ends inside ${what}`);
-    const bytes = await this.source.read(this.at, Math.min(left, Math.max(length, PIECE_BYTES)), this.signal);
-    this.start = this.at;
-    this.next = 0;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    if (bytes.length < length) throw damaged(this.file, `ends inside ${what}`);
+  copy(length: number, what: string): Uint8Array<ArrayBuffer> {
+    const at = this.take(length, what);
+    return this.bytes.slice(at, at + length);
   }
 }
-
-const PIECE_BYTES = 2 ** 20;
 
 function unreadableVersion(file: string, version: number): EngineError {
   const turned = (version & 0xffff) === 0 && version !== 0;

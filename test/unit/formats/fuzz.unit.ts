@@ -3,13 +3,16 @@
  * outside the file nor makes an array larger than it.
  */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import type { ByteSource } from "../../../engine/api.ts";
+import type { ByteSource, ModelSpec } from "../../../engine/api.ts";
 import { EngineError } from "../../../engine/errors.ts";
 import { decoderOf } from "../../../engine/formats/decode.ts";
 import { openGguf } from "../../../engine/formats/ggufStore.ts";
 import { openSafetensors } from "../../../engine/formats/safetensors.ts";
 import type { NamedStore } from "../../../engine/formats/tensorStore.ts";
+import { loadModel } from "../../../engine/models/load.ts";
+import { tensorShapes } from "../../../engine/models/weights.ts";
 import { largestAllocation } from "../../support/allocations.ts";
 import { ggufFile } from "../../support/ggufFile.ts";
 import { memoryFiles, safetensorsFile } from "../../support/memoryFiles.ts";
@@ -66,6 +69,24 @@ describe("spoilt headers", () => {
     });
   });
 
+  it(`GGUF models, ${ROUNDS / 50} of them, up to facts and weights`, async () => {
+    const random = seeded(7);
+    const model = Uint8Array.from(readFileSync("test/golden/gguf/llama_biases.gguf"));
+    const { header } = await openGguf(memoryFiles({ "m.gguf": model }), "m.gguf");
+    let opened = 0;
+    for (let round = 0; round < ROUNDS / 50; round++) {
+      const bytes = spoilt(model, header.dataStart, random);
+      try {
+        const { spec, weights } = await loadModel({ ...memoryFiles({ "m.gguf": bytes }), ggufName: "m.gguf" });
+        await weights.readRows(finalNorm(spec));
+        opened++;
+      } catch (error) {
+        assert.ok(error instanceof EngineError, `round ${round}: ${String(error)}`);
+      }
+    }
+    assert.ok(opened > 100, `only ${opened} opened`);
+  });
+
   it(`safetensors, ${ROUNDS} of them`, async () => {
     const random = seeded(5);
     await fuzz(ROUNDS, () => {
@@ -91,6 +112,10 @@ describe("spoilt headers", () => {
     });
   });
 });
+
+function finalNorm(spec: ModelSpec): string {
+  return [...tensorShapes(spec).keys()].find((name) => name.endsWith("norm.weight")) ?? assert.fail("no norm");
+}
 
 interface Round {
   /** Bytes there are. */
