@@ -14,7 +14,8 @@ import type {
   SessionInfo,
   WeightFormat,
 } from "./api.ts";
-import { chooseBackend, type ChosenBackend, type OpenRunner, openRunner } from "./backends/open.ts";
+import { chooseBackend, type ChosenBackend } from "./backends/choose.ts";
+import { type OpenRunner, openRunner } from "./backends/open.ts";
 import { EngineError, plainError, throwIfAborted } from "./errors.ts";
 import type {
   PerplexityReport,

@@ -3,6 +3,16 @@ export const commandIds = {
   openPlayground: "longContext.openPlayground",
   askQuestion: "longContext.askQuestion",
   chooseModel: "longContext.chooseModel",
+  addModel: "longContext.addModel",
+  useModel: "longContext.useModel",
+  preflightModel: "longContext.preflightModel",
+  resumeDownload: "longContext.resumeDownload",
+  stopDownload: "longContext.stopDownload",
+  revealModel: "longContext.revealModel",
+  copyModelPath: "longContext.copyModelPath",
+  removeModel: "longContext.removeModel",
+  refreshModels: "longContext.refreshModels",
+  setHubToken: "longContext.setHubToken",
   recount: "longContext.recount",
   fit: "longContext.fit",
   undoLevels: "longContext.undoLevels",
@@ -27,10 +37,12 @@ export const commandIds = {
   loseDevice: "longContext.debug.loseDevice",
   showState: "longContext.debug.showState",
   showRow: "longContext.debug.showRow",
+  showModels: "longContext.debug.showModels",
 } as const;
 
 /** Commands that only rows and quick fixes run, with arguments of their own; not in the palette. */
 export const internalCommandIds = {
   showMore: "longContext.internal.showMore",
   applyFix: "longContext.internal.applyFix",
+  modelActions: "longContext.internal.modelActions",
 } as const;

@@ -31,9 +31,10 @@ export interface ServedRow {
  * else they are for keybindings and tests.
  */
 function commandTable(services: Services): Record<keyof typeof commandIds, Run> {
-  const { panel, model, client, log } = services;
+  const { panel, client, log } = services;
   return {
     ...budgetCommands(services),
+    ...modelCommands(services),
     openPlayground: () => panel.open(),
     askQuestion: async (argument) => {
       const question = typeof argument === "string" ? argument : await inputQuestion();
@@ -41,7 +42,6 @@ function commandTable(services: Services): Record<keyof typeof commandIds, Run> 
       panel.open();
       return panel.call("panel/ask", { question });
     },
-    chooseModel: () => model.choose(),
     recount: () => client.configure(services.serverOptions()),
     showLog: () => log.show(),
     loseDevice: () => panel.call("panel/loseDevice", {}),
@@ -52,6 +52,27 @@ function commandTable(services: Services): Record<keyof typeof commandIds, Run> 
     },
     showRow: (path, ask) => rowAsServed(services, path, ask),
   };
+}
+
+function modelCommands({ models, log }: Services) {
+  return {
+    chooseModel: (argument) => models.choose(argument),
+    addModel: (argument) => models.add(argument),
+    useModel: (argument) => models.use(argument),
+    preflightModel: (argument) => models.preflight(argument),
+    resumeDownload: (argument) => models.resume(argument),
+    stopDownload: (argument) => models.stop(argument),
+    revealModel: (argument) => models.reveal(argument),
+    copyModelPath: (argument) => models.copyPath(argument),
+    removeModel: (argument) => models.remove(argument),
+    refreshModels: () => models.list.refresh(),
+    setHubToken: (argument) => models.setToken(argument),
+    showModels: async () => {
+      const rows = await models.list.rows();
+      log.info(`models: ${JSON.stringify(rows)}`);
+      return rows;
+    },
+  } satisfies Partial<Record<keyof typeof commandIds, Run>>;
 }
 
 function budgetCommands({ client, budget }: Services) {

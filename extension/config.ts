@@ -11,7 +11,7 @@ import {
   tokenizerSettings,
 } from "./settings.ts";
 
-/** Absolute path of the model folder the user set; undefined means the bundled model. */
+/** Absolute path of the model folder or GGUF file the user set; undefined means the bundled model. */
 export function modelPathSetting(): string | undefined {
   const path = vscode.workspace.getConfiguration().get<string>(settingIds.modelPath, "").trim();
   return path === "" ? undefined : path;
@@ -20,6 +20,26 @@ export function modelPathSetting(): string | undefined {
 /** Machine scope: a workspace cannot point the extension at a folder of its choice. */
 export async function writeModelPath(path: string): Promise<void> {
   await vscode.workspace.getConfiguration().update(settingIds.modelPath, path, vscode.ConfigurationTarget.Global);
+}
+
+/** Address of the hub models are downloaded from, without a slash at its end. Machine scope. */
+export function hubUrlSetting(): string {
+  const value = vscode.workspace.getConfiguration().get<unknown>(settingIds.hubUrl, settingDefaults.hubUrl);
+  const text = typeof value === "string" ? value.trim().replace(/\/+$/, "") : "";
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const plain = url?.username === "" && url.password === "" && url.search === "" && url.hash === "";
+  if (plain && (url.protocol === "https:" || url.protocol === "http:")) return text;
+  throw badValue("hubUrl", value, `set it to an address such as ${settingDefaults.hubUrl}`);
+}
+
+/** Nothing is opened to the network. Machine scope. */
+export function hubOfflineSetting(): boolean {
+  return onOff("hubOffline", settingDefaults.hubOffline, undefined);
+}
+
+/** VS Code's own: whether certificates must be ones that this machine trusts. */
+export function strictSslSetting(): boolean {
+  return vscode.workspace.getConfiguration("http").get<boolean>("proxyStrictSSL", true);
 }
 
 export function backendSetting(): BackendChoice {

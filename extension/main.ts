@@ -19,6 +19,7 @@ export function activate(context: vscode.ExtensionContext): void {
     registerCommands(started),
     createStatusBar(client),
     model.onDidChange(reconfigure),
+    model.onDidLearn(reconfigure),
     onServerOptionsChange(reconfigure),
   );
   void client.start();

@@ -7,6 +7,7 @@ import { CitationRevealer } from "./citations/reveal.ts";
 import { TokenClient } from "./client.ts";
 import { createLog } from "./log.ts";
 import { CurrentModel } from "./models/currentModel.ts";
+import { ModelFeatures } from "./models/features.ts";
 import { PanelSettingsStore } from "./panel/panelSettings.ts";
 import { PlaygroundPanel } from "./panel/playgroundPanel.ts";
 import { RunStore } from "./panel/runs.ts";
@@ -21,6 +22,7 @@ export interface Services {
   readonly client: TokenClient;
   readonly panel: PlaygroundPanel;
   readonly budget: BudgetFeatures;
+  readonly models: ModelFeatures;
   /** What the token server counts with, by the settings of now; throws `bad-argument` for a setting without sense. */
   serverOptions(): ServerOptions;
   dispose(): void;
@@ -30,7 +32,7 @@ export function createServices(context: vscode.ExtensionContext): Services {
   const log = createLog();
   const model = new CurrentModel(context.extensionPath);
   const storage = context.storageUri ?? context.globalStorageUri;
-  const currentOptions = (): ServerOptions => serverOptions(model.path, join(storage.fsPath, "index"));
+  const currentOptions = (): ServerOptions => serverOptions(model, join(storage.fsPath, "index"));
   const client = new TokenClient(
     context.asAbsolutePath(join("dist", "server.js")),
     startOptions(currentOptions, model, log),
@@ -40,10 +42,15 @@ export function createServices(context: vscode.ExtensionContext): Services {
   const runs = new RunStore(join(storage.fsPath, "runs"), (message) => log.warn(message));
   const searches = new SearchStore(join(storage.fsPath, "rope-search.json"), (message) => log.warn(message));
   const revealer = new CitationRevealer();
-  const panel = new PlaygroundPanel(context.extensionUri, { client, model, settings, runs, searches, revealer, log });
+  const chooseModel = (): Promise<boolean> => models.choose();
+  const forPanel = { client, model, settings, runs, searches, revealer, chooseModel, log };
+  const panel = new PlaygroundPanel(context.extensionUri, forPanel);
   const budget = createBudgetFeatures({ source: client, model, memento: context.workspaceState, log });
-  const all = vscode.Disposable.from(budget, panel, revealer, settings, client, model, log);
-  return { log, model, client, panel, budget, serverOptions: currentOptions, dispose: () => void all.dispose() };
+  const { documents } = budget;
+  const { secrets, globalStorageUri } = context;
+  const models = new ModelFeatures({ model, panel, documents, secrets, storage: globalStorageUri.fsPath, log });
+  const all = vscode.Disposable.from(models, budget, panel, revealer, settings, client, model, log);
+  return { log, model, client, panel, budget, models, serverOptions: currentOptions, dispose: () => void all.dispose() };
 }
 
 /** A wrong setting must not keep the extension from starting: it is told, and the defaults count until it is mended. */

@@ -3,6 +3,8 @@ import type { BackendChoice } from "../engine/api.ts";
 /** Ids of all settings; the manifest declares the same, a test compares them. */
 export const settingIds = {
   modelPath: "longContext.model.path",
+  hubUrl: "longContext.hub.url",
+  hubOffline: "longContext.hub.offline",
   backend: "longContext.backend",
   tokenizer: "longContext.tokenizer",
   tokenizerPath: "longContext.tokenizerPath",
@@ -25,7 +27,14 @@ export const tokenizerSettings = ["model", "o200k", "cl100k"] as const;
 export type TokenizerSetting = (typeof tokenizerSettings)[number];
 
 /** What the manifest declares as defaults, for who counts without an editor; a test compares them. */
-export const settingDefaults = { window: 128_000, reserve: 8_000, maxFileKiB: 1024, gitCommits: 20 } as const;
+export const settingDefaults = {
+  window: 128_000,
+  reserve: 8_000,
+  maxFileKiB: 1024,
+  gitCommits: 20,
+  hubUrl: "https://huggingface.co",
+  hubOffline: false,
+} as const;
 
 export function isBackendSetting(value: string): value is (typeof backendSettings)[number] {
   return backendSettings.some((known) => known === value);

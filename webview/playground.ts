@@ -1,20 +1,21 @@
 /** What the panel does: every effect behind a button, and the wires to the host and to the engine. State is in state/store.ts. */
 import type { AskOptions, Citation, PoolRequest } from "../engine/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
+import { adapterOffer } from "./adapter.ts";
 import { createEngine } from "./engine.ts";
 import type { Host, PageAddresses } from "./engine.ts";
 import { cellEdges, fileBoundaries, snapEdges } from "./heatmap/model.ts";
 import type { HeatPicture, HeatWindow, Span } from "./heatmap/model.ts";
 import { openChannel } from "./protocol/channel.ts";
 import type { Port } from "./protocol/channel.ts";
-import type { HostCalls, HostTopics, PanelCalls, PanelSettings, PanelTopics, SavedRun } from "./protocol/panel.ts";
+import type { EngineReport, HostCalls, HostTopics, PanelCalls, PanelSettings, PanelTopics, SavedRun } from "./protocol/panel.ts";
 import { createRopeLab, keepSearch, loadSearch } from "./ropeLab.ts";
 import type { RopeLab } from "./ropeLab.ts";
 import { openSpec } from "./state/derived.ts";
 import { readRopeDraft } from "./state/ropeDraft.ts";
 import type { RopeDraft } from "./state/ropeDraft.ts";
 import { busyWith, panelState, shownRun, threadHistory } from "./state/store.ts";
-import type { Action, Chip, HeatState, Store, Tab } from "./state/store.ts";
+import type { Action, Chip, EngineState, HeatState, Store, Tab } from "./state/store.ts";
 
 /** Everything a control of the panel can do. */
 export interface Playground {
@@ -45,7 +46,9 @@ export interface Playground {
 /** Connects to the host, opens the engine and returns the controls' actions. */
 export function createPlayground(store: Store, port: Port, addresses: PageAddresses): Playground {
   const dispatch = (action: Action): void => {
+    const before = store.state.engine;
     store.dispatch(action);
+    if (isNewStatus(action, before)) attempt(host.call("engine/report", engineReport(store.state.engine)));
     const entry = logEntry(action);
     if (entry) attempt(host.call("log/write", entry));
     const kept = keepSearch(host, action);
@@ -56,6 +59,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     {
       "panel/ask": ({ question }) => ({ accepted: begin(question) }),
       "panel/state": () => panelState(store.state),
+      "panel/adapter": async () => ({ offer: await adapterOffer(navigator.gpu) }),
       "panel/loseDevice": () => engine.loseDevice(),
     },
     { name: "panel" },
@@ -280,6 +284,24 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
       dispatch({ type: "notice", notice: undefined });
     },
   };
+}
+
+/** Whether the host should hear of it: not of every piece of the weights. */
+function isNewStatus(action: Action, before: EngineState): boolean {
+  if (action.type === "engineStarting") return before.status !== "starting";
+  return action.type === "engineReady" || action.type === "engineFailed";
+}
+
+function engineReport(engine: EngineState): EngineReport {
+  const nothing = { device: "", weightFormat: "", message: "" };
+  switch (engine.status) {
+    case "starting":
+      return { ...nothing, status: "starting" };
+    case "ready":
+      return { ...nothing, status: "ready", device: engine.info.device, weightFormat: engine.info.weightFormat };
+    case "failed":
+      return { ...nothing, status: "failed", message: engine.error.message };
+  }
 }
 
 /** What belongs in the output channel, where a bug report takes it from: how the engine opened, and every failure that is no stop. */

@@ -62,7 +62,7 @@ export function createBudgetFeatures({ source, model, memento, log }: FeatureSer
     memento,
     reportFailure: (what, error) => reportFailure(log, what, error),
     view,
-    modelWindow: () => modelWindow(model.path),
+    modelWindow: () => modelWindow(model),
     dispose: () => void all.dispose(),
   };
 }

@@ -14,15 +14,19 @@ import {
   tokenizerSetting,
   windowSetting,
 } from "../config.ts";
+import type { CurrentModel } from "../models/currentModel.ts";
 import type { ServerOptions } from "../server/requests.ts";
-import { settingIds } from "../settings.ts";
+import { settingDefaults, settingIds } from "../settings.ts";
+
+/** What is asked of the model that is meant. */
+type Model = Pick<CurrentModel, "path" | "ggufContext">;
 
 /**
  * What the token server counts with, by the settings of now; throws `bad-argument` naming the setting that makes no sense.
- * `modelFolder` is the loaded model's: its tokenizer is the default, and its window where the setting is 0.
+ * The model's tokenizer is the default, and its window where the setting is 0.
  */
-export function serverOptions(modelFolder: string, storageFolder: string): ServerOptions {
-  const window = windowSetting() === 0 ? requireModelWindow(modelFolder) : windowSetting();
+export function serverOptions(model: Model, storageFolder: string): ServerOptions {
+  const window = windowSetting() === 0 ? requireModelWindow(model) : windowSetting();
   const reserve = reserveSetting();
   if (reserve >= window) {
     throw new EngineError(
@@ -33,7 +37,7 @@ export function serverOptions(modelFolder: string, storageFolder: string): Serve
     );
   }
   return {
-    tokenizer: tokenizerSource(modelFolder),
+    tokenizer: tokenizerSource(model.path),
     storageFolder,
     include: includeSetting(),
     maxFileBytes: maxFileBytesSetting(),
@@ -52,19 +56,28 @@ export function onServerOptionsChange(listener: () => void): vscode.Disposable {
   );
 }
 
-/** Tokens a model was trained for, by its config.json; undefined where there is none or the engine cannot run it. */
-export function modelWindow(modelFolder: string): number | undefined {
+/** Tokens the model was trained for, by its configuration; undefined where there is none or the engine cannot run it. */
+export function modelWindow(model: Model): number | undefined {
   try {
-    return requireModelWindow(modelFolder);
+    return requireModelWindow(model);
   } catch (error) {
     if (EngineError.is(error)) return undefined;
     throw error;
   }
 }
 
-function requireModelWindow(modelFolder: string): number {
-  const path = join(modelFolder, "config.json");
+function requireModelWindow(model: Model): number {
   const remedy = `set ${settingIds.window} to a number of tokens`;
+  const { ggufContext } = model;
+  // Until its header is read; the model tells when it is, and the server is configured again.
+  if (ggufContext === "reading") return settingDefaults.window;
+  if (ggufContext !== undefined) {
+    if ("tokens" in ggufContext) return ggufContext.tokens;
+    throw new EngineError("not-found", `the window of the model is not known: ${ggufContext.message}`, remedy, {
+      path: model.path,
+    });
+  }
+  const path = join(model.path, "config.json");
   let text: string;
   try {
     // A few KB, once per change of a setting.
@@ -75,7 +88,7 @@ function requireModelWindow(modelFolder: string): number {
   return parseSpec(parseJson(text, path, "unsupported-model", remedy)).maxPositionEmbeddings;
 }
 
-function tokenizerSource(modelFolder: string): string {
+function tokenizerSource(modelPath: string): string {
   const path = tokenizerPathSetting();
   if (path !== undefined) {
     if (isAbsolute(path)) return path;
@@ -84,5 +97,5 @@ function tokenizerSource(modelFolder: string): string {
     });
   }
   const preset = tokenizerSetting();
-  return preset === "model" ? modelFolder : preset;
+  return preset === "model" ? modelPath : preset;
 }

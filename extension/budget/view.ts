@@ -2,6 +2,7 @@ import * as vscode from "vscode";
 import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
 import type { BudgetSort } from "../server/requests.ts";
 import { internalCommandIds } from "../commandIds.ts";
+import { KeyedSelection } from "../keyedSelection.ts";
 import { Later } from "../server/later.ts";
 import { meterText } from "./meter.ts";
 import { budgetViewId } from "./names.ts";
@@ -32,8 +33,7 @@ export class BudgetView implements vscode.Disposable {
   private readonly redraw: Later;
   /** Values of `when` clauses as VS Code knows them, so that a burst of states does not repeat them. */
   private readonly contexts = new Map<string, unknown>();
-  private selectedBefore: readonly BudgetNode[] = [];
-  private selectedNow: readonly BudgetNode[] = [];
+  private readonly keys: KeyedSelection<BudgetNode>;
   private readonly all: vscode.Disposable;
 
   constructor(services: BudgetViewServices) {
@@ -48,14 +48,12 @@ export class BudgetView implements vscode.Disposable {
       // A folder's box follows its files by what the server says, not by what is expanded.
       manageCheckboxStateManually: true,
     });
+    this.keys = new KeyedSelection(this.view, nodeId);
     this.all = vscode.Disposable.from(
       this.tree,
       this.view,
       this.redraw,
-      this.view.onDidChangeSelection(({ selection }) => {
-        this.selectedBefore = this.selectedNow;
-        this.selectedNow = selection;
-      }),
+      this.keys,
       this.view.onDidChangeCheckboxState(({ items }) => {
         this.setChecked(items).catch((error: unknown) => {
           this.tree.refresh();
@@ -76,18 +74,9 @@ export class BudgetView implements vscode.Disposable {
     return this.view.selection;
   }
 
-  /**
-   * The rows that a key is meant for: the one the keyboard is on, or all that were selected with it. VS Code tells extensions of the selection
-   * but not of the focus, so each keybinding first runs `list.toggleSelection`: the row by which the selection changed is the one.
-   */
+  /** The rows that a key is meant for. */
   get keyed(): readonly BudgetNode[] {
-    const before = new Set(this.selectedBefore.map(nodeId));
-    const now = new Set(this.selectedNow.map(nodeId));
-    const taken = this.selectedBefore.filter((node) => !now.has(nodeId(node)));
-    const added = this.selectedNow.filter((node) => !before.has(nodeId(node)));
-    const [toggled, ...others] = [...taken, ...added];
-    if (!toggled || others.length > 0) return this.selectedNow;
-    return taken.length > 0 && this.selectedBefore.length > 1 ? this.selectedBefore : [toggled];
+    return this.keys.keyed;
   }
 
   async sortBy(sort: BudgetSort): Promise<void> {

@@ -1,6 +1,6 @@
 import { plainError } from "../../engine/errors.ts";
 import { type AdapterReport, probeAdapter } from "../../engine/gpu/device.ts";
-import { chooseBackend } from "../../engine/backends/open.ts";
+import { chooseBackend } from "../../engine/backends/choose.ts";
 import { openDawn } from "../adapter/dawn.ts";
 import type { Command } from "./args.ts";
 import { checkModel } from "./model.ts";

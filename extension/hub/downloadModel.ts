@@ -105,13 +105,20 @@ export async function freeBytes(folder: string): Promise<number> {
   }
 }
 
+/** Bytes of missing files that are still to come: what was begun is there in part. */
+export async function bytesToFetch(missing: readonly HubFile[], folder: string, commit: string): Promise<number> {
+  const parts = await Promise.all(missing.map((file) => stat(partPath({ folder, file, commit })).catch(() => undefined)));
+  return Math.max(
+    0,
+    parts.reduce((rest, part) => rest - (part?.size ?? 0), sumOf(missing)),
+  );
+}
+
 /** Throws `storage-failed` where the rest of the files does not fit on the disk. */
 export async function checkRoom({ folder, files, commit }: Pick<ModelDownload, "folder" | "files" | "commit">): Promise<void> {
-  const missing = await missingFiles(folder, files);
-  const parts = await Promise.all(missing.map((file) => stat(partPath({ folder, file, commit })).catch(() => undefined)));
-  const needBytes = parts.reduce((need, part) => need - (part?.size ?? 0), sumOf(missing));
+  const needBytes = await bytesToFetch(await missingFiles(folder, files), folder, commit);
   const haveBytes = await freeBytes(folder);
-  if (needBytes <= 0 || needBytes + RESERVE_BYTES <= haveBytes) return;
+  if (needBytes === 0 || needBytes + RESERVE_BYTES <= haveBytes) return;
   throw new EngineError(
     "storage-failed",
     `the disk has not enough room: ${bytesText(needBytes)} are needed and ${bytesText(haveBytes)} are free at ${folder}`,

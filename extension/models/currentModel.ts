@@ -1,66 +1,69 @@
 import * as vscode from "vscode";
-import { plainError } from "../../engine/errors.ts";
 import { modelPathSetting, onSettingChange, writeModelPath } from "../config.ts";
-import { bundledModelFolder, type ModelFolder, readModelFolder } from "./location.ts";
+import { plainError } from "../../engine/errors.ts";
+import { bundledModelFolder, isGgufPath, type ModelFolder, readModelFolder } from "./location.ts";
+import { readModel } from "./modelFacts.ts";
 
-/** Which model the user works with: the folder of the setting, else the bundled one. */
+/** What the header of a GGUF file says of the context; a vocabulary comes before it, so that it takes a moment to read. */
+type GgufContext = { tokens: number } | { message: string } | "reading";
+
+/** Which model the user works with: that of the setting, else the bundled one. */
 export class CurrentModel implements vscode.Disposable {
-  private readonly packageRoot: string;
+  /** Folder of the model that comes with the extension. */
+  readonly bundledPath: string;
   private readonly changed = new vscode.EventEmitter<void>();
   private readonly watching: vscode.Disposable;
-  /** Fires when another folder is meant; the folder may still turn out to be no model. */
+  private gguf: { path: string; context: GgufContext } | undefined;
+  private readonly learned = new vscode.EventEmitter<void>();
+  /** Fires when another model is meant; it may still turn out to be none. */
   readonly onDidChange = this.changed.event;
+  /** Fires when the context of a GGUF file is known. */
+  readonly onDidLearn = this.learned.event;
 
   constructor(packageRoot: string) {
-    this.packageRoot = packageRoot;
+    this.bundledPath = bundledModelFolder(packageRoot);
     this.watching = onSettingChange("modelPath", () => this.changed.fire());
   }
 
   /** The folder, or the GGUF file, that is meant, unchecked. */
   get path(): string {
-    return modelPathSetting() ?? bundledModelFolder(this.packageRoot);
+    return modelPathSetting() ?? this.bundledPath;
   }
 
-  /** The folder with its files; throws why it is no model. */
+  /** The model with its files; throws why it is none. */
   locate(): Promise<ModelFolder> {
     return readModelFolder(this.path);
   }
 
-  /** Lets the user pick a folder, or go back to the bundled model; false where he did not. */
-  async choose(): Promise<boolean> {
-    const bundled = { label: "$(package) Bundled model", description: "keyshift-4m", folder: "" };
-    const other = {
-      label: "$(folder-opened) Choose a model folder…",
-      description: "config.json, tokenizer.json, *.safetensors",
-      folder: undefined,
+  /** What is known of the context of the GGUF file that is meant; undefined where it is none. */
+  get ggufContext(): GgufContext | undefined {
+    const { path } = this;
+    if (!isGgufPath(path)) return undefined;
+    if (this.gguf?.path !== path) this.readGguf(path);
+    return this.gguf?.context;
+  }
+
+  /** From now on this one is meant. */
+  async use(path: string): Promise<void> {
+    await writeModelPath(path === this.bundledPath ? "" : path);
+  }
+
+  private readGguf(path: string): void {
+    const found = { path, context: "reading" as GgufContext };
+    this.gguf = found;
+    const tell = (context: GgufContext): void => {
+      found.context = context;
+      if (this.path === path) this.learned.fire();
     };
-    const picked = await vscode.window.showQuickPick([bundled, other], {
-      title: "Long Context: Choose Model",
-      placeHolder: this.path,
-    });
-    if (!picked) return false;
-    const folder = picked.folder ?? (await pickFolder());
-    if (folder === undefined) return false;
-    if (folder !== "") {
-      try {
-        await readModelFolder(folder);
-      } catch (error) {
-        const { message, remedy } = plainError(error);
-        void vscode.window.showErrorMessage(`Long Context: ${message}. To do: ${remedy}.`);
-        return false;
-      }
-    }
-    await writeModelPath(folder);
-    return true;
+    readModel(path).then(
+      ({ contextTokens }) => tell({ tokens: contextTokens }),
+      (error: unknown) => tell({ message: plainError(error).message }),
+    );
   }
 
   dispose(): void {
     this.watching.dispose();
     this.changed.dispose();
+    this.learned.dispose();
   }
-}
-
-async function pickFolder(): Promise<string | undefined> {
-  const options = { canSelectFolders: true, canSelectFiles: false, canSelectMany: false, openLabel: "Use this model" };
-  return (await vscode.window.showOpenDialog(options))?.[0]?.fsPath;
 }

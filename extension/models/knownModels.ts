@@ -5,6 +5,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { EngineError } from "../../engine/errors.ts";
 import { isRecord } from "../../engine/formats/json.ts";
 import { checksumOf } from "../hub/checksum.ts";
+import { partPath } from "../hub/downloadFile.ts";
 import { failedDisk } from "../hub/failures.ts";
 import { withFileLock } from "../hub/fileLock.ts";
 import { storedPath } from "../hub/fileName.ts";
@@ -47,7 +48,8 @@ const lockWaitMs = 5000;
 export class KnownModels {
   /** Where downloaded models are stored. */
   readonly folder: string;
-  private readonly list: string;
+  /** The file with the list. */
+  readonly list: string;
   private readonly repaired: (repair: Repair) => void;
 
   /** `repaired` is told when a damaged list was set aside. */
@@ -58,7 +60,7 @@ export class KnownModels {
   }
 
   /** Folder of a downloaded model at one commit. */
-  folderOf(repository: string, commit: string): string {
+  folderOf({ repository, commit }: Pick<HubSource, "repository" | "commit">): string {
     return join(this.folder, folderName(repository), commit);
   }
 
@@ -147,7 +149,7 @@ export class KnownModels {
 
   private async note(model: KnownModel): Promise<void> {
     if (model.source.kind !== "hub") return;
-    const folder = this.folderOf(model.source.repository, model.source.commit);
+    const folder = this.folderOf(model.source);
     try {
       await mkdir(folder, { recursive: true });
       const notes = (await readNotes(folder)).filter(({ path }) => path !== model.path);
@@ -170,17 +172,17 @@ export class KnownModels {
 
   /** Only what was downloaded, only below our own folder, and nothing that another model on the list needs. */
   private async deleteFiles(removed: KnownModel, source: HubSource, rest: readonly KnownModel[]): Promise<void> {
-    const folder = this.folderOf(source.repository, source.commit);
-    const shared = rest.filter(
-      ({ source: other }) => other.kind === "hub" && this.folderOf(other.repository, other.commit) === folder,
-    );
+    const folder = this.folderOf(source);
+    const shared = rest.filter(({ source: other }) => other.kind === "hub" && this.folderOf(other) === folder);
     if (shared.length === 0) await rm(folder, { recursive: true, force: true });
     else {
       const needed = new Set(
         shared.flatMap(({ source: other }) => (other.kind === "hub" ? other.files.map(({ name }) => name) : [])),
       );
-      for (const { name } of source.files.filter((file) => !needed.has(file.name)))
-        await rm(storedPath(folder, name), { force: true });
+      for (const file of source.files.filter(({ name }) => !needed.has(name))) {
+        await rm(storedPath(folder, file.name), { force: true });
+        await rm(partPath({ folder, file, commit: source.commit }), { force: true });
+      }
       const notes = (await readNotes(folder)).filter(({ path }) => path !== removed.path);
       await writeFile(join(folder, noteName), `${JSON.stringify({ version, models: notes }, undefined, 2)}\n`);
     }

@@ -1,7 +1,7 @@
 import * as vscode from "vscode";
 import { abortedError, EngineError } from "../../engine/errors.ts";
 import type { Handlers } from "../../webview/protocol/channel.ts";
-import type { HostCalls } from "../../webview/protocol/panel.ts";
+import type { EngineReport, HostCalls } from "../../webview/protocol/panel.ts";
 import type { CitationRevealer } from "../citations/reveal.ts";
 import type { TokenClient } from "../client.ts";
 import { isGitPath } from "../budget/places.ts";
@@ -26,15 +26,20 @@ export interface HandlerServices {
   runs: RunStore;
   searches: SearchStore;
   revealer: CitationRevealer;
+  /** Lets the user pick another model; false where he did not. */
+  chooseModel: () => Promise<boolean>;
   log: vscode.LogOutputChannel;
 }
 
-/** Everything the page of one panel may ask of the host. `largeFiles` are those that were opened for the page. */
-export function hostHandlers(
-  panel: vscode.WebviewPanel,
-  services: HandlerServices,
-  largeFiles: () => LargeFiles | undefined,
-): Handlers<HostCalls> {
+/** What belongs to one page. */
+export interface PageHost {
+  /** The large files that were opened for it. */
+  largeFiles(): LargeFiles | undefined;
+  reportEngine(report: EngineReport): void;
+}
+
+/** Everything the page of one panel may ask of the host. */
+export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServices, page: PageHost): Handlers<HostCalls> {
   const { client, model, settings, runs, searches, revealer, log } = services;
   return {
     "workspace/files": async (_, { signal }) => {
@@ -54,17 +59,21 @@ export function hostHandlers(
     }),
     "model/locate": async ({ origin }) => {
       const { folder, label, ggufName, files } = await model.locate();
-      largeFiles()?.allowOrigin(origin);
+      page.largeFiles()?.allowOrigin(origin);
       const base = vscode.Uri.file(folder);
       const reached = files.map((file) => {
-        const uri = largeFiles()?.uriOf(file.name);
+        const uri = page.largeFiles()?.uriOf(file.name);
         if (uri !== undefined) return { ...file, uri, pieceBytes: largePieceBytes };
         const resource = panel.webview.asWebviewUri(vscode.Uri.joinPath(base, file.name));
         return { ...file, uri: resource.toString(), pieceBytes: resourcePieceBytes };
       });
       return { label, ggufName, files: reached };
     },
-    "model/choose": async () => ({ chosen: await model.choose() }),
+    "model/choose": async () => ({ chosen: await services.chooseModel() }),
+    "engine/report": (report) => {
+      page.reportEngine(report);
+      return {};
+    },
     "settings/read": () => settings.read(),
     "settings/write": async (chosen) => {
       await settings.write(chosen);

@@ -1,7 +1,7 @@
 import * as vscode from "vscode";
 import { EngineError, plainError } from "../../engine/errors.ts";
 import { type Channel, openChannel, type Port } from "../../webview/protocol/channel.ts";
-import type { HostTopics, PanelCalls, PanelTopics } from "../../webview/protocol/panel.ts";
+import type { EngineReport, HostTopics, PanelCalls, PanelTopics } from "../../webview/protocol/panel.ts";
 import { folderOfModel } from "../models/location.ts";
 import { type HandlerServices, hostHandlers } from "./handlers.ts";
 import { panelHtml } from "./html.ts";
@@ -16,7 +16,10 @@ interface OpenPanel {
   readonly modelPath: string;
   /** Closed with the page. */
   largeFiles: LargeFiles | undefined;
+  engine: EngineReport;
 }
+
+const startingEngine: EngineReport = { status: "starting", device: "", weightFormat: "", message: "" };
 
 /** The one playground: opens, restores and closes its webview, and is the host's end of the channel. */
 export class PlaygroundPanel implements vscode.Disposable {
@@ -25,6 +28,9 @@ export class PlaygroundPanel implements vscode.Disposable {
   private readonly listeners: vscode.Disposable;
   private current: OpenPanel | undefined;
   private modelRevision = 0;
+  private readonly engineChanged = new vscode.EventEmitter<void>();
+  /** Fires when the engine of the open playground starts, is ready or fails, and when the playground is closed. */
+  readonly onDidChangeEngine = this.engineChanged.event;
 
   constructor(extensionUri: vscode.Uri, services: HandlerServices) {
     this.extensionUri = extensionUri;
@@ -42,6 +48,11 @@ export class PlaygroundPanel implements vscode.Disposable {
 
   get isOpen(): boolean {
     return this.current !== undefined;
+  }
+
+  /** What the open playground does with which model; undefined while none is open. */
+  get engine(): { modelPath: string; report: EngineReport } | undefined {
+    return this.current && { modelPath: this.current.modelPath, report: this.current.engine };
   }
 
   /** Shows the playground, a new one where none is open. */
@@ -66,6 +77,7 @@ export class PlaygroundPanel implements vscode.Disposable {
   dispose(): void {
     this.listeners.dispose();
     this.current?.panel.dispose();
+    this.engineChanged.dispose();
   }
 
   private adopt(panel: vscode.WebviewPanel): void {
@@ -83,6 +95,7 @@ export class PlaygroundPanel implements vscode.Disposable {
     this.current?.channel.close(because);
     this.current?.largeFiles?.dispose();
     this.current = undefined;
+    this.engineChanged.fire();
   }
 
   /** Starts the page (again): the folders and addresses it may read are fixed when it loads. */
@@ -94,10 +107,17 @@ export class PlaygroundPanel implements vscode.Disposable {
       enableScripts: true,
       localResourceRoots: [this.uri("dist"), this.uri("media"), vscode.Uri.file(folderOfModel(modelPath))],
     };
-    const handlers = hostHandlers(panel, this.services, () => opened.largeFiles);
+    const handlers = hostHandlers(panel, this.services, {
+      largeFiles: () => opened.largeFiles,
+      reportEngine: (report) => {
+        opened.engine = report;
+        this.engineChanged.fire();
+      },
+    });
     const channel: PanelChannel = openChannel(portOf(webview), handlers, { name: "host" });
-    const opened: OpenPanel = { panel, channel, modelPath, largeFiles: undefined };
+    const opened: OpenPanel = { panel, channel, modelPath, largeFiles: undefined, engine: startingEngine };
     this.current = opened;
+    this.engineChanged.fire();
     if (this.services.client.budget) channel.publish("budget", this.services.client.budget);
     void this.show(opened);
   }

@@ -30,6 +30,7 @@ const rules: Rule[] = [
     types: [engine],
     packages: [],
   },
+  { files: /^webview\/adapter\.ts$/, run: [/^webview\/protocol\//, /^engine\/gpu\/device\.ts$/], types: [], packages: [] },
   {
     files: /^webview\/components\/ui\.ts$/,
     run: [/^webview\//],
@@ -57,7 +58,7 @@ const rules: Rule[] = [
   },
   { files: /^extension\/hub\//, run: [/^extension\/hub\//, engine], types: [], packages: [node] },
   {
-    files: /^extension\/models\/(location|nodeFiles|fileServer|knownModels|modelFacts|modelWords|preflight)\.ts$/,
+    files: /^extension\/models\/(location|nodeFiles|fileServer|knownModels|modelFacts)\.ts$/,
     run: [/^extension\/(models|hub)\//, engine],
     types: [wires],
     packages: [node],

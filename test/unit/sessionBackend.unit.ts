@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { chooseBackend } from "../../engine/backends/open.ts";
+import { chooseBackend } from "../../engine/backends/choose.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { WindowChooser } from "../../engine/generate/window.ts";
 import { parseSpec } from "../../engine/models/spec.ts";

@@ -49,6 +49,29 @@ export interface ModelLocation {
   files: readonly { name: string; sizeBytes: number; pieceBytes: number; uri: string }[];
 }
 
+/** What the panel's engine is doing. */
+export interface EngineReport {
+  status: "starting" | "ready" | "failed";
+  /** Adapter or runtime in words, once it is open. */
+  device: string;
+  weightFormat: string;
+  /** Why it failed. */
+  message: string;
+}
+
+/** What WebGPU offers to the page: nothing at all, no adapter, or one. */
+export type AdapterOffer =
+  | "no-webgpu"
+  | "no-adapter"
+  | {
+      vendor: string;
+      architecture: string;
+      description: string;
+      fallback: boolean;
+      /** Largest buffer that can be bound as storage. */
+      maxBindingBytes: number;
+    };
+
 /** A finished (or stopped) run, stored whole. */
 export interface SavedRun {
   id: string;
@@ -64,6 +87,8 @@ export interface HostCalls {
   "citation/reveal": { params: { path: string; startLine: number; endLine: number }; result: { line: number } };
   /** `origin` is that of the page: nobody else may read large files from this machine. */
   "model/locate": { params: { origin: string }; result: ModelLocation };
+  /** Tells what the engine does now; again whenever that changes. */
+  "engine/report": { params: EngineReport; result: Record<string, never> };
   "model/choose": { params: Record<string, never>; result: { chosen: boolean } };
   "settings/read": { params: Record<string, never>; result: PanelSettings };
   "settings/write": { params: PanelSettings; result: Record<string, never> };
@@ -96,6 +121,7 @@ export interface PanelState {
 export interface PanelCalls {
   "panel/ask": { params: { question: string }; result: { accepted: boolean } };
   "panel/state": { params: Record<string, never>; result: PanelState };
+  "panel/adapter": { params: Record<string, never>; result: { offer: AdapterOffer } };
   /** Debug: destroys the GPU device, as a driver reset would. */
   "panel/loseDevice": { params: Record<string, never>; result: { lost: boolean } };
 }

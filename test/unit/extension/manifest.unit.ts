@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { levels } from "../../../engine/pack/levels.ts";
 import { commandIds } from "../../../extension/commandIds.ts";
 import { bundledModel } from "../../../extension/models/location.ts";
+import { modelsViewId } from "../../../extension/models/viewId.ts";
 import { playgroundViewType } from "../../../extension/panel/viewType.ts";
 import { budgetViewId, checkTaskType, contextSetFolder } from "../../../extension/budget/names.ts";
 import { backendSettings, settingDefaults, settingIds, tokenizerSettings } from "../../../extension/settings.ts";
@@ -58,7 +59,8 @@ test("menus, keys and welcome texts run commands that exist, in views that exist
       const id = typeof one === "string" ? one : one.command;
       assert.ok(known.has(id) || id === "list.toggleSelection", id);
     }
-    assert.match(when, new RegExp(`^focusedView == ${budgetViewId}`), "no key is taken anywhere else");
+    const views = `${budgetViewId}|${modelsViewId}`;
+    assert.match(when, new RegExp(`^focusedView == (${views})\\b`), "no key is taken anywhere else");
   }
   const links = contributes.viewsWelcome.flatMap(({ contents }) => [...contents.matchAll(/\(command:([\w.]+)/g)]);
   assert.ok(links.length >= 4);
@@ -67,10 +69,10 @@ test("menus, keys and welcome texts run commands that exist, in views that exist
     .flat()
     .flatMap(({ when = "" }) => [...when.matchAll(/view == ([\w.]+)/g)])
     .map(([, view]) => view);
-  assert.deepEqual([...new Set(whens)], [budgetViewId]);
+  assert.deepEqual([...new Set(whens)], [budgetViewId, modelsViewId]);
 });
 
-test("the Budget view lies in the Long Context container and explains why it is empty", () => {
+test("the views lie in the Long Context container and explain why they are empty", () => {
   assert.deepEqual(
     contributes.viewsContainers.activitybar.map(({ title }) => title),
     ["Long Context"],
@@ -78,11 +80,16 @@ test("the Budget view lies in the Long Context container and explains why it is 
   const [container] = contributes.viewsContainers.activitybar;
   assert.deepEqual(
     contributes.views[container?.id ?? ""]?.map(({ id, name }) => ({ id, name })),
-    [{ id: budgetViewId, name: "Budget" }],
+    [
+      { id: budgetViewId, name: "Budget" },
+      { id: modelsViewId, name: "Models" },
+    ],
   );
   const welcome = contributes.viewsWelcome.filter(({ view }) => view === budgetViewId).map(({ when }) => when);
   for (const reason of ["workspaceFolderCount == 0", "== counting", "== failed", "== empty"])
     assert.equal(welcome.filter((when) => when.includes(reason)).length, 1, reason);
+  const ofModels = contributes.viewsWelcome.filter(({ view }) => view === modelsViewId).map(({ when }) => when);
+  assert.deepEqual(ofModels, ["longContext.modelsState == only-bundled", "longContext.modelsState == failed"]);
 });
 
 test("every command on rows is in the menu of rows and can be reached from the palette", () => {
@@ -105,8 +112,8 @@ test("the settings of the manifest are the settings that are read", () => {
     assert.equal(configuration.properties[settingIds[name as keyof typeof settingDefaults]]?.default, value, name);
 });
 
-test("an untrusted workspace gets a limited extension: it cannot say which model or tokenizer is read from where", () => {
-  const paths = [settingIds.modelPath, settingIds.tokenizerPath];
+test("an untrusted workspace gets a limited extension: it cannot say which model or tokenizer is read, or from which hub", () => {
+  const paths = [settingIds.modelPath, settingIds.tokenizerPath, settingIds.hubUrl, settingIds.hubOffline];
   for (const id of paths) assert.equal(configuration.properties[id]?.scope, "machine", id);
   const { supported, description, restrictedConfigurations } = capabilities.untrustedWorkspaces;
   assert.equal(supported, "limited");
@@ -115,7 +122,13 @@ test("an untrusted workspace gets a limited extension: it cannot say which model
 });
 
 test("what a folder may want for itself is set per folder", () => {
-  const machine = new Set<string>([settingIds.modelPath, settingIds.tokenizerPath, settingIds.backend]);
+  const machine = new Set<string>([
+    settingIds.modelPath,
+    settingIds.tokenizerPath,
+    settingIds.backend,
+    settingIds.hubUrl,
+    settingIds.hubOffline,
+  ]);
   for (const [id, { scope }] of Object.entries(configuration.properties))
     if (!machine.has(id)) assert.equal(scope, "resource", id);
 });

@@ -20,7 +20,7 @@ const onDisk = (path: string): KnownModel => ({ path, source: { kind: "disk" } }
 
 function downloaded(list: KnownModels, name: string, files: readonly string[], path = ""): KnownModel {
   return {
-    path: join(list.folderOf(name, commit), path),
+    path: join(list.folderOf({ repository: name, commit }), path),
     source: {
       kind: "hub",
       hub: "https://hub.test",
@@ -36,7 +36,7 @@ function downloaded(list: KnownModels, name: string, files: readonly string[], p
 async function store(list: KnownModels, model: KnownModel): Promise<void> {
   await list.add(model);
   if (model.source.kind !== "hub") return;
-  const folder = list.folderOf(model.source.repository, commit);
+  const folder = list.folderOf(model.source);
   await mkdir(folder, { recursive: true });
   for (const { name } of model.source.files) await writeFile(join(folder, name), "abc");
 }

@@ -1,0 +1,174 @@
+/** What a model asks of a machine, in sentences for a person, before it is loaded. Pure. */
+import type { ModelSpec, TensorFormat, WeightFormat } from "../api.ts";
+import type { ChosenBackend } from "../backends/choose.ts";
+import { bytesOf, LAYOUTS } from "../formats/layouts.ts";
+import { trainedLength } from "../position/scaling.ts";
+
+/** Every way in which weights may be kept, the file's own first. */
+export const weightFormats = ["file", "f32", "q8_0", "q4_0"] as const satisfies readonly WeightFormat[];
+
+export interface WeightFacts {
+  parameterCount: number;
+  /** The tensor format that takes the most bytes of the file. */
+  format: TensorFormat;
+  /** Bytes of all tensors under each way to keep them. */
+  bytes: Readonly<Record<WeightFormat, number>>;
+}
+
+export interface DeviceFacts {
+  /** What will run the model, and why; undefined while nobody could ask WebGPU. */
+  backend: ChosenBackend | undefined;
+  /** Adapter or runtime in words. */
+  name: string | undefined;
+  /** Largest buffer that can be bound as storage; undefined where no GPU was asked. */
+  maxBindingBytes: number | undefined;
+  /** Memory of the machine, which is also that of most graphics devices that share it. */
+  memoryBytes: number;
+}
+
+export interface Sentence {
+  topic: "weights" | "context" | "backend" | "warning";
+  text: string;
+}
+
+/** The backends' own bound on the KV cache, where the user sets none. */
+const CACHE_BYTES = 2 * 2 ** 30;
+/** What WebAssembly's 4 GiB leave for weights. */
+const WASM_WEIGHT_BYTES = 3 * 2 ** 30;
+const Q_BLOCK = 32;
+/** Formats that a quantisation on load starts from; blocks that are quantised already stay as they are. */
+const PLAIN: ReadonlySet<TensorFormat> = new Set(["f64", "f32", "f16", "bf16", "f8_e4m3", "f8_e5m2"]);
+
+/** Adds up the tensors of a model. A vector is always kept as f32. */
+export function weightFacts(tensors: Iterable<{ shape: readonly number[]; format: TensorFormat }>): WeightFacts {
+  const bytes: Record<WeightFormat, number> = { file: 0, f32: 0, q8_0: 0, q4_0: 0 };
+  const byFormat = new Map<TensorFormat, number>();
+  let parameterCount = 0;
+  for (const { shape, format } of tensors) {
+    const count = shape.reduce((product, size) => product * size, 1);
+    const inFile = (count / LAYOUTS[format].numbers) * LAYOUTS[format].bytes;
+    parameterCount += count;
+    byFormat.set(format, (byFormat.get(format) ?? 0) + inFile);
+    for (const kept of weightFormats) bytes[kept] += keptBytes(kept, shape, count, format, inFile);
+  }
+  const [largest] = [...byFormat].sort(([, a], [, b]) => b - a);
+  return { parameterCount, format: largest?.[0] ?? "f32", bytes };
+}
+
+/** Bytes of KV cache per token of context, keys and values in f32; 0 for a model without one. */
+export function cacheBytesPerToken(spec: ModelSpec): number {
+  return spec.kind === "decoder" ? 2 * spec.layerCount * spec.kvHeadCount * spec.headDim * Float32Array.BYTES_PER_ELEMENT : 0;
+}
+
+/** Tokens of context the weights were trained on. */
+export function contextOf(spec: ModelSpec): number {
+  return trainedLength(spec);
+}
+
+/** What the weights take, what the context takes, what will run it, and what does not fit, each with what to do about it. */
+export function preflight(spec: ModelSpec, weights: WeightFacts, device: DeviceFacts): Sentence[] {
+  return [weightSentence(weights), ...contextSentences(spec, device), backendSentence(device), ...warnings(weights, device)];
+}
+
+function weightSentence({ parameterCount, format, bytes }: WeightFacts): Sentence {
+  const others = weightFormats
+    .filter((kept) => kept !== "file" && bytes[kept] !== bytes.file)
+    .map((kept) => `${size(bytes[kept])} as ${kept}`);
+  const rest = others.length === 0 ? "" : `, ${others.join(", ")}`;
+  return {
+    topic: "weights",
+    text: `${large(parameterCount)} parameters. The weights take ${size(bytes.file)} as the file has them (mostly ${format})${rest}.`,
+  };
+}
+
+function contextSentences(spec: ModelSpec, { maxBindingBytes }: DeviceFacts): Sentence[] {
+  const trained = contextOf(spec);
+  const tokenBytes = cacheBytesPerToken(spec);
+  if (tokenBytes === 0) {
+    return [
+      {
+        topic: "context",
+        text: `It was trained on ${tokens(trained)} and keeps a state of constant size instead of a KV cache, so that memory does not limit the context.`,
+      },
+    ];
+  }
+  const affordable = Math.floor(CACHE_BYTES / tokenBytes);
+  const layerBytes = spec.kind === "decoder" ? tokenBytes / (2 * spec.layerCount) : tokenBytes;
+  const bindable = maxBindingBytes === undefined ? Infinity : Math.floor(maxBindingBytes / layerBytes);
+  const holds = Math.min(affordable, bindable);
+  const because =
+    bindable < affordable
+      ? `one layer's keys must fit a buffer of ${size(maxBindingBytes ?? 0)} on this device`
+      : `a cache of ${size(CACHE_BYTES)} is kept`;
+  const fit = holds >= trained ? "all of it fits" : `of that ${tokens(holds)} fit`;
+  return [
+    {
+      topic: "context",
+      text: `It was trained on ${tokens(trained)}. Their KV cache takes ${size(trained * tokenBytes)}, ${size(tokenBytes)} a token; ${fit}, as ${because}.`,
+    },
+  ];
+}
+
+function backendSentence({ backend, name }: DeviceFacts): Sentence {
+  if (backend === undefined) {
+    return {
+      topic: "backend",
+      text: "Whether it runs on the GPU is known once the playground is open: it asks WebGPU.",
+    };
+  }
+  const where = { wgsl: "WebGPU", ort: "WebAssembly on the CPU", reference: "plain loops on the CPU" }[backend.kind];
+  const on = name === undefined || backend.kind !== "wgsl" ? "" : ` (${name})`;
+  return { topic: "backend", text: `It will run on ${where}${on}: ${backend.because}.` };
+}
+
+function warnings({ bytes }: WeightFacts, { backend, memoryBytes }: DeviceFacts): Sentence[] {
+  const found: Sentence[] = [];
+  const warn = (text: string): void => void found.push({ topic: "warning", text });
+  if (backend?.kind === "ort" && bytes.f32 > WASM_WEIGHT_BYTES) {
+    const fits = weightFormats.filter((kept) => kept !== "file" && bytes[kept] <= WASM_WEIGHT_BYTES);
+    warn(
+      fits.length === 0
+        ? `WebAssembly holds ${size(WASM_WEIGHT_BYTES)} of weights, too few for this model: it needs a GPU.`
+        : `WebAssembly holds ${size(WASM_WEIGHT_BYTES)} of weights: choose ${fits.join(" or ")} in the playground.`,
+    );
+  }
+  const least = Math.min(...weightFormats.map((kept) => bytes[kept]));
+  if (least > memoryBytes) warn(`This machine has ${size(memoryBytes)} of memory, less than the weights take in any format.`);
+  else if (bytes.f32 > memoryBytes) {
+    const fits = weightFormats.filter((kept) => bytes[kept] <= memoryBytes);
+    warn(
+      `This machine has ${size(memoryBytes)} of memory: f32 does not fit, ${fits.join(", ")} ${fits.length === 1 ? "does" : "do"}.`,
+    );
+  }
+  return found;
+}
+
+function keptBytes(kept: WeightFormat, shape: readonly number[], count: number, format: TensorFormat, inFile: number): number {
+  const f32 = count * Float32Array.BYTES_PER_ELEMENT;
+  const isMatrix = shape.length === 2 && (shape[1] ?? 0) % Q_BLOCK === 0;
+  if (kept === "f32" || shape.length < 2) return f32;
+  if (kept === "file" || !PLAIN.has(format)) return inFile;
+  return isMatrix ? bytesOf(kept, count) : f32;
+}
+
+/** "1.5 billion", "3.9 million", "812,000". */
+function large(count: number): string {
+  if (count >= 1e9) return `${short(count / 1e9)} billion`;
+  if (count >= 1e6) return `${short(count / 1e6)} million`;
+  return count.toLocaleString("en-US");
+}
+
+/** In the units that hubs show sizes of files in: 1 GB is 10⁹ bytes. */
+function size(bytes: number): string {
+  if (bytes >= 1e9) return `${short(bytes / 1e9)} GB`;
+  if (bytes >= 1e6) return `${short(bytes / 1e6)} MB`;
+  return `${short(bytes / 1e3)} kB`;
+}
+
+function short(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toFixed(1).replace(/\.0$/, "");
+}
+
+function tokens(count: number): string {
+  return `${count.toLocaleString("en-US")} tokens`;
+}
