@@ -40,7 +40,8 @@ export function cacheChunk(
     if (angles !== undefined) op.rope(rows.qkv, angles, source.rows, positions.pairs, span.tokens);
     const isFirstOfCopy = positions.bands.findIndex(({ copy }) => copy === band.copy) === index;
     const what = { queries: saved?.[index], keys: isFirstOfCopy, values: index === 0 };
-    if (what.keys || what.values || what.queries !== undefined) op.kvWrite(rows.qkv, source, pagedCopy(layer, band.copy), what, span);
+    if (what.keys || what.values || what.queries !== undefined)
+      op.kvWrite(rows.qkv, source, pagedCopy(layer, band.copy), what, span);
   }
 }
 

@@ -21,7 +21,11 @@ export interface AttentionTap {
   reserve(tokens: number, length: number): Promise<boolean>;
 }
 
-export function openTap(spec: DecoderSpec, gpu: EngineDevice, limits: { tapBytes: number; maxBindingBytes: number }): AttentionTap {
+export function openTap(
+  spec: DecoderSpec,
+  gpu: EngineDevice,
+  limits: { tapBytes: number; maxBindingBytes: number },
+): AttentionTap {
   const rowBytes = spec.headCount * spec.headDim * 4;
   const bandsOf = (layer: number): number => (spec.layers[layer]?.rotation === "main" ? bands : 1);
   let layers = lastLayers(spec, spec.layerCount);

@@ -73,7 +73,9 @@ export function openPagedCache(spec: DecoderSpec, gpu: EngineDevice, capacityTok
       () =>
         Array.from({ length: spec.layerCount }, (_, index) => ({
           pages,
-          keys: Array.from({ length: copiesOf(index, count) }, (_, copy) => storageBuffer(gpu, `keys ${index} ${copy}`, layerBytes)),
+          keys: Array.from({ length: copiesOf(index, count) }, (_, copy) =>
+            storageBuffer(gpu, `keys ${index} ${copy}`, layerBytes),
+          ),
           values: storageBuffer(gpu, `values ${index}`, layerBytes),
           tails: spec.keyShift ? storageBuffer(gpu, `raw keys ${index}`, target * keyBytes) : undefined,
         })),

@@ -211,7 +211,11 @@ function rwkv7(spec: Rwkv7Spec, store: WeightStore, places: Places): void {
     places.add(`${to}attn.g_lora.lora.2.weight`, `${from}time_mix_g2.weight`);
     places.add(`${to}attn.k_k`, `${from}time_mix_k_k.weight`);
     places.add(`${to}attn.k_a`, `${from}time_mix_k_a.weight`);
-    places.add(`${to}attn.r_k`, `${from}time_mix_r_k.weight`, { shape: [headCount, headDim], fileShape: [E], picked: reshaped(E) });
+    places.add(`${to}attn.r_k`, `${from}time_mix_r_k.weight`, {
+      shape: [headCount, headDim],
+      fileShape: [E],
+      picked: reshaped(E),
+    });
     places.add(`${to}attn.r_proj.weight`, `${from}time_mix_receptance.weight`);
     places.add(`${to}attn.k_proj.weight`, `${from}time_mix_key.weight`);
     places.add(`${to}attn.v_proj.weight`, `${from}time_mix_value.weight`);

@@ -40,7 +40,13 @@ export function attention(alloc: Alloc, layer: ScoredLayer, v: Reals, spec: Atte
 }
 
 /** Softmax weights [position + 1] of one query (row `token`) of one head, in float64; 0 for keys that it does not see. */
-export function attentionRow(layer: ScoredLayer, spec: AttentionSpec, token: number, head: number, position: number): Float64Array {
+export function attentionRow(
+  layer: ScoredLayer,
+  spec: AttentionSpec,
+  token: number,
+  head: number,
+  position: number,
+): Float64Array {
   const { headCount, kvHeadCount, headDim, attentionScale, attentionSoftcap, alibi } = spec;
   const kvHead = Math.floor((head * kvHeadCount) / headCount);
   const slope = alibi === undefined ? 0 : alibiSlopes(headCount, alibi.maxBias)[head];

@@ -79,7 +79,11 @@ async function checkGreedy(runner: Runner, spec: ModelSpec, run: FamilyCase, cac
     place(runner, spec, ids.length);
     if (!cached || step === 0) runner.truncate(0);
     await runner.append(ids.slice(runner.length));
-    assert.equal(await runner.sample({ temperature: 0, topP: 1, seed: 0 }), expected, `token ${step} behind ${run.inputIds.length}`);
+    assert.equal(
+      await runner.sample({ temperature: 0, topP: 1, seed: 0 }),
+      expected,
+      `token ${step} behind ${run.inputIds.length}`,
+    );
     ids.push(expected);
   }
 }

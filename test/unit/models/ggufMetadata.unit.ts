@@ -124,7 +124,8 @@ describe("GGUF metadata", () => {
   it("says nothing of a sliding window in Llama; where it does the model is a Mistral", async () => {
     const config = await configOf({ "llama.attention.sliding_window": ["u32", 16] });
     assert.deepEqual([config["model_type"], config["sliding_window"]], ["mistral", 16]);
-    assert.deepEqual(parseSpec(config).kind === "decoder" && parseSpec(config).layers, [{ window: 16, rotation: "main" }]);
+    const spec = parseSpec(config);
+    assert.deepEqual(spec.kind === "decoder" && spec.layers, [{ window: 16, rotation: "main" }]);
   });
 
   it("has an output head of its own where the tensor is there", async () => {
@@ -230,7 +231,7 @@ describe("the rotation of a GGUF file", () => {
     const config = await configOf({}, shapes, { "rope_freqs.weight": divisors });
     const spec = parseSpec(config);
     assert.ok(spec.kind === "decoder" && spec.rope.kind === "longrope");
-    const base = { theta: 10000, rotaryDim: 8, maxPositionEmbeddings: 128 };
+    const base = { theta: 10000, rotaryDim: 8, maxPositionEmbeddings: 128, trainedLength: 128 };
     const plain = ropeTable({ kind: "none" }, base, 64);
     const scaled = ropeTable(spec.rope, base, 64);
     assert.equal(scaled.attentionFactor, 1);
@@ -240,7 +241,7 @@ describe("the rotation of a GGUF file", () => {
   });
 
   it("has Llama 3's keys where its divisors are made by them", async () => {
-    const base = { theta: 10000, rotaryDim: 8, maxPositionEmbeddings: 128 };
+    const base = { theta: 10000, rotaryDim: 8, maxPositionEmbeddings: 128, trainedLength: 128 };
     for (const [factor, originalContext] of [
       [8, 64],
       [32, 200],

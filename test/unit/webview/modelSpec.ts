@@ -27,6 +27,7 @@ export function modelSpec(change: Partial<DecoderSpec> = {}): DecoderSpec {
     normOffset: 0,
     embeddingNorm: false,
     postNorms: false,
+    residualAfterNorm: false,
     normEps: 1e-6,
     mlp: "gated",
     activation: "silu",

@@ -205,7 +205,7 @@ describe("positions without rotation", () => {
       ...{ vocabSize, hiddenSize, layerCount, normEps, maxPositionEmbeddings, tiedEmbeddings, embeddingMultiplier },
       ...{ bosTokenId, eosTokenIds, absentTokenId, promptFormat },
     };
-    const mamba2 = { headCount: 4, headDim: 16, groupCount: 2, stateSize: 8, convKernel: 4, chunkSize: 16 };
+    const mamba2 = { headCount: 4, headDim: 16, groupCount: 2, normGroupCount: 2, stateSize: 8, convKernel: 4, chunkSize: 16 };
     const limits = { timeStepLimit: [0, Infinity] as const, projectionBias: false, convBias: true };
     assert.equal(
       stateNumbers({ ...common, kind: "mamba2", modelType: "mamba2", ...mamba2, ...limits }),
