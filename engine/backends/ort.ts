@@ -9,6 +9,7 @@ import { EngineError } from "../errors.ts";
 import { encodeOnnxModel, type OnnxGraph } from "../formats/onnxModel.ts";
 import { loadDecoder } from "./ort/decoder.ts";
 import type { OrtGraph } from "./ort/ortGraph.ts";
+import { openOrtRecurrent } from "./ort/recurrent.ts";
 import { OrtRunner } from "./ort/runner.ts";
 
 /**
@@ -20,15 +21,16 @@ import { OrtRunner } from "./ort/runner.ts";
  */
 export async function openOrtRunner(options: RunnerOptions & { wasm: ArrayBuffer; threads: number }): Promise<Runner> {
   const { spec } = options;
-  if (spec.kind !== "decoder") {
-    throw new EngineError("unsupported-model", `model type ${spec.modelType} is not supported yet`, "choose a transformer");
-  }
   startRuntime(options.wasm, options.threads);
+  if (spec.kind !== "decoder") return openOrtRecurrent(spec, options, loadGraph, () => deviceWords(options.threads));
   const decoder = await loadDecoder(spec, options, loadGraph);
-  // The runtime falls back to one thread where memory cannot be shared, and says so only here.
-  const count = env.wasm.numThreads ?? options.threads;
-  const threads = count === 1 ? "1 thread" : `${count} threads`;
-  return new OrtRunner(spec, options, decoder, `CPU (onnxruntime-web ${env.versions.web ?? "?"} WASM, ${threads})`);
+  return new OrtRunner(spec, options, decoder, deviceWords(options.threads));
+}
+
+/** The runtime falls back to one thread where memory cannot be shared, and says so only when it has started. */
+function deviceWords(wanted: number): string {
+  const count = env.wasm.numThreads ?? wanted;
+  return `CPU (onnxruntime-web ${env.versions.web ?? "?"} WASM, ${count === 1 ? "1 thread" : `${count} threads`})`;
 }
 
 let startedThreads: number | undefined;

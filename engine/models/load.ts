@@ -3,6 +3,7 @@ import { EngineError, throwIfAborted } from "../errors.ts";
 import { isRecord, parseJson, shown } from "../formats/json.ts";
 import { parsePythonJson } from "../formats/jsonText.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
+import { rwkvConfigFromWeights, withRanksOf } from "../recurrent/checkpoint.ts";
 import { loadTokenizer } from "../tokenizer/load.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { checkpointView } from "./checkpoint.ts";
@@ -27,6 +28,7 @@ export interface LoadedModel {
   parameterCount: number;
 }
 
+const CONFIG = "config.json";
 const TOKENIZER = "tokenizer.json";
 const REMEDY = "choose a Hugging Face model folder with config.json, tokenizer.json and safetensors weights";
 
@@ -34,11 +36,12 @@ const REMEDY = "choose a Hugging Face model folder with config.json, tokenizer.j
 export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promise<LoadedModel> {
   throwIfAborted(signal);
   if (files.ggufName !== undefined) return loadGguf(files, files.ggufName, signal);
-  const config = await required(files, "config.json", "unsupported-model");
-  const spec = parseSpec(config);
+  const config = await configOf(files, signal);
+  const stated = parseSpec(config);
   const tokenizerText = await files.text(TOKENIZER);
   throwIfAborted(signal);
   const plain = await unquantizedView(config, await openSafetensors(files, signal), signal);
+  const spec = stated.kind === "rwkv7" ? withRanksOf(stated, plain) : stated;
   const weights = checkpointView(spec, plain);
   checkWeights(spec, weights);
   const settings = await tokenizerSettings(files);
@@ -72,12 +75,12 @@ async function generationEos(files: ModelFiles): Promise<readonly number[]> {
   });
 }
 
-async function required(
-  files: ModelFiles,
-  name: string,
-  damagedCode: "unsupported-model" | "tokenizer-invalid",
-): Promise<unknown> {
-  return jsonOf(await files.text(name), files, name, damagedCode);
+/** config.json; where there is none, what the tensors say: an RWKV-7 as BlinkDL publishes it is weights alone. */
+async function configOf(files: ModelFiles, signal: AbortSignal | undefined): Promise<unknown> {
+  const text = await files.text(CONFIG);
+  const isWeightsAlone = text === undefined && (await files.open("model.safetensors")) !== undefined;
+  const told = isWeightsAlone ? rwkvConfigFromWeights(await openSafetensors(files, signal)) : undefined;
+  return told ?? jsonOf(text, files, CONFIG, "unsupported-model");
 }
 
 function jsonOf(

@@ -1,11 +1,9 @@
 import type { RecurrentSpec, RunnerOptions } from "../api.ts";
 import { throwIfAborted } from "../errors.ts";
 import { checkWeights } from "../models/weights.ts";
-import type { Reals } from "../position/rope.ts";
+import { openHostState } from "../recurrent/hostState.ts";
 import { openRecurrentRunner, type RecurrentBackend, type RecurrentRunner } from "../recurrent/runner.ts";
-import { slotCount } from "../recurrent/slots.ts";
 import { modelKey } from "../recurrent/snapshot.ts";
-import { stateFloats } from "../recurrent/state.ts";
 import { readTensors } from "./decoder.ts";
 import { recurrentLogits, type RecurrentModel } from "./recurrentModel.ts";
 import { openPass } from "./recurrentPass.ts";
@@ -27,27 +25,8 @@ export async function openReferenceRecurrent(spec: RecurrentSpec, options: Runne
 function referenceBackend(model: RecurrentModel): RecurrentBackend {
   const { spec } = model;
   const pass = openPass(model);
-  /** Final normed state [E] of the last token: with the pass's own parts, all there is to remember. */
+  /** Final normed state [E] of the last token. */
   const last = new Float32Array(spec.hiddenSize);
-  const state: readonly Reals[] = [...pass.parts, last];
-  const copies = Array.from({ length: slotCount(stateFloats(spec) * 4) }, (): Float32Array<ArrayBuffer> | undefined => undefined);
-
-  function read(): Float32Array<ArrayBuffer> {
-    const values = new Float32Array(stateFloats(spec));
-    let offset = 0;
-    for (const part of state) {
-      values.set(part, offset);
-      offset += part.length;
-    }
-    return values;
-  }
-  function write(values: Float32Array): void {
-    let offset = 0;
-    for (const part of state) {
-      part.set(values.subarray(offset, offset + part.length));
-      offset += part.length;
-    }
-  }
   const lastLogits = (): Float32Array<ArrayBuffer> => Float32Array.from(recurrentLogits(model, last));
 
   return {
@@ -64,19 +43,8 @@ function referenceBackend(model: RecurrentModel): RecurrentBackend {
     },
     lastLogits: async () => lastLogits(),
     sample: async (sampling, allowed, uniform01) => sampleLogits(lastLogits(), sampling, allowed, uniform01),
-    clear() {
-      for (const part of state) part.fill(0);
-    },
-    slotCount: copies.length,
-    save(slot) {
-      copies[slot] = read();
-    },
-    load(slot) {
-      write(copies[slot] ?? new Float32Array(stateFloats(spec)));
-    },
-    read: async () => read(),
-    write,
+    ...openHostState(spec, [...pass.parts, last]),
     loseDevice: () => false,
-    dispose: () => copies.fill(undefined),
+    dispose: () => undefined,
   };
 }

@@ -1,4 +1,4 @@
-import type { DecoderSpec, RunnerOptions, WeightFormat, WeightStore } from "../../api.ts";
+import type { DecoderSpec, ModelSpec, RunnerOptions, WeightFormat, WeightStore } from "../../api.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
 import { Q8_BLOCK, quantizeQ8 } from "../../formats/q8.ts";
 import {
@@ -12,6 +12,7 @@ import {
   tensorShapes,
   type TensorPair,
 } from "../../models/weights.ts";
+import { outerNames } from "../../recurrent/weights.ts";
 import { alloc32, layerNorm } from "../../reference/ops.ts";
 import {
   attendGraph,
@@ -94,10 +95,11 @@ const WEIGHT_LIMIT_BYTES = 3 * 2 ** 30;
 
 const bytesPerValue: Readonly<Record<LinearWeight["kind"], number>> = { f32: 4, q8_0: 1 + 4 / Q8_BLOCK };
 
-function refuseTooLarge(spec: DecoderSpec, format: WeightFormat): void {
+/** Throws `limit-exceeded` where the weights cannot fit. A table that only looks rows up stays outside WebAssembly. */
+export function refuseTooLarge(spec: ModelSpec, format: WeightFormat): void {
   let bytes = 0;
   for (const [name, shape] of tensorShapes(spec)) {
-    if (name === EMBEDDING && !spec.tiedEmbeddings) continue;
+    if (isEmbedding(spec, name) && !spec.tiedEmbeddings) continue;
     bytes += sizeOf(shape) * bytesPerValue[storedFormat(name, shape, format)];
   }
   if (bytes <= WEIGHT_LIMIT_BYTES) return;
@@ -106,6 +108,10 @@ function refuseTooLarge(spec: DecoderSpec, format: WeightFormat): void {
   const remedy = format === "f32" ? "store the weights as q8_0, or use WebGPU" : "use WebGPU, or a smaller model";
   const message = `the weights need ${needMiB} MiB and WebAssembly holds ${haveMiB} MiB of weights`;
   throw new EngineError("limit-exceeded", message, remedy, { needMiB, haveMiB });
+}
+
+function isEmbedding(spec: ModelSpec, name: string): boolean {
+  return name === (spec.kind === "decoder" ? EMBEDDING : outerNames(spec).embedding);
 }
 
 async function loadLayer(
@@ -140,18 +146,24 @@ async function loadLayer(
 async function loadHeads(spec: DecoderSpec, embedding: LinearWeight, reader: WeightReader, make: GraphLoader) {
   const norm = await reader.norm(finalNormNames(spec));
   const table = spec.tiedEmbeddings ? embedding : await reader.matrix(headName(spec));
-  const sliceRows = Math.max(1, Math.floor(HEAD_SLICE_BYTES / (spec.hiddenSize * bytesPerValue[table.kind])));
   const heads: { graph: OrtGraph; rows: number }[] = [];
-  for (let start = 0; start < table.rows; start += sliceRows) {
-    const slice = rowsOf(table, start, Math.min(table.rows, start + sliceRows));
-    heads.push({ graph: await make(headGraph(spec, norm, slice)), rows: slice.rows });
-  }
+  for (const slice of headSlices(table)) heads.push({ graph: await make(headGraph(spec, norm, slice)), rows: slice.rows });
   return heads;
 }
 
+/** The head's table in slices of at most HEAD_SLICE_BYTES. */
+export function headSlices(table: LinearWeight): LinearWeight[] {
+  const sliceRows = Math.max(1, Math.floor(HEAD_SLICE_BYTES / (table.columns * bytesPerValue[table.kind])));
+  const slices: LinearWeight[] = [];
+  for (let start = 0; start < table.rows; start += sliceRows) {
+    slices.push(rowsOf(table, start, Math.min(table.rows, start + sliceRows)));
+  }
+  return slices;
+}
+
 /** Reads tensors into the format they are stored in here. Progress counts every tensor as f32, which is how the store hands it out. */
-class WeightReader {
-  private readonly spec: DecoderSpec;
+export class WeightReader {
+  private readonly spec: ModelSpec;
   private readonly store: WeightStore;
   private readonly format: WeightFormat;
   private readonly signal: RunnerOptions["signal"];
@@ -159,7 +171,7 @@ class WeightReader {
   private readonly totalBytes: number;
   private doneBytes = 0;
 
-  constructor(spec: DecoderSpec, options: RunnerOptions) {
+  constructor(spec: ModelSpec, options: RunnerOptions) {
     this.spec = spec;
     this.store = options.weights;
     this.format = options.weightFormat;
@@ -182,7 +194,7 @@ class WeightReader {
   }
 
   async norm({ weight, bias }: TensorPair): Promise<Norm> {
-    const { normOffset } = this.spec;
+    const normOffset = this.spec.kind === "decoder" ? this.spec.normOffset : 0;
     return {
       weight: (await this.vector(weight)).map((value) => value + normOffset),
       bias: bias === undefined ? undefined : await this.vector(bias),
@@ -221,7 +233,8 @@ class WeightReader {
 /** The unsigned code that stands for 0. */
 const CODE_ZERO = 128;
 
-function valueAt(table: LinearWeight, index: number): number {
+/** Number `index` of a table, row by row. */
+export function valueAt(table: LinearWeight, index: number): number {
   if (table.kind === "f32") return table.data[index];
   return (table.codes[index] - CODE_ZERO) * table.scales[Math.floor(index / Q8_BLOCK)];
 }

@@ -200,14 +200,14 @@ function norm(b: GraphBuilder, spec: DecoderSpec, x: string, { weight, bias }: N
   return b.op("LayerNormalization", inputs, { epsilon: { float: spec.normEps } });
 }
 
-function rmsNorm(b: GraphBuilder, x: string, weight: Float32Array<ArrayBuffer>, eps: number): string {
+export function rmsNorm(b: GraphBuilder, x: string, weight: Float32Array<ArrayBuffer>, eps: number): string {
   const meanSquare = b.op("ReduceMean", [b.op("Mul", [x, x]), b.integers(-1)]);
   const root = b.op("Sqrt", [b.op("Add", [meanSquare, b.scalar(eps)])]);
   return b.op("Mul", [b.op("Div", [x, root]), b.constant([weight.length], weight)]);
 }
 
 /** x Wᵀ + bias for x [C, columns]. */
-function linear(b: GraphBuilder, x: string, { weight, bias }: Linear): string {
+export function linear(b: GraphBuilder, x: string, { weight, bias }: Linear): string {
   const biasName = bias && b.constant([weight.rows], bias);
   if (weight.kind === "f32") {
     const inputs = [x, b.constant([weight.rows, weight.columns], weight.data), ...(biasName === undefined ? [] : [biasName])];
