@@ -39,7 +39,7 @@ export function modelLabel(path: string): string {
 
 /**
  * Looks at a Hugging Face model folder, a GGUF file, or a folder that holds just one; throws `no-such-folder` where there is none,
- * `weights-missing` where config.json, tokenizer.json (unless only token ids are wanted) or the weights are not in it, and `bad-argument`
+ * `weights-missing` where tokenizer.json (unless only token ids are wanted), the weights, or beside shards config.json are not in it, and `bad-argument`
  * for a relative path.
  */
 export async function readModelFolder(path: string, needsTokenizer = true): Promise<ModelFolder> {
@@ -72,7 +72,9 @@ export async function readModelFolder(path: string, needsTokenizer = true): Prom
     const message = `the folder "${path}" has ${ggufNames.length} GGUF files`;
     throw new EngineError("bad-argument", message, `choose one of them: ${ggufNames.join(", ")}`, { folder: path });
   }
-  const missing = ["config.json", ...(needsTokenizer ? ["tokenizer.json"] : [])].filter((name) => !names.has(name));
+  // An RWKV-7 as BlinkDL publishes it has no config.json; whether these weights are one is known when they are opened.
+  const needed = names.has("model.safetensors") ? [] : ["config.json"];
+  const missing = [...needed, ...(needsTokenizer ? ["tokenizer.json"] : [])].filter((name) => !names.has(name));
   if (!hasSafetensors) missing.push("*.safetensors");
   if (missing.length > 0) {
     throw new EngineError("weights-missing", `the model folder "${path}" has no ${missing.join(", no ")}`, remedy, {

@@ -87,15 +87,13 @@ describe("RWKV-7 files as BlinkDL publishes them", () => {
   });
 
   it("are refused where a matrix is not transposed, or a vector has another length", () => {
-    for (const [name, shape] of [
+    const wrong: [name: string, shape: number[]][] = [
       ["blocks.1.att.w1", [7, 64]],
       ["blocks.1.att.k_k", [1, 1, 63]],
-    ] as const) {
-      const count = shape.reduce<number>((product, size) => product * size, 1);
-      const damaged = new Map<string, { shape: readonly number[]; values: Float64Array }>(files).set(name, {
-        shape,
-        values: new Float64Array(count),
-      });
+    ];
+    for (const [name, shape] of wrong) {
+      const count = shape.reduce((product, size) => product * size, 1);
+      const damaged = new Map(files).set(name, { shape, values: new Float64Array(count) });
       assert.throws(
         () => checkWeights(model.spec, checkpointView(model.spec, storeOf(damaged))),
         (error) => EngineError.is(error, "bad-weights") && error.message.includes(name),
