@@ -82,7 +82,7 @@ function reindexedLength(spec: ModelSpec, scheme: Reindexing): number {
 
 /** A scaling in a few words, e.g. "YaRN ×4". */
 export function label(scaling: RopeScaling): string {
-  const factor = "factor" in scaling && scaling.factor !== undefined ? ` ×${scaling.factor}` : "";
+  const factor = "factor" in scaling && scaling.factor !== undefined ? ` ×${Number(scaling.factor.toPrecision(4))}` : "";
   return NAMES[scaling.kind] + factor;
 }
 

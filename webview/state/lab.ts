@@ -153,9 +153,7 @@ export function readSearchForm(form: SearchForm, spec: DecoderSpec, capacityToke
 
 /** Why a saved search cannot be gone on with under these settings; undefined where it can. */
 export function resumeProblem(saved: RopeSearchState, request: SearchSettings, spec: DecoderSpec): string | undefined {
-  const { model } = saved;
-  if (model.rotaryDim !== spec.rotaryDim || model.theta !== spec.ropeTheta || model.trainedTokens !== trainedLength(spec))
-    return "it was begun with another model";
+  if (!isOfModel(saved, spec)) return "it was begun with another model";
   const before = { targetTokens: saved.targetTokens, documents: saved.documents, ...saved.search.options, iterations: 0 };
   const now = { targetTokens: request.targetTokens, documents: request.documents, ...request.options, iterations: 0 };
   return JSON.stringify(before) === JSON.stringify(now) ? undefined : "it was begun with other settings";
@@ -167,9 +165,13 @@ export function searchedBest(
   spec: DecoderSpec,
 ): { scaling: RopeScaling; perplexity: number } | undefined {
   const best = bestOf(saved.search);
-  if (best === undefined || best.steps.length !== spec.rotaryDim / 2) return undefined;
+  if (best === undefined || !isOfModel(saved, spec)) return undefined;
   const divisors = divisorsOf(best.steps, saved.search.options.step);
   return { scaling: searchedScaling(spec, saved.targetTokens, divisors), perplexity: best.perplexity };
+}
+
+function isOfModel({ model }: RopeSearchState, spec: DecoderSpec): boolean {
+  return model.rotaryDim === spec.rotaryDim && model.theta === spec.ropeTheta && model.trainedTokens === trainedLength(spec);
 }
 
 function formOf({ targetTokens, documents, search }: RopeSearchState): SearchForm {

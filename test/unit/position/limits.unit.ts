@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import type { ContextLimit, FrequencyScaling, ModelSpec, RopeScaling } from "../../../engine/api.ts";
 import { EngineError } from "../../../engine/errors.ts";
 import { requestLength, resolveRope } from "../../../engine/position/choose.ts";
-import { contextLimit } from "../../../engine/position/limits.ts";
+import { contextLimit, label } from "../../../engine/position/limits.ts";
 import { defaultScaling, defaultYarn, formatRope } from "../../../engine/position/ropeJson.ts";
 import { ropeBase, ropeTable } from "../../../engine/position/scaling.ts";
 import { randomModel } from "../../support/goldenModels.ts";
@@ -39,6 +39,12 @@ describe("the context limit and its reason", () => {
       assert.match(limit.explanation, new RegExp(tokens.toLocaleString("en-US")));
     });
   }
+
+  it("names a scaling by its kind and as much of its factor as can be read", () => {
+    assert.equal(label(defaultYarn(4, 2048)), "YaRN ×4");
+    assert.equal(label({ kind: "linear", factor: 1.025391 }), "linear ×1.025");
+    assert.equal(label({ kind: "rerope", window: 8 }), "ReRoPE");
+  });
 
   it("is memory where the KV cache holds less, and says what it would be", () => {
     const limit = contextLimit(spec, defaultYarn(8, 2048), 10_000);

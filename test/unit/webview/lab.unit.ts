@@ -208,7 +208,9 @@ describe("LongRoPE's search in the panel", () => {
     assert.ok(best?.scaling.kind === "longrope");
     checkScaling(best.scaling, ropeBase(spec));
     assert.deepEqual([best.perplexity, best.scaling.factor, best.scaling.originalContext], [7, 4, 1024]);
-    assert.equal(searchedBest(searchState(3), modelSpec({ rotaryDim: 32 })), undefined);
+    for (const change of [{ rotaryDim: 32 }, { ropeTheta: 5e5 }, { maxPositionEmbeddings: 2048 }]) {
+      assert.equal(searchedBest(searchState(3), modelSpec(change)), undefined);
+    }
   });
 
   it("shows how far it is, keeps whole states, and is free again when it ends", () => {
