@@ -82,9 +82,7 @@ async function openDecoderOn(
   const readback = openReadback(gpu);
   const widest = Math.max(spec.vocabSize, (spec.headCount + 2 * spec.kvHeadCount) * spec.headDim, 2 * spec.intermediateSize);
   const slopes =
-    spec.alibi === undefined
-      ? new Float32Array(spec.headCount)
-      : Float32Array.from(alibiSlopes(spec.headCount, spec.alibi.maxBias));
+    spec.alibi === undefined ? new Float32Array(spec.headCount) : Float32Array.from(alibiSlopes(spec.headCount, spec.alibi.maxBias));
   const op = await openOperations(spec, weightFormat, shaders, recorder, {
     placeholder: storageBuffer(gpu, "placeholder", 16),
     parts: storageBuffer(gpu, "partial sums", matvecFloats(Math.max(widest, spec.hiddenSize)) * 4),
@@ -167,8 +165,7 @@ async function openDecoderOn(
       if (next.key !== plan.key) {
         cache.truncate(0);
         stateIsLast = false;
-        if (next.bands.length !== plan.bands.length)
-          tap.setBands(next.bands.length, "no token was read since the positions changed");
+        if (next.bands.length !== plan.bands.length) tap.setBands(next.bands.length, "no token was read since the positions changed");
       }
       plan = next;
     },

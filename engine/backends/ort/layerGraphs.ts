@@ -141,7 +141,9 @@ export function finishGraph(spec: DecoderSpec, weights: FinishWeights): OnnxGrap
   const attended = b.op("Add", [x, postNormed(linear(b, heads, weights.out), weights.attentionPostNorm)]);
   const normed = norm(b, spec, attended, weights.norm);
   const up = linear(b, normed, weights.up);
-  const active = weights.gate ? b.op("Mul", [activation(b, spec, linear(b, normed, weights.gate)), up]) : activation(b, spec, up);
+  const active = weights.gate
+    ? b.op("Mul", [activation(b, spec, linear(b, normed, weights.gate)), up])
+    : activation(b, spec, up);
   const mlp = postNormed(linear(b, active, weights.down), weights.mlpPostNorm);
   b.output("y", b.op("Add", [spec.residualAfterNorm ? normed : attended, mlp]), ["C", hiddenSize]);
   return b.graph();

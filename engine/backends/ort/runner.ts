@@ -179,12 +179,7 @@ export class OrtRunner implements Runner {
   }
 
   dispose(): void {
-    const graphs = [
-      this.decoder.attend,
-      this.decoder.attendMasked,
-      this.decoder.probability,
-      ...this.decoder.heads.map((head) => head.graph),
-    ];
+    const graphs = [this.decoder.attend, this.decoder.attendMasked, this.decoder.probability, ...this.decoder.heads.map((head) => head.graph)];
     for (const layer of this.decoder.layers) graphs.push(layer.project, layer.finish);
     this.layers = [];
     this.cachedTokens = 0;
