@@ -1,5 +1,6 @@
 /** Which files of a repository are downloaded: what the engine opens, and nothing else. */
 import { EngineError } from "../../engine/errors.ts";
+import { ggufParts } from "./ggufParts.ts";
 import { type Hub, pageUrl } from "./hub.ts";
 import type { HubFile, HubRepository } from "./repository.ts";
 
@@ -18,7 +19,6 @@ const INDEX = "model.safetensors.index.json";
 const SHARD = /^model-\d+-of-\d+\.safetensors$/;
 /** Formats that can hold Python objects, whose loading runs code; and others the engine does not open. */
 const PICKLES = /\.(bin|pt|pth|ckpt|pkl|pickle)$/i;
-const SPLIT_GGUF = /-\d{5}-of-\d{5}\.gguf$/i;
 /** The projector of a vision model, which is no model of its own. */
 const PROJECTOR = /(^|\/)mmproj[^/]*\.gguf$/i;
 
@@ -38,14 +38,14 @@ export function choicesOf(hub: Pick<Hub, "url">, found: HubRepository): Choice[]
   const choices: Choice[] = [];
   const safetensors = safetensorsOf(found.files);
   if (safetensors !== undefined) choices.push({ kind: "safetensors", ggufName: "", files: safetensors });
-  for (const file of ggufFiles(found.files)) choices.push({ kind: "gguf", ggufName: file.name, files: [file] });
+  choices.push(...ggufChoices(found.files));
   if (choices.length === 0) throw noneOf(hub, found);
   return choices;
 }
 
 /** "Q4_K_M" of "name-Q4_K_M.gguf", or the name itself. */
 export function ggufVariant(name: string): string {
-  const base = name.split("/").at(-1) ?? name;
+  const base = (name.split("/").at(-1) ?? name).replace(/-\d{5}-of-\d{5}(?=\.gguf$)/i, "");
   return /(?:^|[-._])((?:I?Q\d\w*|BF16|F16|F32|MXFP4\w*))\.gguf$/i.exec(base)?.[1]?.toUpperCase() ?? base;
 }
 
@@ -58,8 +58,20 @@ function safetensorsOf(files: readonly HubFile[]): HubFile[] | undefined {
   return files.filter(({ name }) => isWeight(name) || SETTINGS.some((pattern) => pattern.test(name)));
 }
 
-function ggufFiles(files: readonly HubFile[]): HubFile[] {
-  return files.filter(({ name }) => /\.gguf$/i.test(name) && !SPLIT_GGUF.test(name) && !PROJECTOR.test(name));
+/** Each whole GGUF model; one that was cut up is had with all its parts, or not at all. */
+function ggufChoices(files: readonly HubFile[]): Choice[] {
+  const byName = new Map(files.map((file) => [file.name, file]));
+  return files
+    .filter(({ name }) => isGguf(name) && !PROJECTOR.test(name))
+    .flatMap(({ name }) => {
+      const parts = (ggufParts(name) ?? []).map((part) => byName.get(part));
+      const whole = parts.filter((part) => part !== undefined);
+      return whole.length > 0 && whole.length === parts.length ? [{ kind: "gguf" as const, ggufName: name, files: whole }] : [];
+    });
+}
+
+function isGguf(name: string): boolean {
+  return /\.gguf$/i.test(name);
 }
 
 function noneOf(hub: Pick<Hub, "url">, { repository, files }: HubRepository): EngineError {
@@ -69,11 +81,8 @@ function noneOf(hub: Pick<Hub, "url">, { repository, files }: HubRepository): En
   const names = files.map(({ name }) => name);
   const pickle = names.find((name) => PICKLES.test(name));
   if (names.includes("adapter_config.json")) return refuse("is an adapter, not a model", "choose the model it adapts");
-  if (names.some((name) => SPLIT_GGUF.test(name)))
-    return refuse(
-      "has its GGUF file in parts, which are not opened",
-      "choose a smaller quantisation in one file, or merge the parts and add the file",
-    );
+  if (names.some((name) => isGguf(name) && !PROJECTOR.test(name)))
+    return refuse("lacks parts of its GGUF files", "choose another repository of this model");
   if (names.some((name) => name.endsWith(".safetensors")) && !names.includes("config.json"))
     return refuse(
       "has no config.json, so its weights mean nothing to the engine",

@@ -1,6 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { EngineError } from "../../engine/errors.ts";
+import { firstPart, ggufParts } from "../hub/ggufParts.ts";
 import { repositoryOfFolder } from "../hub/repositoryId.ts";
 
 /** A model on disk with the plain files it may be read from. */
@@ -56,20 +57,16 @@ export async function readModelFolder(path: string, needsTokenizer = true): Prom
   }
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new EngineError("no-such-folder", `the model "${path}" does not exist`, remedy, { folder: path });
-  if (found.isFile() && isGgufPath(path)) {
-    const name = basename(path);
-    const files = [{ name, sizeBytes: found.size }];
-    return { path, folder: dirname(path), label: modelLabel(path), ggufName: name, files };
-  }
+  if (found.isFile() && isGgufPath(path)) return ggufModel(path);
   if (!found.isDirectory())
     throw new EngineError("no-such-folder", `"${path}" is a file, and no GGUF file`, remedy, { folder: path });
   const files = await filesOf(path);
   const names = new Set(files.map(({ name }) => name));
   const hasSafetensors = [...names].some((name) => name.endsWith(".safetensors"));
-  const ggufNames = [...names].filter(isGgufPath);
+  const ggufNames = [...names].filter((name) => isGgufPath(name) && ggufParts(name) !== undefined);
   if (!hasSafetensors && ggufNames.length > 0) {
     if (ggufNames.length === 1 && ggufNames[0] !== undefined) return readModelFolder(join(path, ggufNames[0]), needsTokenizer);
-    const message = `the folder "${path}" has ${ggufNames.length} GGUF files`;
+    const message = `the folder "${path}" has ${ggufNames.length} GGUF models`;
     throw new EngineError("bad-argument", message, `choose one of them: ${ggufNames.join(", ")}`, { folder: path });
   }
   // An RWKV-7 as BlinkDL publishes it has no config.json; whether these weights are one is known when they are opened.
@@ -82,6 +79,28 @@ export async function readModelFolder(path: string, needsTokenizer = true): Prom
     });
   }
   return { path, folder: path, label: modelLabel(path), ggufName: undefined, files };
+}
+
+/** A GGUF file, with the other parts of its model where it was cut up. */
+async function ggufModel(path: string): Promise<ModelFolder> {
+  const folder = dirname(path);
+  const ggufName = basename(path);
+  const parts = ggufParts(ggufName);
+  if (parts === undefined) {
+    const first = firstPart(ggufName);
+    throw new EngineError("bad-argument", `${ggufName} is not the first part of its model`, `choose ${first}`, { path });
+  }
+  const stats = await Promise.all(parts.map((name) => stat(join(folder, name)).catch(() => undefined)));
+  const files = parts.flatMap((name, index) => {
+    const found = stats[index];
+    return found?.isFile() ? [{ name, sizeBytes: found.size }] : [];
+  });
+  const missing = parts.filter((name) => !files.some((file) => file.name === name));
+  if (missing.length > 0)
+    throw new EngineError("weights-missing", `${ggufName} lacks ${missing.join(", ")}`, "download the missing parts as well", {
+      path,
+    });
+  return { path, folder, label: modelLabel(path), ggufName, files };
 }
 
 /** Top-level files; links are followed, because model caches are made of them. */

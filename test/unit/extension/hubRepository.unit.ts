@@ -264,6 +264,15 @@ describe("the files that are downloaded", () => {
     ]);
   });
 
+  it("are all parts of a GGUF model that was cut up", () => {
+    const parts = ["sub/a-Q8_0-00001-of-00002.gguf", "sub/a-Q8_0-00002-of-00002.gguf"];
+    assert.deepEqual(choose(...parts, "a-Q4_0.gguf"), [
+      ["gguf", ...parts],
+      ["gguf", "a-Q4_0.gguf"],
+    ]);
+    assert.equal(ggufVariant("sub/a-Q8_0-00001-of-00002.gguf"), "Q8_0");
+  });
+
   it("are one GGUF file of those there are", () => {
     assert.deepEqual(choose("a-Q4_K_M.gguf", "sub/a-Q8_0.gguf", "a-f16-00001-of-00002.gguf", "mmproj-a.gguf", "config.json"), [
       ["gguf", "a-Q4_K_M.gguf"],
@@ -282,7 +291,7 @@ describe("the files that are downloaded", () => {
     refused(["config.json", "pytorch_model.bin"], /pickles \(pytorch_model\.bin\), which can run code/);
     refused(["config.json", "model.pt"], /pickles/);
     refused(["adapter_config.json", "adapter_model.safetensors"], /adapter/);
-    refused(["a-00001-of-00003.gguf"], /in parts/);
+    refused(["a-00001-of-00003.gguf"], /lacks parts/);
     refused(["model.safetensors"], /no config\.json/);
     refused(["config.json", "weights.safetensors"], /other files than model\.safetensors/);
     refused(["README.md"], /neither safetensors nor GGUF/);

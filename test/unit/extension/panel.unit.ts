@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdir, symlink, writeFile } from "node:fs/promises";
+import { cp, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { AskResult } from "../../../engine/api.ts";
@@ -131,8 +131,13 @@ test("a model folder is checked before anything is loaded from it", () =>
     },
   ));
 
+const ggufTree = {
+  ...{ "one/m.gguf": "GGUF", "two/a.gguf": "1", "two/b.gguf": "2", "org--name/c0ffee/x.gguf": "" },
+  ...{ "cut-source/m-00001-of-00002.gguf": "1", "cut-source/m-00002-of-00002.gguf": "22" },
+};
+
 test("a GGUF file is a model, and so is a folder that holds just one", () =>
-  withTempTree({ "one/m.gguf": "GGUF", "two/a.gguf": "1", "two/b.gguf": "2", "org--name/c0ffee/x.gguf": "" }, async (folder) => {
+  withTempTree({ ...ggufTree }, async (folder) => {
     const file = join(folder, "one", "m.gguf");
     const expected = {
       path: file,
@@ -147,6 +152,19 @@ test("a GGUF file is a model, and so is a folder that holds just one", () =>
       readModelFolder(join(folder, "two")),
       (error) => EngineError.is(error, "bad-argument") && /a\.gguf, b\.gguf/.test(error.remedy),
     );
+    const [first, second] = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"].map((name) => join(folder, "cut", name));
+    await cp(join(folder, "cut-source"), join(folder, "cut"), { recursive: true });
+    assert.deepEqual((await readModelFolder(join(folder, "cut"))).path, first);
+    assert.deepEqual(
+      (await readModelFolder(first ?? "")).files.map(({ sizeBytes }) => sizeBytes),
+      [1, 2],
+    );
+    await assert.rejects(
+      readModelFolder(second ?? ""),
+      (error) => EngineError.is(error, "bad-argument") && /00001-of-00002/.test(error.remedy),
+    );
+    await rm(second ?? "");
+    await assert.rejects(readModelFolder(first ?? ""), (error) => EngineError.is(error, "weights-missing"));
     assert.equal(nodeModelFiles(file).ggufName, "m.gguf");
     assert.equal(nodeModelFiles(folder).ggufName, undefined);
     assert.equal(modelLabel(join(folder, "org--name", "c0ffee")), "org/name", "one that was downloaded is called as on the hub");
