@@ -259,6 +259,12 @@ export interface WeightStore {
  */
 export type WeightFormat = "file" | "f32" | "q8_0" | "q4_0";
 
+/**
+ * How products with weight matrices are made on WebGPU. `exact`: in f32. `fast`: also from 8-bit integers (inputs rounded to 8 bits per
+ * block of 32) and binary16 numbers, where the device has them and passes a self-test; about half a percent of error in each product.
+ */
+export type MatmulPrecision = "exact" | "fast";
+
 export interface Sampling {
   /** 0 is greedy. */
   temperature: number;
@@ -307,6 +313,8 @@ export interface Runner {
   readonly capacityTokens: number;
   /** Layers whose queries are kept, so that `pool` can be asked for them; and why not all, if not all. */
   readonly tap: { layers: readonly number[]; because: string };
+  /** Of the matrices that were quantised on load: sqrt(sum (w - w')² / sum w²). Undefined where none was. */
+  readonly quantizationError?: number;
   /** Tokens in the cache now. */
   readonly length: number;
   /** Settles when the device is gone; pending for ever otherwise. */
@@ -350,6 +358,8 @@ export interface RunnerOptions {
   spec: ModelSpec;
   weights: WeightStore;
   weightFormat: WeightFormat;
+  /** `exact` by default; the other backends are always exact. */
+  products?: MatmulPrecision;
   /** Upper bound on the KV cache; by default what the device holds. */
   capacityTokens?: number;
   /** Memory for saved queries, which the attention tap reads (default 256 MiB). */
@@ -497,6 +507,8 @@ export interface SessionInfo {
   device: string;
   weightFormat: WeightFormat;
   weightBytes: number;
+  /** Relative RMS error of what was quantised on load; undefined where nothing was. */
+  quantizationError?: number;
   capacityTokens: number;
   tap: { layers: readonly number[]; because: string };
 }

@@ -13,6 +13,7 @@ import type {
   Runtime,
   SessionInfo,
   WeightFormat,
+  WeightStore,
 } from "./api.ts";
 import { chooseBackend, type ChosenBackend } from "./backends/choose.ts";
 import { type OpenRunner, openRunner } from "./backends/open.ts";
@@ -27,12 +28,14 @@ import type {
 } from "./eval/api.ts";
 import { type EvaluatedModel, measurePerplexity } from "./eval/perplexity.ts";
 import { searchRope } from "./eval/ropeSearch.ts";
+import { bytesOf } from "./formats/layouts.ts";
+import { storedFormat } from "./formats/stored.ts";
 import { type AskedPrompt, type AskModel, answerQuestion } from "./generate/ask.ts";
 import { HeldTokens } from "./generate/heldTokens.ts";
 import { previewAnswer } from "./generate/preview.ts";
 import { WindowChooser } from "./generate/window.ts";
 import { loadModel, type LoadedModel } from "./models/load.ts";
-import { storedFormat, tensorShapes } from "./models/weights.ts";
+import { tensorShapes } from "./models/weights.ts";
 import { BodyCache } from "./pack/body.ts";
 import { resolveRope } from "./position/choose.ts";
 import { checkIds } from "./reference/checks.ts";
@@ -163,7 +166,8 @@ class OpenSession implements Session {
       backendBecause: chosen.because,
       device: runner.device,
       weightFormat: this.options.weightFormat,
-      weightBytes: weightBytes(this.loaded.spec, this.options.weightFormat),
+      weightBytes: weightBytes(this.loaded.spec, this.loaded.weights, this.options.weightFormat),
+      quantizationError: runner.quantizationError,
       capacityTokens: runner.capacityTokens,
       tap: runner.tap,
     };
@@ -379,12 +383,12 @@ function deviceLost(): EngineError {
   return new EngineError("device-lost", "the GPU device was lost", "ask again: the model is read anew");
 }
 
-/** Bytes of the weights as they are stored: 4 a value, or 34 for 32 values in q8_0. */
-function weightBytes(spec: ModelSpec, format: WeightFormat): number {
+/** Bytes of the weights as they are stored: in the file's format or the chosen one, what is no matrix in f32. */
+function weightBytes(spec: ModelSpec, weights: WeightStore, format: WeightFormat): number {
   let bytes = 0;
   for (const [name, shape] of tensorShapes(spec)) {
-    const values = shape.reduce((product, size) => product * size, 1);
-    bytes += storedFormat(name, shape, format) === "q8_0" ? (values / 32) * 34 : values * 4;
+    const numbers = shape.reduce((product, size) => product * size, 1);
+    bytes += bytesOf(storedFormat(name, shape, weights.format(name), format), numbers);
   }
   return bytes;
 }

@@ -8,9 +8,10 @@ import { EngineError, throwIfAborted } from "../errors.ts";
 import { openReadback, storageBuffer, uploadedBuffer, type Readback } from "../gpu/buffers.ts";
 import { openDevice, type EngineDevice } from "../gpu/device.ts";
 import { openRecorder, type Recorder } from "../gpu/dispatch.ts";
+import { chooseVariants } from "../gpu/selfTest.ts";
 import { openShaderCache, type ShaderCache } from "../gpu/shader.ts";
-import { matvecFloats } from "../kernels/linear.ts";
-import { nothingSampled, openOperations } from "../kernels/ops.ts";
+import { openLinear } from "../kernels/linear.ts";
+import { checkShapes, nothingSampled, openOperations } from "../kernels/ops.ts";
 import { cacheCapacity, openPagedCache } from "../kv-cache/pages.ts";
 import {
   allLogits,
@@ -29,7 +30,7 @@ import { positionPlan } from "../position/bands.ts";
 import { checkIds, checkMask, checkPlan } from "../reference/checks.ts";
 import { checkPoolRequest } from "../reference/pool.ts";
 import { checkSampling, uniformAt } from "../reference/sample.ts";
-import { loadDecoder } from "./wgsl/loadDecoder.ts";
+import { loadDecoder, matrixUses } from "./wgsl/loadDecoder.ts";
 import { MAX_CHUNK_TOKENS, openPace } from "./wgsl/pace.ts";
 import { openGpuRecurrent } from "./wgsl/recurrentRunner.ts";
 
@@ -75,20 +76,28 @@ async function openDecoderOn(
   spec: DecoderSpec,
   options: RunnerOptions & { maxBindingBytes?: number },
 ): Promise<Runner> {
-  const { weights, weightFormat } = options;
+  const { weights } = options;
+  checkShapes(spec);
   const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
   const capacityTokens = cacheCapacity(spec, maxBindingBytes, options.capacityTokens);
   const recorder = openRecorder(gpu);
   const readback = openReadback(gpu);
-  const widest = Math.max(spec.vocabSize, (spec.headCount + 2 * spec.kvHeadCount) * spec.headDim, 2 * spec.intermediateSize);
   const slopes =
-    spec.alibi === undefined ? new Float32Array(spec.headCount) : Float32Array.from(alibiSlopes(spec.headCount, spec.alibi.maxBias));
-  const op = await openOperations(spec, weightFormat, shaders, recorder, {
-    placeholder: storageBuffer(gpu, "placeholder", 16),
-    parts: storageBuffer(gpu, "partial sums", matvecFloats(Math.max(widest, spec.hiddenSize)) * 4),
+    spec.alibi === undefined
+      ? new Float32Array(spec.headCount)
+      : Float32Array.from(alibiSlopes(spec.headCount, spec.alibi.maxBias));
+  const placeholder = storageBuffer(gpu, "placeholder", 16);
+  const loaded = await loadDecoder(spec, weights, gpu, { ...options, maxBindingBytes });
+  const { variants } = await chooseVariants(gpu, shaders, options.products ?? "exact");
+  const acts = openActivations(spec, gpu, MAX_CHUNK_TOKENS);
+  const linear = await openLinear(matrixUses(loaded.weights), {
+    ...{ gpu, shaders, recorder, placeholder, variants },
+    maxTokens: acts.maxTokens,
+  });
+  const op = await openOperations(spec, linear, shaders, recorder, {
+    placeholder,
     slopes: uploadedBuffer(gpu, "slopes", slopes),
   });
-  const acts = openActivations(spec, gpu, MAX_CHUNK_TOKENS);
   const cache = openPagedCache(spec, gpu, capacityTokens);
   const tap = openTap(spec, gpu, { tapBytes: options.tapBytes ?? DEFAULT_TAP_BYTES, maxBindingBytes });
   const positions = openChunkPositions(spec, gpu, acts.maxTokens);
@@ -101,7 +110,7 @@ async function openDecoderOn(
     positions,
     cache,
     tap,
-    weights: await loadDecoder(spec, weights, gpu, { ...options, maxBindingBytes }),
+    weights: loaded.weights,
   };
   positions.setPlan(plan);
   const allowedBuffer = storageBuffer(gpu, "allowed tokens", Math.ceil(spec.vocabSize / 32) * 4);
@@ -155,6 +164,7 @@ async function openDecoderOn(
     get tap() {
       return { layers: tap.layers, because: tap.because };
     },
+    quantizationError: loaded.quantizationError,
     get length() {
       return cache.length;
     },
@@ -165,7 +175,8 @@ async function openDecoderOn(
       if (next.key !== plan.key) {
         cache.truncate(0);
         stateIsLast = false;
-        if (next.bands.length !== plan.bands.length) tap.setBands(next.bands.length, "no token was read since the positions changed");
+        if (next.bands.length !== plan.bands.length)
+          tap.setBands(next.bands.length, "no token was read since the positions changed");
       }
       plan = next;
     },

@@ -86,7 +86,7 @@ export function decodeIq4Nl(bytes: Uint8Array, values: Float32Array): void {
 }
 
 /** Twice the values of e2m1, so that they are whole. */
-const E2M1_DOUBLED = Int8Array.of(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+export const E2M1_DOUBLED = Int8Array.of(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
 
 /** u8 exponent e (OCP e8m0), 16 bytes of nibbles: 2^(e - 127) times the e2m1 value of q. */
 export function decodeMxfp4(bytes: Uint8Array, values: Float32Array): void {

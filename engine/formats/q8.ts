@@ -38,5 +38,19 @@ export function quantizeQ8(matrix: Float32Array, columns: number): Q8Matrix {
 }
 
 export function dequantizeQ8(matrix: Q8Matrix): Float32Array<ArrayBuffer> {
-  return Float32Array.from(matrix.values, (value, index) => value * matrix.scales[Math.floor(index / Q8_BLOCK)]);
+  const values = new Float32Array(matrix.values.length);
+  for (let i = 0; i < values.length; i++) values[i] = matrix.values[i] * matrix.scales[Math.floor(i / Q8_BLOCK)];
+  return values;
+}
+
+/** The matrix as a file holds it: per block the f16 scale, then 32 signed bytes. */
+export function q8Bytes({ values, scales }: Q8Matrix): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(scales.length * 34);
+  for (let block = 0, at = 0; block < scales.length; block++) {
+    const half = encodeF16(scales[block]);
+    bytes[at++] = half & 255;
+    bytes[at++] = half >> 8;
+    for (let i = block * Q8_BLOCK; i < (block + 1) * Q8_BLOCK; i++) bytes[at++] = values[i] & 255;
+  }
+  return bytes;
 }

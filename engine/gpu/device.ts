@@ -35,6 +35,20 @@ export type LimitName = (typeof limitNames)[number];
 /** The least a WebGPU implementation must offer; our kernels need no more, and larger buffers are the only thing we ask for. */
 export const minimumLimits = { maxStorageBufferBindingSize: 128 * 2 ** 20, maxBufferSize: 256 * 2 ** 20 } as const;
 
+/** Optional features that variants of kernels use; a device has those that its adapter offers. */
+export const optionalFeatures = ["shader-f16", "subgroups"] as const;
+/** WGSL's small integer dot products, which are part of the language where they are there at all. */
+const INTEGER_PRODUCTS = "packed_4x8_integer_dot_product";
+
+/** What a device can do besides what every one can. */
+export interface DeviceAbilities {
+  /** A software adapter. */
+  readonly software: boolean;
+  readonly f16: boolean;
+  readonly subgroups: boolean;
+  readonly integerProducts: boolean;
+}
+
 /** A device that never loses an error: `settle` and `check` raise what went wrong since, and loss ends every wait. */
 export interface EngineDevice {
   readonly device: GPUDevice;
@@ -42,6 +56,7 @@ export interface EngineDevice {
   readonly description: string;
   /** Largest buffer that can be bound as storage, in bytes: the smaller of the two limits. */
   readonly maxBufferBytes: number;
+  readonly abilities: DeviceAbilities;
   /** Settles when the device is gone. */
   readonly lost: Promise<void>;
   /** The value of `work`, or the EngineError that made it impossible: device loss, or a GPU error that nobody caught. */
@@ -60,7 +75,7 @@ export async function probeAdapter(gpu: GPU): Promise<AdapterReport | undefined>
   return { vendor, architecture, description, fallback: isFallbackAdapter, features: [...adapter.features].sort(), limits };
 }
 
-/** A device with the largest buffers the adapter offers, or with WebGPU's guaranteed minimum. Throws `no-adapter`. */
+/** A device with the largest buffers and the optional features that the adapter offers, or with WebGPU's guaranteed minimum. Throws `no-adapter`. */
 export async function openDevice(gpu: GPU, options: { minimumLimits?: boolean } = {}): Promise<EngineDevice> {
   const adapter = await requestAdapter(gpu);
   if (adapter === null) {
@@ -76,15 +91,22 @@ export async function openDevice(gpu: GPU, options: { minimumLimits?: boolean } 
         maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize,
         maxBufferSize: adapter.limits.maxBufferSize,
       };
-  const device = await adapter.requestDevice({ requiredLimits: wanted, label: "long-context" });
-  return watchDevice(device, adapter.info, Math.min(wanted.maxBufferSize, wanted.maxStorageBufferBindingSize));
+  const features = options.minimumLimits ? [] : optionalFeatures.filter((name) => adapter.features.has(name));
+  const device = await adapter.requestDevice({ requiredLimits: wanted, requiredFeatures: features, label: "long-context" });
+  const abilities = {
+    software: adapter.info.isFallbackAdapter,
+    f16: features.includes("shader-f16"),
+    subgroups: features.includes("subgroups"),
+    integerProducts: !options.minimumLimits && gpu.wgslLanguageFeatures.has(INTEGER_PRODUCTS),
+  };
+  return watchDevice(device, adapter.info, Math.min(wanted.maxBufferSize, wanted.maxStorageBufferBindingSize), abilities);
 }
 
 async function requestAdapter(gpu: GPU): Promise<GPUAdapter | null> {
   return gpu.requestAdapter({ powerPreference: "high-performance" });
 }
 
-function watchDevice(device: GPUDevice, info: GPUAdapterInfo, maxBufferBytes: number): EngineDevice {
+function watchDevice(device: GPUDevice, info: GPUAdapterInfo, maxBufferBytes: number, abilities: DeviceAbilities): EngineDevice {
   let failure: EngineError | undefined;
   const waiting = new Set<(error: EngineError) => void>();
   const fail = (error: EngineError): void => {
@@ -104,6 +126,7 @@ function watchDevice(device: GPUDevice, info: GPUAdapterInfo, maxBufferBytes: nu
     device,
     description: `${adapterWords(info)} (WebGPU)`,
     maxBufferBytes,
+    abilities,
     lost,
     check,
     settle: <T>(work: Promise<T>): Promise<T> =>

@@ -8,11 +8,14 @@ import type { EngineDevice } from "./device.ts";
 
 export type ParamType = "u32" | "f32";
 export type BufferAccess = "read" | "read_write";
+/** Optional features of WebGPU that kernels of ours use, as WGSL names them. */
+export type ShaderFeature = "f16" | "subgroups";
 
-/** Declaration of one .wgsl file: its constants, its `struct Params` and its buffers, in the file's order. */
+/** Declaration of one .wgsl file, or of several behind each other: its constants, its `struct Params` and its buffers, in the file's order. */
 export interface Kernel<C extends string = string, P extends string = string, B extends string = string> {
   readonly name: string;
   readonly source: string;
+  readonly features: readonly ShaderFeature[];
   readonly consts: readonly C[];
   readonly params: Readonly<Record<P, ParamType>>;
   readonly buffers: Readonly<Record<B, BufferAccess>>;
@@ -30,11 +33,12 @@ export interface Program<P extends string = string, B extends string = string> {
 export function kernel<C extends string, P extends string, B extends string>(declaration: {
   name: string;
   source: string;
+  features?: readonly ShaderFeature[];
   consts?: readonly C[];
   params: Record<P, ParamType>;
   buffers: Record<B, BufferAccess>;
 }): Kernel<C, P, B> {
-  return { ...declaration, consts: declaration.consts ?? [] };
+  return { ...declaration, features: declaration.features ?? [], consts: declaration.consts ?? [] };
 }
 
 /** Compiles kernels, each final text once. */
@@ -60,9 +64,11 @@ export function openShaderCache(gpu: EngineDevice): ShaderCache {
   };
 }
 
-/** The kernel's constants as WGSL declarations, then its file as it is. */
+/** What the kernel enables and its constants as WGSL declarations, then its file as it is. */
 export function finalText<C extends string>(declared: Kernel<C>, consts: Record<C, number>): string {
-  return declared.consts.map((name) => `const ${name} = ${consts[name]}u;\n`).join("") + declared.source;
+  const enabled = declared.features.map((name) => `enable ${name};\n`);
+  const numbers = declared.consts.map((name) => `const ${name} = ${consts[name]}u;\n`);
+  return [...enabled, ...numbers, declared.source].join("");
 }
 
 async function compile(gpu: EngineDevice, declared: Kernel, text: string, id: number) {

@@ -180,7 +180,12 @@ export async function openAttention(
     },
 
     /** Parts [splits, tokens, H, D] joined into out [tokens, H, D] and lse [tokens, H] from row `lseStart` on. */
-    mergeParts(parts: AttentionParts, out: GPUBuffer, lse: GPUBuffer, merge: { splits: number; tokens: number; lseStart: number }): void {
+    mergeParts(
+      parts: AttentionParts,
+      out: GPUBuffer,
+      lse: GPUBuffer,
+      merge: { splits: number; tokens: number; lseStart: number },
+    ): void {
       const rows = merge.tokens * headCount;
       const params = { splits: merge.splits, rows, lseStart: merge.lseStart * headCount };
       const needed = groups(rows * HEAD_DIM4, 64);

@@ -18,5 +18,14 @@ export const attnPool = kernel({
     softcap: "f32",
     slope: "f32",
   },
-  buffers: { queries: "read", lse: "read", keys: "read", pages: "read", ranges: "read", edges: "read", weights: "read", cells: "read_write" },
+  buffers: {
+    queries: "read",
+    lse: "read",
+    keys: "read",
+    pages: "read",
+    ranges: "read",
+    edges: "read",
+    weights: "read",
+    cells: "read_write",
+  },
 });

@@ -1,9 +1,13 @@
 import { kernel } from "../gpu/shader.ts";
 import source from "./embed.wgsl";
+import { matrixConsts, matrixLayouts, type MatrixFormat } from "./matrixFormats.ts";
 
-export const embed = kernel({
-  name: "embed",
-  source,
-  params: { columns4: "u32", rowStart: "u32", rows: "u32", paddedRows: "u32", scale: "f32" },
-  buffers: { ids: "read", table: "read", x: "read_write" },
-});
+export function embed(format: MatrixFormat) {
+  return kernel({
+    name: `embed_${format}`,
+    source: matrixLayouts[format].source + source,
+    consts: matrixConsts,
+    params: { columns: "u32", blocks: "u32", rowStart: "u32", rows: "u32", scale: "f32" },
+    buffers: { codes: "read", scales: "read", ids: "read", x: "read_write" },
+  });
+}

@@ -1,32 +1,31 @@
 // embed: x[t] = table[ids[t]] * scale, for the ids whose rows lie in this slice of the table.
-//   ids   [tokens]
-//   table [columns / 4, paddedRows] of vec4: value (row, 4 * c .. 4 * c + 3) lies at c * paddedRows + row
-//   x     [tokens, columns / 4] of vec4
-// One invocation copies one vec4. A table larger than one binding comes in several slices, one dispatch each.
-// Reference: embed() in reference/ops.ts.
+//   codes, scales  table [rows, columns] as the file matrix_<format>.wgsl in front of this one says
+//   ids [tokens]
+//   x   [tokens, columns]
+// One invocation writes 16 columns. A table larger than one binding comes in several slices, one dispatch each.
+// Reference: embed() in reference/ops.ts on the weights that formats/decode.ts makes of the same numbers.
 struct Params {
-  columns4: u32,
+  columns: u32,
+  blocks: u32,
   rowStart: u32,
   rows: u32,
-  paddedRows: u32,
   scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> ids: array<u32>;
-@group(0) @binding(2) var<storage, read> table: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> x: array<vec4f>;
+@group(0) @binding(3) var<storage, read> ids: array<u32>;
+@group(0) @binding(4) var<storage, read_write> x: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let column = id.x;
+  let column = id.x * 16u;
   let token = id.y;
-  if (column >= params.columns4) {
-    return;
-  }
   let row = ids[token] - params.rowStart;
   // A row in front of the slice wraps around to a huge number.
-  if (row >= params.rows) {
+  if (column >= params.columns || row >= params.rows) {
     return;
   }
-  x[token * params.columns4 + column] = table[column * params.paddedRows + row] * params.scale;
+  let w = weights16(row, id.x);
+  for (var i = 0u; i < min(16u, params.columns - column); i++) {
+    x[token * params.columns + column + i] = (w.codes[i / 4u][i % 4u] * w.scale + w.offset) * params.scale;
+  }
 }

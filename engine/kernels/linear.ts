@@ -1,28 +1,26 @@
 /** Products with weight matrices and rows of embedding tables, as operations on buffers. */
-import type { WeightFormat } from "../api.ts";
+import { storageBuffer } from "../gpu/buffers.ts";
+import type { EngineDevice } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
-import { embed } from "./embed.ts";
-import { embedQ8 } from "./embed_q8.ts";
-import { matmul } from "./matmul.ts";
-import { matmulQ8 } from "./matmul_q8.ts";
-import { matvec } from "./matvec.ts";
-import { matvecFold } from "./matvec_fold.ts";
-import { matvecQ8 } from "./matvec_q8.ts";
+import { openLinearPrograms } from "./linearPrograms.ts";
+import { INTEGER_TILE, matmulTiles } from "./matmul.ts";
+import { blocksOf, hasWholeBlocks, matrixLayouts, type MatrixFormat } from "./matrixFormats.ts";
+import { matvecSums, type MatvecActivation } from "./matvec.ts";
+import { groups } from "./programs.ts";
+import type { MatmulVariants } from "./variants.ts";
 
-/** Enough invocations for a large graphics card to be busy. */
-const MATVEC_INVOCATIONS = 8192;
-
-/** Rows [rowStart, rowStart + rows) of a matrix on the device, in the layout of matmul.wgsl; with scales where it is quantised. */
+/** Rows [rowStart, rowStart + rows) of a matrix on the device, laid out as matrixFormats.ts says. */
 export interface MatrixSlice {
+  format: MatrixFormat;
   rowStart: number;
   rows: number;
-  paddedRows: number;
-  weight: GPUBuffer;
+  codes: GPUBuffer;
+  /** Undefined where the format has none. */
   scales: GPUBuffer | undefined;
 }
 
-/** A weight matrix [rows, columns] in as many slices as the device's bindings need. */
+/** A weight matrix [rows, columns] in as many slices as the device's bindings need; formats may differ between slices. */
 export interface Matrix {
   rows: number;
   columns: number;
@@ -31,87 +29,146 @@ export interface Matrix {
   bias: GPUBuffer | undefined;
 }
 
-/** Buffers that operations share: one that stands in for an absent input, and sums of matvec [splits, rows] (`matvecFloats`). */
-export interface Scratch {
+/** Activations that a gate may have in the same dispatch. */
+export type GateActivation = Exclude<MatvecActivation, "none">;
+
+/** A matrix, and what it is used for besides `linear`: kernels are compiled for nothing else. */
+export interface MatrixUse {
+  matrix: Matrix;
+  /** Its rows are looked up. */
+  table?: boolean;
+  /** What `linearToken` is asked for. */
+  norm?: boolean;
+  gate?: GateActivation;
+}
+
+/** RMSNorm in front of a matrix: its factors [columns], and eps. */
+export interface InputNorm {
+  gain: GPUBuffer;
+  eps: number;
+}
+
+/** What is done to one token in the same dispatch as the matrix. */
+export interface TokenFusion {
+  norm?: InputNorm;
+  /** The matrix holds gates and then as many rows that they open: y = act(gate) · up. */
+  gate?: GateActivation;
+  mode?: "write" | "add";
+}
+
+export interface LinearSetup {
+  gpu: EngineDevice;
+  shaders: ShaderCache;
+  recorder: Recorder;
+  /** Stands in for absent inputs. */
   placeholder: GPUBuffer;
-  parts: GPUBuffer;
+  variants: MatmulVariants;
+  /** Most tokens of one product. */
+  maxTokens: number;
 }
 
 export type LinearOperations = Awaited<ReturnType<typeof openLinear>>;
 
-/** Compiles the kernels for matrices stored as `weightFormat` says. */
-export async function openLinear(weightFormat: WeightFormat, shaders: ShaderCache, recorder: Recorder, scratch: Scratch) {
-  const { placeholder, parts } = scratch;
-  // Compiling is slow on software adapters, so what the model has no use for is left out.
-  const withQ8 = weightFormat === "q8_0";
-  const absent = Promise.resolve(undefined);
-  const [embedF32, matmulF32, matvecF32, fold, embedI8, matmulI8, matvecI8] = await Promise.all([
-    shaders.program(embed, {}),
-    shaders.program(matmul, {}),
-    shaders.program(matvec, {}),
-    shaders.program(matvecFold, {}),
-    withQ8 ? shaders.program(embedQ8, {}) : absent,
-    withQ8 ? shaders.program(matmulQ8, {}) : absent,
-    withQ8 ? shaders.program(matvecQ8, {}) : absent,
-  ]);
+/** Compiles the kernels that these matrices need. */
+export async function openLinear(uses: readonly MatrixUse[], setup: LinearSetup) {
+  const { recorder, placeholder, variants } = setup;
+  const programs = await openLinearPrograms(uses, setup.shaders, variants);
+  const tile = matmulTiles[variants.matmul];
+  const { lanes } = matvecSums[variants.matvec];
+  const rounded = variants.integers ? roundedInputs(uses, setup) : undefined;
+
+  /** x, normed where a norm is given, as blocks of integers; in the same buffers each time, because commands run in order. */
+  const round = (x: GPUBuffer, blocks: number, tokens: number, into: RoundedInputs, norm?: InputNorm): void => {
+    const buffers = { x, gain: norm?.gain ?? placeholder, ...into };
+    recorder.run(programs.quantize(norm !== undefined), { blocks, eps: norm?.eps ?? 0 }, buffers, [tokens]);
+  };
+
+  const linearToken = (x: GPUBuffer, matrix: Matrix, y: GPUBuffer, { norm, gate, mode = "write" }: TokenFusion = {}): void => {
+    const { columns, bias = placeholder } = matrix;
+    const blocks = blocksOf(columns);
+    if (gate !== undefined && matrix.slices.length !== 1) throw new RangeError("gates and what they open lie in several slices");
+    let isRounded = false;
+    for (const { format, rowStart, rows, codes, scales = placeholder } of matrix.slices) {
+      const outputs = gate === undefined ? rows : rows / 2;
+      const groupRows = lanes / (variants.matvec === "none" ? 1 : partsPerRow(outputs, blocks));
+      const params = { columns, blocks, rowStart, rows, groupRows, ...flags(matrix, mode), eps: norm?.eps ?? 0 };
+      const grid = [groups(outputs, groupRows)] as const;
+      if (rounded !== undefined && matrixLayouts[format].integers) {
+        if (!isRounded) round(x, blocks, 1, rounded, norm);
+        isRounded = true;
+        const buffers = { codes, scales, xCodes: rounded.codes, bias, y, xScales: rounded.scales };
+        recorder.run(programs.matvecIntegers(format, gate ?? "none"), params, buffers, grid);
+      } else {
+        const program = programs.matvec(format, hasWholeBlocks(matrix), norm !== undefined, gate ?? "none");
+        recorder.run(program, params, { codes, scales, x, bias, y, gain: norm?.gain ?? placeholder }, grid);
+      }
+    }
+  };
 
   return {
     /** ids [tokens] -> x [tokens, columns]: rows of the table, times `scale`. */
     embed(ids: GPUBuffer, table: Matrix, x: GPUBuffer, tokens: number, scale: number): void {
-      const columns4 = table.columns / 4;
-      for (const slice of table.slices) {
-        const { rowStart, rows, paddedRows, weight, scales } = slice;
-        const params = { columns4, rowStart, rows, paddedRows, scale };
-        const grid = [groups(columns4, 64), tokens] as const;
-        if (scales === undefined) recorder.run(embedF32, params, { ids, table: weight, x }, grid);
-        else recorder.run(present(embedI8), params, { ids, table: weight, scales, x }, grid);
+      const { columns } = table;
+      for (const { format, rowStart, rows, codes, scales = placeholder } of table.slices) {
+        const params = { columns, blocks: blocksOf(columns), rowStart, rows, scale };
+        recorder.run(programs.embed(format), params, { codes, scales, ids, x }, [groups(columns, 16 * 64), tokens]);
       }
     },
 
     /** y [tokens, rows] = x [tokens, columns] Wᵀ + bias, or added to y. */
     linear(x: GPUBuffer, matrix: Matrix, y: GPUBuffer, tokens: number, mode: "write" | "add" = "write"): void {
-      const hasBias = matrix.bias === undefined ? 0 : 1;
-      const bias = matrix.bias ?? placeholder;
-      const accumulate = mode === "add" ? 1 : 0;
-      const columns4 = matrix.columns / 4;
       if (tokens === 1) {
-        const splits = matvecSplits(matrix);
-        for (const { rowStart, rows, paddedRows, weight: w, scales } of matrix.slices) {
-          const params = { columns4, rowStart, rows, paddedRows, allRows: matrix.rows, splits };
-          const grid = [groups(rows, 64), splits] as const;
-          if (scales === undefined) recorder.run(matvecF32, params, { x, w, parts }, grid);
-          else recorder.run(present(matvecI8), params, { x, w, scales, parts }, grid);
-        }
-        const params = { rows: matrix.rows, splits, hasBias, accumulate };
-        recorder.run(fold, params, { parts, bias, y }, [groups(matrix.rows, 64)]);
+        linearToken(x, matrix, y, { mode });
         return;
       }
-      for (const { rowStart, rows, paddedRows, weight: w, scales } of matrix.slices) {
-        const params = { tokens, columns4, rowStart, rows, paddedRows, yRow: matrix.rows, hasBias, accumulate };
-        const grid = [groups(rows, 64), groups(tokens, 64)] as const;
-        if (scales === undefined) recorder.run(matmulF32, params, { x, w, bias, y }, grid);
-        else recorder.run(present(matmulI8), params, { x, w, scales, bias, y }, grid);
+      const { columns, rows: yRow, bias = placeholder } = matrix;
+      const blocks = blocksOf(columns);
+      let isRounded = false;
+      for (const { format, rowStart, rows, codes, scales = placeholder } of matrix.slices) {
+        const params = { tokens, columns, blocks, rowStart, rows, yRow, ...flags(matrix, mode) };
+        if (rounded !== undefined && matrixLayouts[format].integers) {
+          if (!isRounded) round(x, blocks, tokens, rounded);
+          isRounded = true;
+          const buffers = { codes, scales, xCodes: rounded.codes, xScales: rounded.scales, bias, y };
+          const grid = [groups(rows, INTEGER_TILE), groups(tokens, INTEGER_TILE)] as const;
+          recorder.run(programs.matmulIntegers(format), params, buffers, grid);
+        } else {
+          const grid = [groups(rows, tile.rows), groups(tokens, tile.tokens)] as const;
+          recorder.run(programs.matmul(format, hasWholeBlocks(matrix)), params, { codes, scales, x, bias, y }, grid);
+        }
       }
     },
+
+    /** True where `linearToken` can open gates in the same dispatch: gates and what they open lie in one slice. */
+    canGate: (matrix: Matrix): boolean => matrix.slices.length === 1,
+
+    /** The product for one token, with the norm before it and the gate behind it in the same dispatch; y is [rows], with a gate [rows / 2]. */
+    linearToken,
   };
 }
 
-/** Floats of the scratch that matrix-vector products with matrices of up to `rows` rows need. */
-export function matvecFloats(rows: number): number {
-  return Math.max(rows, MATVEC_INVOCATIONS);
+interface RoundedInputs {
+  codes: GPUBuffer;
+  scales: GPUBuffer;
 }
 
-/** Parts of one output of a matrix-vector product, so that a short matrix still fills the device. */
-function matvecSplits({ rows, columns }: { rows: number; columns: number }): number {
-  return Math.max(1, Math.min(16, Math.floor(MATVEC_INVOCATIONS / rows), columns / 4));
+/** Room for the inputs of any of the matrices. */
+function roundedInputs(uses: readonly MatrixUse[], { gpu, maxTokens }: LinearSetup): RoundedInputs {
+  const blocks = Math.max(1, ...uses.map(({ matrix }) => blocksOf(matrix.columns)));
+  return {
+    codes: storageBuffer(gpu, "rounded inputs", maxTokens * blocks * 32),
+    scales: storageBuffer(gpu, "scales of rounded inputs", maxTokens * blocks * 8),
+  };
 }
 
-/** A kernel that was left out is asked for only by a mistake of ours. */
-function present<T>(compiled: T | undefined): T {
-  if (compiled === undefined) throw new RangeError("a kernel was used that the weight format did not ask for");
-  return compiled;
+/** Enough invocations for a large graphics card to be busy. */
+const MATVEC_INVOCATIONS = 2 ** 17;
+
+/** Parts of one output of matvec, a power of two: many where the matrix has few rows, as long as every part has a block. */
+function partsPerRow(rows: number, blocks: number): number {
+  return 2 ** Math.floor(Math.log2(Math.min(32, Math.max(4, MATVEC_INVOCATIONS / rows), blocks)));
 }
 
-function groups(items: number, size: number): number {
-  return Math.ceil(items / size);
+function flags({ bias }: Matrix, mode: "write" | "add"): { hasBias: number; accumulate: number } {
+  return { hasBias: bias === undefined ? 0 : 1, accumulate: mode === "add" ? 1 : 0 };
 }

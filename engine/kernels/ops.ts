@@ -1,5 +1,5 @@
 /** The kernels as operations on buffers: each picks its kernel, its parameters and its grid. All shapes are of one model. */
-import type { DecoderSpec, WeightFormat } from "../api.ts";
+import type { DecoderSpec } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
@@ -7,7 +7,7 @@ import { openAttention } from "./attentionOps.ts";
 import { bound, BOUND_STRIDE } from "./bound.ts";
 import { gateMul } from "./gate_mul.ts";
 import { layerNorm } from "./layer_norm.ts";
-import { type Matrix, openLinear, type Scratch } from "./linear.ts";
+import type { LinearOperations, Matrix } from "./linear.ts";
 import { all, groups, present } from "./programs.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { sample } from "./sample.ts";
@@ -26,21 +26,25 @@ export interface NormWeights {
 
 export type Operations = Awaited<ReturnType<typeof openOperations>>;
 
-/** Compiles the kernels the model needs, for its shapes. Throws `unsupported-model` for shapes that the kernels cannot do. */
+/** Buffers that operations share: one that stands in for an absent input, and the slopes of linear biases [H]. */
+export interface Scratch {
+  placeholder: GPUBuffer;
+  slopes: GPUBuffer;
+}
+
+/** Compiles the kernels the model needs besides products with matrices, for its shapes; `checkShapes` must have passed. */
 export async function openOperations(
   spec: DecoderSpec,
-  weightFormat: WeightFormat,
+  matrices: LinearOperations,
   shaders: ShaderCache,
   recorder: Recorder,
-  scratch: Scratch & { slopes: GPUBuffer },
+  scratch: Scratch,
 ) {
-  checkShapes(spec);
   const { placeholder } = scratch;
   const { normEps: eps, hiddenSize } = spec;
   const columns4 = hiddenSize / 4;
   const absent = Promise.resolve(undefined);
-  const [matrices, attention, programs] = await Promise.all([
-    openLinear(weightFormat, shaders, recorder, scratch),
+  const [attention, programs] = await Promise.all([
     openAttention(spec, shaders, recorder, scratch),
     all({
       rmsNorm: spec.norm === "rms" ? shaders.program(rmsNorm, {}) : absent,
@@ -93,7 +97,8 @@ export async function openOperations(
 
     /** The first `count` numbers clamped as `clip_qkv` says; nothing where the model has no such bound. */
     clampProjection(x: GPUBuffer, count: number): void {
-      if (spec.qkvClip !== undefined) recorder.run(present(programs.clamp), { count, limit: spec.qkvClip }, { x }, boundGrid(count));
+      if (spec.qkvClip !== undefined)
+        recorder.run(present(programs.clamp), { count, limit: spec.qkvClip }, { x }, boundGrid(count));
     },
 
     /** The first `count` logits under the final softcap; nothing where the model has none. */
@@ -125,7 +130,8 @@ export function nothingSampled(token: number): boolean {
   return token === ALL_MASKED;
 }
 
-function checkShapes(spec: DecoderSpec): void {
+/** Throws `unsupported-model` for shapes that the kernels cannot do. */
+export function checkShapes(spec: DecoderSpec): void {
   const { headCount, kvHeadCount, headDim, hiddenSize, intermediateSize } = spec;
   const problem =
     headDim % 4 !== 0 || hiddenSize % 4 !== 0 || intermediateSize % 4 !== 0

@@ -1,5 +1,5 @@
 /** The kernels of recurrent models as operations on buffers. E hidden size, T tokens of the chunk; other shapes as in reference/. */
-import type { Mamba2Spec, MambaSpec, RecurrentSpec, Rwkv7Spec, WeightFormat } from "../api.ts";
+import type { Mamba2Spec, MambaSpec, RecurrentSpec, Rwkv7Spec } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
@@ -9,7 +9,7 @@ import { causalConv, CONV_TOKENS } from "./causal_conv.ts";
 import { gatedNorm } from "./gated_norm.ts";
 import { keepRow } from "./keep_row.ts";
 import { layerNorm } from "./layer_norm.ts";
-import { type Matrix, openLinear, type Scratch } from "./linear.ts";
+import type { LinearOperations, Matrix } from "./linear.ts";
 import type { Choice, NormWeights } from "./ops.ts";
 import { groups } from "./programs.ts";
 import { rmsNorm } from "./rms_norm.ts";
@@ -40,6 +40,23 @@ export interface ConvWeights {
   bias: GPUBuffer | undefined;
 }
 
+/** Throws `unsupported-model` for shapes that the kernels cannot do. */
+export function checkRecurrentShapes(spec: RecurrentSpec): void {
+  if (spec.hiddenSize % 4 !== 0) throw unsupported(`hidden size ${spec.hiddenSize} is no multiple of 4`);
+  if (spec.kind === "mamba") {
+    const { innerSize: I, stateSize: N } = spec;
+    if (I % 4 !== 0) throw unsupported(`inner width ${I} is no multiple of 4`);
+    if (N > MAX_MAMBA_STATES) throw unsupported(`state size ${N} is above ${MAX_MAMBA_STATES}`);
+  } else if (spec.kind === "mamba2") {
+    const { headCount: H, headDim: P, stateSize: N } = spec;
+    if ((H * P) % 4 !== 0 || N % 4 !== 0) throw unsupported(`inner width ${H * P} or state size ${N} is no multiple of 4`);
+  } else {
+    const { headDim: P, intermediateSize: F } = spec;
+    if (P % 4 !== 0 || F % 4 !== 0) throw unsupported(`head dimension ${P} or intermediate size ${F} is no multiple of 4`);
+    if (P > MAX_RWKV_HEAD_DIM) throw unsupported(`head dimension ${P} is above ${MAX_RWKV_HEAD_DIM}`);
+  }
+}
+
 export type CommonOperations = Awaited<ReturnType<typeof openCommon>>;
 export type MambaOperations = Awaited<ReturnType<typeof openMambaOperations>>;
 export type Mamba2Operations = Awaited<ReturnType<typeof openMamba2Operations>>;
@@ -48,18 +65,15 @@ export type Rwkv7Operations = Awaited<ReturnType<typeof openRwkv7Operations>>;
 /** What all recurrent models have: products with matrices, norms, sampling. */
 async function openCommon(
   spec: RecurrentSpec,
-  weightFormat: WeightFormat,
+  matrices: LinearOperations,
   shaders: ShaderCache,
   recorder: Recorder,
-  scratch: Scratch,
+  placeholder: GPUBuffer,
 ) {
-  if (spec.hiddenSize % 4 !== 0) throw unsupported(`hidden size ${spec.hiddenSize} is no multiple of 4`);
-  const { placeholder } = scratch;
   const { normEps: eps } = spec;
   const columns4 = spec.hiddenSize / 4;
   const isRms = spec.kind !== "rwkv7";
-  const [matrices, rms, layer, choose] = await Promise.all([
-    openLinear(weightFormat, shaders, recorder, scratch),
+  const [rms, layer, choose] = await Promise.all([
     isRms ? shaders.program(rmsNorm, {}) : undefined,
     isRms ? undefined : shaders.program(layerNorm, {}),
     shaders.program(sample, {}),
@@ -89,20 +103,18 @@ async function openCommon(
   };
 }
 
-/** Compiles the kernels of Mamba for its shapes. Throws `unsupported-model` for shapes that they cannot do. */
+/** Compiles the kernels of Mamba for its shapes; `checkRecurrentShapes` must have passed. */
 export async function openMambaOperations(
   spec: MambaSpec,
-  weightFormat: WeightFormat,
+  matrices: LinearOperations,
   shaders: ShaderCache,
   recorder: Recorder,
-  scratch: Scratch,
+  placeholder: GPUBuffer,
 ) {
   const { innerSize: I, stateSize: N, timeStepRank: R } = spec;
-  if (I % 4 !== 0) throw unsupported(`inner width ${I} is no multiple of 4`);
-  if (N > MAX_MAMBA_STATES) throw unsupported(`state size ${N} is above ${MAX_MAMBA_STATES}`);
   const [common, convolve, scan, take] = await Promise.all([
-    openCommon(spec, weightFormat, shaders, recorder, scratch),
-    openConvolution(spec.convKernel, shaders, recorder, scratch),
+    openCommon(spec, matrices, shaders, recorder, placeholder),
+    openConvolution(spec.convKernel, shaders, recorder, placeholder),
     shaders.program(selectiveScan, { STATES: N }),
     shaders.program(takeColumns, {}),
   ]);
@@ -140,18 +152,17 @@ export interface SelectiveInputs {
   uz: GPUBuffer;
 }
 
-/** Compiles the kernels of Mamba-2 for its shapes. Throws `unsupported-model` for shapes that they cannot do. */
+/** Compiles the kernels of Mamba-2 for its shapes; `checkRecurrentShapes` must have passed. */
 export async function openMamba2Operations(
   spec: Mamba2Spec,
-  weightFormat: WeightFormat,
+  matrices: LinearOperations,
   shaders: ShaderCache,
   recorder: Recorder,
-  scratch: Scratch,
+  placeholder: GPUBuffer,
 ) {
   const { headCount: H, headDim: P, groupCount: G, stateSize: N } = spec;
   const I = H * P;
   const C = convWidth(spec);
-  if (I % 4 !== 0 || N % 4 !== 0) throw unsupported(`inner width ${I} or state size ${N} is no multiple of 4`);
   const block = ssdBlock(spec);
   const shape = { heads: H, headsPerGroup: H / G };
   const row4 = C / 4;
@@ -160,8 +171,8 @@ export async function openMamba2Operations(
   const consts = { HEAD_DIM: P, STATES4: N / 4 };
   const [low, high] = spec.timeStepLimit;
   const [common, convolve, steps, scores, stateOver, output, step, gated] = await Promise.all([
-    openCommon(spec, weightFormat, shaders, recorder, scratch),
-    openConvolution(spec.convKernel, shaders, recorder, scratch),
+    openCommon(spec, matrices, shaders, recorder, placeholder),
+    openConvolution(spec.convKernel, shaders, recorder, placeholder),
     shaders.program(ssdSteps, {}),
     shaders.program(ssdScores, {}),
     shaders.program(ssdState, consts),
@@ -231,21 +242,19 @@ export function ssdBlock({ chunkSize }: Mamba2Spec): number {
   return padded4(Math.min(chunkSize, SSD_BLOCK));
 }
 
-/** Compiles the kernels of RWKV-7 for its shapes. Throws `unsupported-model` for shapes that they cannot do. */
+/** Compiles the kernels of RWKV-7 for its shapes; `checkRecurrentShapes` must have passed. */
 export async function openRwkv7Operations(
   spec: Rwkv7Spec,
-  weightFormat: WeightFormat,
+  matrices: LinearOperations,
   shaders: ShaderCache,
   recorder: Recorder,
-  scratch: Scratch,
+  placeholder: GPUBuffer,
 ) {
-  const { hiddenSize: E, headCount: H, headDim: P, intermediateSize: F } = spec;
-  if (P % 4 !== 0 || F % 4 !== 0) throw unsupported(`head dimension ${P} or intermediate size ${F} is no multiple of 4`);
-  if (P > MAX_RWKV_HEAD_DIM) throw unsupported(`head dimension ${P} is above ${MAX_RWKV_HEAD_DIM}`);
+  const { hiddenSize: E, headCount: H, headDim: P } = spec;
   const columns4 = E / 4;
   const byRow = [groups(columns4, 64)] as const;
   const [common, shift, keep, act, mixValues, prepare, scan, finish] = await Promise.all([
-    openCommon(spec, weightFormat, shaders, recorder, scratch),
+    openCommon(spec, matrices, shaders, recorder, placeholder),
     shaders.program(tokenShift, {}),
     shaders.program(keepRow, {}),
     shaders.program(activate, { STRIDE: ACTIVATE_STRIDE }),
@@ -322,7 +331,7 @@ interface ConvInput {
   channels: number;
 }
 
-async function openConvolution(taps: number, shaders: ShaderCache, recorder: Recorder, { placeholder }: Scratch) {
+async function openConvolution(taps: number, shaders: ShaderCache, recorder: Recorder, placeholder: GPUBuffer) {
   const program = await shaders.program(causalConv, { TAPS: taps, CONV_TOKENS });
   return (from: ConvInput, weights: ConvWeights, tail: GPUBuffer, y: GPUBuffer, tokens: number): void => {
     const { x, ...shape } = from;

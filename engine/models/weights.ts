@@ -1,8 +1,7 @@
 /** Names and shapes of a decoder's tensors, as Hugging Face writes a Llama's; matrices are [out, in] and y = x Wᵀ. */
-import type { DecoderSpec, ModelSpec, WeightFormat, WeightStore } from "../api.ts";
+import type { DecoderSpec, ModelSpec, WeightStore } from "../api.ts";
 import { EngineError } from "../errors.ts";
-import { canQuantizeQ8 } from "../formats/q8.ts";
-import { isRecurrentTable, recurrentShapes } from "../recurrent/weights.ts";
+import { recurrentShapes } from "../recurrent/weights.ts";
 
 /** Weight and bias of one norm, or matrix and bias of one projection; the bias is undefined where the model has none. */
 export interface TensorPair {
@@ -117,12 +116,6 @@ function decoderShapes(spec: DecoderSpec): Map<string, readonly number[]> {
 
 function normPair(spec: DecoderSpec, name: string): TensorPair {
   return { weight: `${name}.weight`, bias: spec.norm === "layer" && spec.normBias ? `${name}.bias` : undefined };
-}
-
-/** How a tensor is stored under `format`: projections, head and embedding table are quantised where their rows divide into blocks. */
-export function storedFormat(name: string, shape: readonly number[], format: WeightFormat): "f32" | "q8_0" {
-  const isTable = name.endsWith("_proj.weight") || name === EMBEDDING || name === "lm_head.weight" || isRecurrentTable(name);
-  return format === "q8_0" && isTable && canQuantizeQ8(shape.at(-1) ?? 0) ? "q8_0" : "f32";
 }
 
 /** Throws `weights-missing` or `bad-weights` for the first tensor that is absent or has another shape. */

@@ -189,11 +189,6 @@ export function convWidth({ headCount, headDim, groupCount, stateSize }: Mamba2S
   return headCount * headDim + 2 * groupCount * stateSize;
 }
 
-/** Matrices of recurrent models that are worth quantising, beside those whose names end in _proj.weight; low-rank maps are not. */
-export function isRecurrentTable(name: string): boolean {
-  return /^(backbone|model)\.embeddings\.weight$|\.ffn\.(key|value)\.weight$/.test(name);
-}
-
 function affine(name: string, hasBias: boolean): Affine {
   return { weight: `${name}.weight`, bias: hasBias ? `${name}.bias` : undefined };
 }

@@ -1,14 +1,13 @@
 /** A whole decoder in plain loops. E hidden size, H query heads, G key/value heads, D head dimension, F feed-forward width, V vocabulary. */
 import type { DecoderSpec, LayerKind, ModelSpec, PositionPlan, RopeTable, WeightFormat, WeightStore } from "../api.ts";
 import { throwIfAborted } from "../errors.ts";
-import { dequantizeQ8, quantizeQ8 } from "../formats/q8.ts";
+import { openQuantizationError, quantizeRows, roundedOnLoad, storedFormat } from "../formats/stored.ts";
 import {
   EMBEDDING,
   embeddingNormNames,
   finalNormNames,
   headName,
   layerNames,
-  storedFormat,
   tensorShapes,
   type TensorPair,
 } from "../models/weights.ts";
@@ -39,6 +38,8 @@ export interface Decoder {
   spec: DecoderSpec;
   tensor: TensorOf;
   precision: Precision;
+  /** Relative RMS error of what was quantised on load; undefined where nothing was. */
+  quantizationError?: number;
 }
 
 /** Reads every tensor of the model as f32, rounded through the format it would be stored in. */
@@ -48,7 +49,7 @@ export async function readDecoder(
   format: WeightFormat,
   options: ReadOptions = {},
 ): Promise<Decoder> {
-  return { spec, tensor: await readTensors(spec, weights, format, options), precision: "f32" };
+  return { spec, ...(await readTensors(spec, weights, format, options)), precision: "f32" };
 }
 
 export interface ReadOptions {
@@ -62,20 +63,25 @@ export async function readTensors(
   weights: WeightStore,
   format: WeightFormat,
   options: ReadOptions = {},
-): Promise<TensorOf> {
+): Promise<{ tensor: TensorOf; quantizationError: number | undefined }> {
   const shapes = tensorShapes(spec);
   const totalBytes = 4 * [...shapes.values()].reduce((sum, shape) => sum + product(shape), 0);
   const tensors = new Map<string, Reals>();
+  const error = openQuantizationError();
   let doneBytes = 0;
   for (const [name, shape] of shapes) {
     throwIfAborted(options.signal);
     const values = await weights.readRows(name, 0, shape[0], options.signal);
     const columns = shape.at(-1) ?? 1;
-    tensors.set(name, storedFormat(name, shape, format) === "q8_0" ? dequantizeQ8(quantizeQ8(values, columns)) : values);
+    const file = weights.format(name);
+    const rounded = roundedOnLoad(file, storedFormat(name, shape, file, format));
+    const kept = rounded === undefined ? values : quantizeRows(values, columns, rounded).values;
+    if (rounded !== undefined) error.add(values, kept);
+    tensors.set(name, kept);
     doneBytes += values.byteLength;
     options.onProgress?.(doneBytes, totalBytes);
   }
-  return tensorsByName(tensors);
+  return { tensor: tensorsByName(tensors), quantizationError: error.relativeRms() };
 }
 
 /** A lookup that throws where the model has no such tensor. */

@@ -18,7 +18,7 @@ export async function openReferenceRecurrent(spec: RecurrentSpec, options: Runne
   throwIfAborted(signal);
   checkWeights(spec, weights);
   const key = await modelKey(spec, weights, weightFormat, signal);
-  const tensor = await readTensors(spec, weights, weightFormat, options);
+  const { tensor } = await readTensors(spec, weights, weightFormat, options);
   return openRecurrentRunner(spec, options, referenceBackend({ spec, tensor, precision: "f32" }), key);
 }
 

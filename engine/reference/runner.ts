@@ -43,6 +43,7 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
     device: "plain loops on the CPU",
     capacityTokens,
     tap,
+    quantizationError: decoder.quantizationError,
     get length() {
       return cache.length;
     },

@@ -6,22 +6,15 @@ import { storageBuffer, uploadedBuffer } from "../../engine/gpu/buffers.ts";
 import type { EngineDevice } from "../../engine/gpu/device.ts";
 import { openRecorder, type Recorder } from "../../engine/gpu/dispatch.ts";
 import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
-import { matvecFloats } from "../../engine/kernels/linear.ts";
+import { openLinear } from "../../engine/kernels/linear.ts";
 import { MAX_SPLITS, splitKeys } from "../../engine/kernels/attentionOps.ts";
 import { openOperations, type Operations } from "../../engine/kernels/ops.ts";
+import { plainVariants } from "../../engine/kernels/variants.ts";
 import { alibiSlopes } from "../../engine/position/alibi.ts";
 import { positionsFrom, rotateHeads, rotation } from "../../engine/position/rope.ts";
 import { ropeBase, ropeTable } from "../../engine/position/scaling.ts";
 import { attention, attentionRow } from "../../engine/reference/attend.ts";
-import {
-  alloc32,
-  clampInPlace,
-  gateMultiply,
-  keyShift,
-  layerNorm,
-  rmsNorm,
-  softcapInPlace,
-} from "../../engine/reference/ops.ts";
+import { alloc32, clampInPlace, gateMultiply, keyShift, layerNorm, rmsNorm, softcapInPlace } from "../../engine/reference/ops.ts";
 import { assertClose, download, numbers, upload } from "../support/gpuArrays.ts";
 import { randomModel } from "../support/goldenModels.ts";
 import { requireDevice } from "../support/requireDevice.ts";
@@ -44,12 +37,10 @@ async function operations(overrides: Partial<DecoderSpec>): Promise<{ op: Operat
   const slopes = Float32Array.from(
     spec.alibi === undefined ? new Float32Array(spec.headCount) : alibiSlopes(spec.headCount, spec.alibi.maxBias),
   );
-  const scratch = {
-    placeholder: storageBuffer(gpu, "placeholder", 16),
-    parts: storageBuffer(gpu, "parts", matvecFloats(4096) * 4),
-    slopes: uploadedBuffer(gpu, "slopes", slopes),
-  };
-  return { spec, op: await openOperations(spec, "f32", shaders, recorder, scratch) };
+  const scratch = { placeholder: storageBuffer(gpu, "placeholder", 16), slopes: uploadedBuffer(gpu, "slopes", slopes) };
+  const { placeholder } = scratch;
+  const linear = await openLinear([], { gpu, shaders, recorder, placeholder, variants: plainVariants, maxTokens: 1 });
+  return { spec, op: await openOperations(spec, linear, shaders, recorder, scratch) };
 }
 
 const room = (floats: number): GPUBuffer => storageBuffer(gpu, "room", floats * 4);
@@ -316,7 +307,12 @@ function rows({ headCount, kvHeadCount, headDim }: DecoderSpec) {
 }
 
 /** Score of a query on its own key, where ALiBi takes nothing. */
-function ownScore(scored: { queries: readonly Float32Array[]; keys: readonly Float32Array[] }, spec: DecoderSpec, token: number, head: number): number {
+function ownScore(
+  scored: { queries: readonly Float32Array[]; keys: readonly Float32Array[] },
+  spec: DecoderSpec,
+  token: number,
+  head: number,
+): number {
   const { headCount, kvHeadCount, headDim, attentionScale, attentionSoftcap: cap } = spec;
   const query = (token * headCount + head) * headDim;
   const key = (token * kvHeadCount + Math.floor((head * kvHeadCount) / headCount)) * headDim;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import type { EngineDevice } from "../../engine/gpu/device.ts";
 import { openShaderCache, type Kernel } from "../../engine/gpu/shader.ts";
@@ -11,7 +11,6 @@ import { attnPrefill } from "../../engine/kernels/attn_prefill.ts";
 import { bound } from "../../engine/kernels/bound.ts";
 import { causalConv } from "../../engine/kernels/causal_conv.ts";
 import { embed } from "../../engine/kernels/embed.ts";
-import { embedQ8 } from "../../engine/kernels/embed_q8.ts";
 import { gateMul } from "../../engine/kernels/gate_mul.ts";
 import { gatedNorm } from "../../engine/kernels/gated_norm.ts";
 import { keepRow } from "../../engine/kernels/keep_row.ts";
@@ -19,12 +18,11 @@ import { keyReposition } from "../../engine/kernels/key_reposition.ts";
 import { keyShift } from "../../engine/kernels/key_shift.ts";
 import { kvWrite } from "../../engine/kernels/kv_write.ts";
 import { layerNorm } from "../../engine/kernels/layer_norm.ts";
-import { matmul } from "../../engine/kernels/matmul.ts";
-import { matmulQ8 } from "../../engine/kernels/matmul_q8.ts";
-import { matvec } from "../../engine/kernels/matvec.ts";
-import { matvecFold } from "../../engine/kernels/matvec_fold.ts";
-import { matvecQ8 } from "../../engine/kernels/matvec_q8.ts";
+import { matmul, matmulIntegers } from "../../engine/kernels/matmul.ts";
+import { matrixLayouts, type MatrixFormat } from "../../engine/kernels/matrixFormats.ts";
+import { matvec, matvecIntegers, matvecSums } from "../../engine/kernels/matvec.ts";
 import { qkNorm } from "../../engine/kernels/qk_norm.ts";
+import { quantizeRows } from "../../engine/kernels/quantize_rows.ts";
 import { rmsNorm } from "../../engine/kernels/rms_norm.ts";
 import { ropeApply } from "../../engine/kernels/rope_apply.ts";
 import { sample } from "../../engine/kernels/sample.ts";
@@ -42,6 +40,18 @@ import { wkvPrepare } from "../../engine/kernels/wkv_prepare.ts";
 import { wkvScan } from "../../engine/kernels/wkv_scan.ts";
 import { requireDevice } from "../support/requireDevice.ts";
 
+const matrixFormats = Object.keys(matrixLayouts) as MatrixFormat[];
+/** Of kernels that are put together of several files: every file in one of them at least. */
+const composed: readonly Kernel[] = [
+  ...matrixFormats.flatMap((format) => [embed(format), matmul(format, "tiled", true), matvec(format, "shared", true)]),
+  matmul("f32", "direct", false),
+  matvec("f32", "none", false),
+  matmulIntegers("q8_0"),
+  matvecIntegers("q8_0", "shared"),
+];
+/** Those that use a feature that not every device has. */
+const optional: readonly Kernel[] = [matvec("f32", "subgroups", true), matmul("f32", "tiled_f16", true)];
+
 const kernels: readonly Kernel[] = [
   activate,
   attnDecode,
@@ -50,8 +60,6 @@ const kernels: readonly Kernel[] = [
   attnPrefill,
   bound,
   causalConv,
-  embed,
-  embedQ8,
   gateMul,
   gatedNorm,
   keepRow,
@@ -59,12 +67,8 @@ const kernels: readonly Kernel[] = [
   keyShift,
   kvWrite,
   layerNorm,
-  matmul,
-  matmulQ8,
-  matvec,
-  matvecFold,
-  matvecQ8,
   qkNorm,
+  quantizeRows,
   rmsNorm,
   ropeApply,
   sample,
@@ -80,6 +84,7 @@ const kernels: readonly Kernel[] = [
   wkvFinish,
   wkvPrepare,
   wkvScan,
+  ...composed,
 ];
 
 /** What the smallest WebGPU device offers. */
@@ -88,19 +93,22 @@ const MAX_INVOCATIONS = 256;
 
 describe("kernel declarations", () => {
   it("cover every .wgsl file", () => {
-    const files = readdirSync("engine/kernels").filter((name) => name.endsWith(".wgsl"));
-    assert.deepEqual(
-      kernels.map((kernel) => `${kernel.name}.wgsl`),
-      files.sort(),
-    );
+    for (const file of readdirSync("engine/kernels").filter((name) => name.endsWith(".wgsl"))) {
+      const text = readFileSync(`engine/kernels/${file}`, "utf8");
+      assert(
+        [...kernels, ...optional].some((kernel) => kernel.source.includes(text)),
+        file,
+      );
+    }
   });
 
-  for (const kernel of kernels) {
+  for (const kernel of [...kernels, ...optional]) {
     it(`${kernel.name} agrees with its file`, () => {
       const struct = /struct Params \{([^}]*)\}/.exec(kernel.source)?.[1] ?? "";
       const fields = [...struct.matchAll(/(\w+): (\w+),/g)].map((field) => [field[1], field[2]]);
       assert.deepEqual(Object.entries(kernel.params), fields, "names, types and order of the parameters");
-      const buffers = [...kernel.source.matchAll(/@binding\((\d+)\) var<storage, (\w+)> (\w+)/g)];
+      const declared = [...kernel.source.matchAll(/@binding\((\d+)\) var<storage, (\w+)> (\w+)/g)];
+      const buffers = declared.sort((a, b) => Number(a[1]) - Number(b[1]));
       assert.deepEqual(
         buffers.map((match) => Number(match[1])),
         buffers.map((_, index) => index + 1),
@@ -112,9 +120,13 @@ describe("kernel declarations", () => {
         "names, access and order of the buffers",
       );
       assert(buffers.length <= MAX_STORAGE_BUFFERS);
-      const size = /@workgroup_size\((\d+)(?:, (\d+))?\)/.exec(kernel.source);
-      assert(Number(size?.[1]) * Number(size?.[2] ?? 1) <= MAX_INVOCATIONS);
-      assert(!/\benable\b|subgroup/.test(kernel.source), "no optional features");
+      const size = /@workgroup_size\((\d+|LANES)(?:, (\d+))?\)/.exec(kernel.source);
+      const lanes = size?.[1] === "LANES" ? Math.max(...Object.values(matvecSums).map((sum) => sum.lanes)) : Number(size?.[1]);
+      assert(lanes * Number(size?.[2] ?? 1) <= MAX_INVOCATIONS);
+      assert(!/\benable\b/.test(kernel.source), "features are enabled by the declaration");
+      const used = [/\bsubgroup[A-Z]/.test(kernel.source) && "subgroups", /\b(vec\d|mat\dx\d)h\b/.test(kernel.source) && "f16"];
+      assert.deepEqual(used.filter(Boolean), kernel.features);
+      assert.equal(kernel.features.length > 0, optional.includes(kernel), "optional features");
     });
   }
 });

@@ -20,7 +20,13 @@ describe("the WebGPU backend against Hugging Face transformers", () => {
     it(name, () =>
       checkFamily(name, async (model) => {
         const runner = await openRunnerOn(gpu, shaders, { ...model, weightFormat: "f32" });
-        return { ...runner, get length() { return runner.length; }, dispose: () => undefined };
+        return {
+          ...runner,
+          get length() {
+            return runner.length;
+          },
+          dispose: () => undefined,
+        };
       }),
     );
   }

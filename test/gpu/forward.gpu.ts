@@ -148,7 +148,10 @@ describe("forward pass", () => {
       const plain = await logitsOf(reference, ids);
       reference.setPositions(plan);
       const expected = await logitsOf(reference, ids);
-      assert(expected.some((value, i) => Math.abs(value - plain[i]) > 100 * TOLERANCE), "the scheme changes something");
+      assert(
+        expected.some((value, i) => Math.abs(value - plain[i]) > 100 * TOLERANCE),
+        "the scheme changes something",
+      );
       const runner = await openGpu({ spec, weights, weightFormat: "f32" });
       await runner.append(ids.slice(0, 3));
       runner.setPositions(plan);
@@ -205,8 +208,13 @@ describe("forward pass", () => {
         await reference.repositionCache(plan);
         const [a, b, c] = await Promise.all([logitsOf(moved, [5]), logitsOf(exact, [5]), logitsOf(reference, [5])]);
         assertClose(a, c, TOLERANCE, "as the reference moves them");
-        if (layerCount === 1 || scaling.kind === "none") assertClose(a, b, TOLERANCE, "one layer's keys do not depend on positions");
-        else assert(a.some((value, i) => Math.abs(value - b[i]) > 20 * TOLERANCE), "deeper layers hold what the old positions gave");
+        if (layerCount === 1 || scaling.kind === "none")
+          assertClose(a, b, TOLERANCE, "one layer's keys do not depend on positions");
+        else
+          assert(
+            a.some((value, i) => Math.abs(value - b[i]) > 20 * TOLERANCE),
+            "deeper layers hold what the old positions gave",
+          );
       }
     }
   });

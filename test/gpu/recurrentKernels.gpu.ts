@@ -6,7 +6,7 @@ import type { EngineDevice } from "../../engine/gpu/device.ts";
 import { openRecorder, type Recorder } from "../../engine/gpu/dispatch.ts";
 import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
 import { SIGMOID, SQUARED_RELU, TANH } from "../../engine/kernels/activate.ts";
-import { matvecFloats } from "../../engine/kernels/linear.ts";
+import { openLinear } from "../../engine/kernels/linear.ts";
 import {
   openMamba2Operations,
   openMambaOperations,
@@ -15,6 +15,7 @@ import {
   ssdBlock,
   type WkvRows,
 } from "../../engine/kernels/recurrentOps.ts";
+import { plainVariants } from "../../engine/kernels/variants.ts";
 import { convWidth } from "../../engine/recurrent/weights.ts";
 import { alloc32, alloc64, sigmoid } from "../../engine/reference/ops.ts";
 import {
@@ -49,10 +50,12 @@ before(async () => {
 });
 after(() => gpu.destroy());
 
-const scratch = () => ({
-  placeholder: storageBuffer(gpu, "placeholder", 16),
-  parts: storageBuffer(gpu, "parts", matvecFloats(64) * 4),
-});
+/** What operations are opened with besides their shapes; these tests multiply by no matrix. */
+async function tools() {
+  const placeholder = storageBuffer(gpu, "placeholder", 16);
+  const linear = await openLinear([], { gpu, shaders, recorder, placeholder, variants: plainVariants, maxTokens: 1 });
+  return [linear, shaders, recorder, placeholder] as const;
+}
 const room = (floats: number): GPUBuffer => storageBuffer(gpu, "room", floats * 4);
 
 function closeTo(actual: Float32Array, expected: Float64Array | Float32Array, what: string): void {
@@ -78,7 +81,7 @@ describe("Mamba's kernels", () => {
     it(`${I} channels of ${N} states, ${K} taps: parts of ${parts.join(", ")} tokens`, async () => {
       const { spec } = randomRecurrent("mamba", { hidden_size: I, expand: 1, state_size: N, conv_kernel: K, time_step_rank: R });
       const mamba = spec as MambaSpec;
-      const op = await openMambaOperations(mamba, "f32", shaders, recorder, scratch());
+      const op = await openMambaOperations(mamba, ...(await tools()));
       const weight = numbers("conv", I * K);
       const bias = numbers("bias", I);
       const decayLog = numbers("decay", I * N);
@@ -141,7 +144,7 @@ describe("Mamba-2's kernels", () => {
       const I = H * P;
       const C = convWidth(mamba2);
       const width = I + C + H;
-      const op = await openMamba2Operations(mamba2, "f32", shaders, recorder, scratch());
+      const op = await openMamba2Operations(mamba2, ...(await tools()));
       const weight = numbers("conv", C * K);
       const [stepBias, decayLog, skip] = [numbers("step bias", H), numbers("decay", H), numbers("skip", H)];
       const normWeight = numbers("norm", I);
@@ -194,7 +197,7 @@ describe("Mamba-2's kernels", () => {
     const { headCount: H, headDim: P, groupCount: G, stateSize: N } = mamba2;
     const C = convWidth(mamba2);
     const width = H * P + C + H;
-    const op = await openMamba2Operations(mamba2, "f32", shaders, recorder, scratch());
+    const op = await openMamba2Operations(mamba2, ...(await tools()));
     const tokens = 16;
     const rows = numbers("rows", tokens * width).map((value, i) => (i % width < width - H ? value : 60 * value + 60));
     const mixed = numbers("mixed", tokens * C);
@@ -232,7 +235,7 @@ describe("RWKV-7's kernels", () => {
       const E = H * P;
       const { spec } = randomRecurrent("rwkv7", { hidden_size: E, head_dim: P });
       const rwkv7 = spec as Rwkv7Spec;
-      const op = await openRwkv7Operations(rwkv7, "f32", shaders, recorder, scratch());
+      const op = await openRwkv7Operations(rwkv7, ...(await tools()));
       const [removalKey, keyRate] = [numbers("removal key", E), numbers("key rate", E)];
       const [normWeight, normBias, bonus] = [numbers("norm", E), numbers("norm bias", E), numbers("bonus", E)];
       const keys = { removalKey: upload(gpu, removalKey), keyRate: upload(gpu, keyRate) };
@@ -281,7 +284,7 @@ describe("RWKV-7's kernels", () => {
 
   it("shift, keep, mix and activate", async () => {
     const { spec } = randomRecurrent("rwkv7", { hidden_size: 272, head_dim: 16 });
-    const op = await openRwkv7Operations(spec as Rwkv7Spec, "f32", shaders, recorder, scratch());
+    const op = await openRwkv7Operations(spec as Rwkv7Spec, ...(await tools()));
     const [x, previous, share] = [numbers("x", 3 * 272), numbers("previous", 272), numbers("share", 272)];
     const shifted = room(x.length);
     const kept = room(272);
@@ -315,12 +318,12 @@ describe("RWKV-7's kernels", () => {
       await assert.rejects(open, { code: "unsupported-model", message });
     };
     const rwkv7 = randomRecurrent("rwkv7", { hidden_size: 36, head_dim: 6 }).spec as Rwkv7Spec;
-    await refuse(openRwkv7Operations(rwkv7, "f32", shaders, recorder, scratch()), /head dimension 6/);
+    await refuse(openRwkv7Operations(rwkv7, ...(await tools())), /head dimension 6/);
     const mamba = randomRecurrent("mamba", { state_size: 200 }).spec as MambaSpec;
-    await refuse(openMambaOperations(mamba, "f32", shaders, recorder, scratch()), /state size 200/);
+    await refuse(openMambaOperations(mamba, ...(await tools())), /state size 200/);
     const mamba2 = randomRecurrent("mamba2", { state_size: 6 }).spec as Mamba2Spec;
-    await refuse(openMamba2Operations(mamba2, "f32", shaders, recorder, scratch()), /state size 6/);
+    await refuse(openMamba2Operations(mamba2, ...(await tools())), /state size 6/);
     const odd = randomRecurrent("mamba", { hidden_size: 30 }).spec as MambaSpec;
-    await refuse(openMambaOperations(odd, "f32", shaders, recorder, scratch()), /hidden size 30/);
+    await refuse(openMambaOperations(odd, ...(await tools())), /hidden size 30/);
   });
 });

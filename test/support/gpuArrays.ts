@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { openReadback, uploadedBuffer } from "../../engine/gpu/buffers.ts";
 import type { EngineDevice } from "../../engine/gpu/device.ts";
+import { alloc32, linear } from "../../engine/reference/ops.ts";
 import { fill } from "./goldenModels.ts";
 
 export async function download(gpu: EngineDevice, buffer: GPUBuffer, count: number): Promise<Float32Array> {
@@ -32,4 +33,22 @@ export function assertClose(actual: ArrayLike<number>, expected: ArrayLike<numbe
     }
   }
   assert(worst <= tolerance, `${what}: ${actual[at]} instead of ${expected[at]} at ${at}, off by ${worst}, allowed ${tolerance}`);
+}
+
+/**
+ * x Wᵀ in f32, in any order of adding: every rounding is half a unit of a partial sum, which is at most the sum of magnitudes. Sums of a
+ * few hundred products in eight or more partial sums stay within 16 such roundings; the one besides is for scale · code + offset, which
+ * cancel where the weight is small.
+ */
+export function assertSums(actual: Float32Array, x: Float32Array, w: Float32Array, columns: number, what: string): void {
+  const exact = linear(alloc32, x, w, undefined, columns);
+  const magnitudes = linear(alloc32, x.map(Math.abs), w.map(Math.abs), undefined, columns);
+  const largest = w.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  assert.equal(actual.length, exact.length, what);
+  for (let i = 0; i < exact.length; i++) {
+    const allowed = 16 * 2 ** -24 * (magnitudes[i] + largest);
+    if (!(Math.abs(actual[i] - exact[i]) <= allowed)) {
+      assert.fail(`${what}: ${actual[i]} instead of ${exact[i]} at ${i}, allowed ${allowed}`);
+    }
+  }
 }

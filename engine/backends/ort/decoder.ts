@@ -1,6 +1,6 @@
 import type { DecoderSpec, ModelSpec, RunnerOptions, WeightFormat, WeightStore } from "../../api.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
-import { Q8_BLOCK, quantizeQ8 } from "../../formats/q8.ts";
+import { openQuantizationError, readStored, storedFormat } from "../../formats/stored.ts";
 import {
   checkWeights,
   EMBEDDING,
@@ -8,12 +8,12 @@ import {
   finalNormNames,
   headName,
   layerNames,
-  storedFormat,
   tensorShapes,
   type TensorPair,
 } from "../../models/weights.ts";
 import { outerNames } from "../../recurrent/weights.ts";
 import { alloc32, layerNorm } from "../../reference/ops.ts";
+import { blockBytes, blockRows, numberAt, openBlockWeight, putRows } from "./blockWeights.ts";
 import {
   attendGraph,
   finishGraph,
@@ -37,6 +37,8 @@ export interface Decoder {
   heads: readonly { graph: OrtGraph; rows: number }[];
   /** The table [V, E], before the embedding multiplier. */
   embedding: LinearWeight;
+  /** Relative RMS error of what was quantised on load; undefined where nothing was. */
+  quantizationError: number | undefined;
   embeddingNorm: Norm | undefined;
 }
 
@@ -46,7 +48,7 @@ export interface Decoder {
  */
 export async function loadDecoder(spec: DecoderSpec, options: RunnerOptions, load: GraphLoader): Promise<Decoder> {
   checkWeights(spec, options.weights);
-  refuseTooLarge(spec, options.weightFormat);
+  refuseTooLarge(spec, options.weights, options.weightFormat);
   const reader = new WeightReader(spec, options);
   const made: OrtGraph[] = [];
   const make = async (graph: Parameters<GraphLoader>[0]): Promise<OrtGraph> => {
@@ -63,7 +65,16 @@ export async function loadDecoder(spec: DecoderSpec, options: RunnerOptions, loa
     const layers: { project: OrtGraph; finish: OrtGraph }[] = [];
     for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(spec, layer, reader, make));
     const heads = await loadHeads(spec, embedding, reader, make);
-    return { layers, attend, attendMasked, probability, heads, embedding, embeddingNorm };
+    return {
+      layers,
+      attend,
+      attendMasked,
+      probability,
+      heads,
+      embedding,
+      embeddingNorm,
+      quantizationError: reader.quantizationError(),
+    };
   } catch (error) {
     for (const graph of made) await graph.release();
     throw error;
@@ -93,25 +104,33 @@ const HEAD_SLICE_BYTES = 64 * 2 ** 20;
 /** What is left of WebAssembly's 4 GiB for weights, beside activations and one layer's second copy while it is loaded. */
 const WEIGHT_LIMIT_BYTES = 3 * 2 ** 30;
 
-const bytesPerValue: Readonly<Record<LinearWeight["kind"], number>> = { f32: 4, q8_0: 1 + 4 / Q8_BLOCK };
-
 /** Throws `limit-exceeded` where the weights cannot fit. A table that only looks rows up stays outside WebAssembly. */
-export function refuseTooLarge(spec: ModelSpec, format: WeightFormat): void {
+export function refuseTooLarge(spec: ModelSpec, weights: WeightStore, format: WeightFormat): void {
   let bytes = 0;
   for (const [name, shape] of tensorShapes(spec)) {
     if (isEmbedding(spec, name) && !spec.tiedEmbeddings) continue;
-    bytes += sizeOf(shape) * bytesPerValue[storedFormat(name, shape, format)];
+    bytes += bytesInMemory(keptFormat(name, shape, weights, format), sizeOf(shape));
   }
   if (bytes <= WEIGHT_LIMIT_BYTES) return;
   const needMiB = Math.ceil(bytes / 2 ** 20);
   const haveMiB = WEIGHT_LIMIT_BYTES / 2 ** 20;
-  const remedy = format === "f32" ? "store the weights as q8_0, or use WebGPU" : "use WebGPU, or a smaller model";
+  const remedy = format === "q4_0" ? "use WebGPU, or a smaller model" : "store the weights as q8_0 or q4_0, or use WebGPU";
   const message = `the weights need ${needMiB} MiB and WebAssembly holds ${haveMiB} MiB of weights`;
   throw new EngineError("limit-exceeded", message, remedy, { needMiB, haveMiB });
 }
 
 function isEmbedding(spec: ModelSpec, name: string): boolean {
   return name === (spec.kind === "decoder" ? EMBEDDING : outerNames(spec).embedding);
+}
+
+/** Blocks of Q8_0 and Q4_0 are kept, from the file or rounded on load; onnxruntime has no kernel here for the others, which become f32. */
+function keptFormat(name: string, shape: readonly number[], weights: WeightStore, format: WeightFormat): LinearWeight["kind"] {
+  const stored = storedFormat(name, shape, weights.format(name), format);
+  return stored === "q8_0" || stored === "q4_0" ? stored : "f32";
+}
+
+function bytesInMemory(kind: LinearWeight["kind"], numbers: number): number {
+  return kind === "f32" ? 4 * numbers : blockBytes(kind, numbers);
 }
 
 async function loadLayer(
@@ -153,7 +172,7 @@ async function loadHeads(spec: DecoderSpec, embedding: LinearWeight, reader: Wei
 
 /** The head's table in slices of at most HEAD_SLICE_BYTES. */
 export function headSlices(table: LinearWeight): LinearWeight[] {
-  const sliceRows = Math.max(1, Math.floor(HEAD_SLICE_BYTES / (table.columns * bytesPerValue[table.kind])));
+  const sliceRows = Math.max(1, Math.floor(HEAD_SLICE_BYTES / bytesInMemory(table.kind, table.columns)));
   const slices: LinearWeight[] = [];
   for (let start = 0; start < table.rows; start += sliceRows) {
     slices.push(rowsOf(table, start, Math.min(table.rows, start + sliceRows)));
@@ -169,6 +188,8 @@ export class WeightReader {
   private readonly signal: RunnerOptions["signal"];
   private readonly onProgress: RunnerOptions["onProgress"];
   private readonly totalBytes: number;
+  /** Of what is rounded on load. */
+  private readonly error = openQuantizationError();
   private doneBytes = 0;
 
   constructor(spec: ModelSpec, options: RunnerOptions) {
@@ -178,6 +199,10 @@ export class WeightReader {
     this.signal = options.signal;
     this.onProgress = options.onProgress?.bind(options);
     this.totalBytes = [...tensorShapes(this.spec).values()].reduce((sum, shape) => sum + sizeOf(shape) * 4, 0);
+  }
+
+  quantizationError(): number | undefined {
+    return this.error.relativeRms();
   }
 
   async vector(name: string): Promise<Float32Array<ArrayBuffer>> {
@@ -212,44 +237,30 @@ export class WeightReader {
   async matrix(name: string): Promise<LinearWeight> {
     const shape = this.store.shape(name);
     const [rows = 0, columns = 0] = shape;
-    if (storedFormat(name, shape, this.format) === "f32") return { kind: "f32", rows, columns, data: await this.vector(name) };
-    const codes = new Uint8Array(rows * columns);
-    const scales = new Float32Array((rows * columns) / Q8_BLOCK);
+    const kind = keptFormat(name, shape, this.store, this.format);
+    if (kind === "f32") return { kind, rows, columns, data: await this.vector(name) };
+    const weight = openBlockWeight(kind, rows, columns);
     const pieceRows = Math.max(1, Math.floor(HEAD_SLICE_BYTES / (columns * 4)));
     for (let start = 0; start < rows; start += pieceRows) {
       throwIfAborted(this.signal);
-      const piece = await this.store.readRows(name, start, Math.min(rows, start + pieceRows), this.signal);
-      const quantised = quantizeQ8(piece, columns);
-      scales.set(quantised.scales, (start * columns) / Q8_BLOCK);
-      const at = start * columns;
-      quantised.values.forEach((value, index) => (codes[at + index] = value + CODE_ZERO));
-      this.doneBytes += piece.byteLength;
+      const end = Math.min(rows, start + pieceRows);
+      putRows(weight, start, await readStored(this.store, name, kind, [start, end], this.error, this.signal));
+      this.doneBytes += (end - start) * columns * 4;
       this.onProgress?.(this.doneBytes, this.totalBytes);
     }
-    return { kind: "q8_0", rows, columns, codes, scales };
+    return weight;
   }
 }
 
-/** The unsigned code that stands for 0. */
-const CODE_ZERO = 128;
-
 /** Number `index` of a table, row by row. */
 export function valueAt(table: LinearWeight, index: number): number {
-  if (table.kind === "f32") return table.data[index];
-  return (table.codes[index] - CODE_ZERO) * table.scales[Math.floor(index / Q8_BLOCK)];
+  return table.kind === "f32" ? table.data[index] : numberAt(table, index);
 }
 
 function rowsOf(table: LinearWeight, start: number, end: number): LinearWeight {
-  const { columns } = table;
-  const rows = end - start;
-  if (table.kind === "f32") return { kind: "f32", rows, columns, data: table.data.subarray(start * columns, end * columns) };
-  return {
-    kind: "q8_0",
-    rows,
-    columns,
-    codes: table.codes.subarray(start * columns, end * columns),
-    scales: table.scales.subarray((start * columns) / Q8_BLOCK, (end * columns) / Q8_BLOCK),
-  };
+  if (table.kind !== "f32") return blockRows(table, start, end);
+  const { kind, columns, data } = table;
+  return { kind, rows: end - start, columns, data: data.subarray(start * columns, end * columns) };
 }
 
 function sizeOf(shape: readonly number[]): number {

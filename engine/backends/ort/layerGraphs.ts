@@ -6,22 +6,12 @@
  */
 import type { DecoderSpec } from "../../api.ts";
 import { MICROSOFT_DOMAIN, type OnnxGraph } from "../../formats/onnxModel.ts";
-import { Q8_BLOCK } from "../../formats/q8.ts";
 import { alibiSlopes } from "../../position/alibi.ts";
+import { bitsOf, BLOCK, type BlockWeight } from "./blockWeights.ts";
 import { GraphBuilder } from "./graphBuilder.ts";
 
-/** A weight matrix [rows, columns] applied as x Wᵀ: f32, or blocks of 32 codes (unsigned, 128 is zero) with a scale each. */
-export type LinearWeight =
-  | { kind: "f32"; rows: number; columns: number; data: Float32Array<ArrayBuffer> }
-  | {
-      kind: "q8_0";
-      rows: number;
-      columns: number;
-      /** [rows, columns / 32, 32] */
-      codes: Uint8Array<ArrayBuffer>;
-      /** [rows, columns / 32] */
-      scales: Float32Array<ArrayBuffer>;
-    };
+/** A weight matrix [rows, columns] applied as x Wᵀ: f32, or blocks of 32 codes with a scale each. */
+export type LinearWeight = { kind: "f32"; rows: number; columns: number; data: Float32Array<ArrayBuffer> } | BlockWeight;
 
 export interface Linear {
   weight: LinearWeight;
@@ -141,9 +131,7 @@ export function finishGraph(spec: DecoderSpec, weights: FinishWeights): OnnxGrap
   const attended = b.op("Add", [x, postNormed(linear(b, heads, weights.out), weights.attentionPostNorm)]);
   const normed = norm(b, spec, attended, weights.norm);
   const up = linear(b, normed, weights.up);
-  const active = weights.gate
-    ? b.op("Mul", [activation(b, spec, linear(b, normed, weights.gate)), up])
-    : activation(b, spec, up);
+  const active = weights.gate ? b.op("Mul", [activation(b, spec, linear(b, normed, weights.gate)), up]) : activation(b, spec, up);
   const mlp = postNormed(linear(b, active, weights.down), weights.mlpPostNorm);
   b.output("y", b.op("Add", [spec.residualAfterNorm ? normed : attended, mlp]), ["C", hiddenSize]);
   return b.graph();
@@ -215,14 +203,15 @@ export function linear(b: GraphBuilder, x: string, { weight, bias }: Linear): st
     const inputs = [x, b.constant([weight.rows, weight.columns], weight.data), ...(biasName === undefined ? [] : [biasName])];
     return b.op("Gemm", inputs, { transB: { int: 1 } });
   }
-  const blocks = weight.columns / Q8_BLOCK;
-  const codes = b.constant([weight.rows, blocks, Q8_BLOCK], weight.codes);
+  const blocks = weight.columns / BLOCK;
+  const bits = bitsOf[weight.kind];
+  const codes = b.constant([weight.rows, blocks, 4 * bits], weight.codes);
   const scales = b.constant([weight.rows * blocks], weight.scales);
   const attributes = {
     K: { int: weight.columns },
     N: { int: weight.rows },
-    bits: { int: 8 },
-    block_size: { int: Q8_BLOCK },
+    bits: { int: bits },
+    block_size: { int: BLOCK },
   };
   const product = b.op("MatMulNBits", [x, codes, scales], attributes, MICROSOFT_DOMAIN);
   return biasName === undefined ? product : b.op("Add", [product, biasName]);

@@ -42,7 +42,7 @@ export async function openOrtRecurrent(
   const { weights, weightFormat, signal } = options;
   throwIfAborted(signal);
   checkWeights(spec, weights);
-  refuseTooLarge(spec, weightFormat);
+  refuseTooLarge(spec, weights, weightFormat);
   const key = await modelKey(spec, weights, weightFormat, signal);
   const model = await loadModel(spec, options, load);
   return openRecurrentRunner(spec, options, ortBackend(spec, model, device()), key);

@@ -74,7 +74,7 @@ export class OrtRunner implements Runner {
     this.spec = spec;
     this.decoder = decoder;
     this.device = device;
-    this.smallestChunk = options.weightFormat === "q8_0" ? 64 : FIRST_CHUNK;
+    this.smallestChunk = decoder.embedding.kind === "f32" ? FIRST_CHUNK : 64;
     const tokenBytes = 2 * this.spec.layerCount * this.spec.kvHeadCount * this.spec.headDim * Float32Array.BYTES_PER_ELEMENT;
     this.capacityTokens = capacityOf(options, Math.floor(DEFAULT_KV_BYTES / tokenBytes));
     this.queryTap = new QueryTap(this.spec, options.tapBytes ?? DEFAULT_TAP_BYTES);
@@ -85,6 +85,10 @@ export class OrtRunner implements Runner {
 
   get length(): number {
     return this.cachedTokens;
+  }
+
+  get quantizationError(): number | undefined {
+    return this.decoder.quantizationError;
   }
 
   get tap(): { layers: readonly number[]; because: string } {
@@ -179,7 +183,12 @@ export class OrtRunner implements Runner {
   }
 
   dispose(): void {
-    const graphs = [this.decoder.attend, this.decoder.attendMasked, this.decoder.probability, ...this.decoder.heads.map((head) => head.graph)];
+    const graphs = [
+      this.decoder.attend,
+      this.decoder.attendMasked,
+      this.decoder.probability,
+      ...this.decoder.heads.map((head) => head.graph),
+    ];
     for (const layer of this.decoder.layers) graphs.push(layer.project, layer.finish);
     this.layers = [];
     this.cachedTokens = 0;

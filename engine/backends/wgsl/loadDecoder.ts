@@ -1,7 +1,7 @@
 /** A transformer's weights onto the device, layer by layer. */
 import type { DecoderSpec, WeightStore } from "../../api.ts";
-import { throwIfAborted } from "../../errors.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
+import type { Matrix, MatrixUse } from "../../kernels/linear.ts";
 import type { NormWeights } from "../../kernels/ops.ts";
 import type { DecoderWeights, LayerWeights } from "../../models/decoder.ts";
 import {
@@ -10,10 +10,17 @@ import {
   finalNormNames,
   headName,
   layerNames,
-  parameterCount,
+  tensorShapes,
   type TensorPair,
 } from "../../models/weights.ts";
-import { loadMatrix, vector, type Loader, type LoadOptions } from "./loadWeights.ts";
+import { openWeightLoader, type LoadOptions, type WeightLoader } from "./loadWeights.ts";
+
+export interface LoadedDecoder {
+  weights: DecoderWeights;
+  /** Relative RMS error of what was quantised on load; undefined where nothing was. */
+  quantizationError: number | undefined;
+  deviceBytes: number;
+}
 
 /** Reads and uploads the whole model. Throws `aborted`, `limit-exceeded` when the device runs out, or what the store throws. */
 export async function loadDecoder(
@@ -21,41 +28,38 @@ export async function loadDecoder(
   weights: WeightStore,
   gpu: EngineDevice,
   options: LoadOptions,
-): Promise<DecoderWeights> {
-  const totalBytes = parameterCount(spec) * 4;
-  let doneBytes = 0;
-  const loader: Loader = {
-    gpu,
-    options,
-    read: async (name, start, end) => {
-      throwIfAborted(options.signal);
-      const rows = await weights.readRows(name, start, end, options.signal);
-      doneBytes += rows.byteLength;
-      options.onProgress?.(doneBytes, totalBytes);
-      return rows;
-    },
-    shape: (name) => weights.shape(name),
-  };
-  const embedding = await loadMatrix(loader, [EMBEDDING], []);
+): Promise<LoadedDecoder> {
+  const loader = openWeightLoader(gpu, weights, tensorShapes(spec).keys(), options);
+  const embedding = await loader.matrix([EMBEDDING]);
   const embeddingNorm = await optionalNorm(loader, spec, embeddingNormNames(spec));
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(loader, spec, layer));
   const finalNorm = await norm(loader, spec, finalNormNames(spec));
-  const head = spec.tiedEmbeddings ? embedding : await loadMatrix(loader, [headName(spec)], []);
-  return { embedding, embeddingNorm, layers, finalNorm, head };
+  const head = spec.tiedEmbeddings ? embedding : await loader.matrix([headName(spec)]);
+  return {
+    weights: { embedding, embeddingNorm, layers, finalNorm, head },
+    quantizationError: loader.quantizationError(),
+    deviceBytes: loader.deviceBytes(),
+  };
 }
 
-async function loadLayer(loader: Loader, spec: DecoderSpec, layer: number): Promise<LayerWeights> {
+/** What the forward pass does with each matrix. */
+export function matrixUses({ embedding, layers, head }: DecoderWeights): MatrixUse[] {
+  const inLayers = layers.flatMap(({ qkv, output, gateUp, down }) => [qkv, output, gateUp, down]);
+  return [{ matrix: embedding, table: true }, ...[...inLayers, head].map((matrix) => ({ matrix }))];
+}
+
+async function loadLayer(loader: WeightLoader, spec: DecoderSpec, layer: number): Promise<LayerWeights> {
   const names = layerNames(spec, layer);
   const { queryNorm, keyNorm, keyShift } = names;
   return {
     attentionNorm: await norm(loader, spec, names.attentionNorm),
     qkv: await joined(loader, [names.query, names.key, names.value]),
-    keyShift: keyShift === undefined ? undefined : await vector(loader, keyShift),
+    keyShift: keyShift === undefined ? undefined : await loader.vector(keyShift),
     headNorms:
       queryNorm === undefined || keyNorm === undefined
         ? undefined
-        : { query: await vector(loader, queryNorm, spec.normOffset), key: await vector(loader, keyNorm, spec.normOffset) },
+        : { query: await loader.vector(queryNorm, spec.normOffset), key: await loader.vector(keyNorm, spec.normOffset) },
     output: await joined(loader, [names.output]),
     attentionPostNorm: await optionalNorm(loader, spec, names.attentionPostNorm),
     mlpNorm: await norm(loader, spec, names.mlpNorm),
@@ -66,21 +70,24 @@ async function loadLayer(loader: Loader, spec: DecoderSpec, layer: number): Prom
 }
 
 /** Projections behind each other as one matrix. */
-function joined(loader: Loader, pairs: readonly TensorPair[]): ReturnType<typeof loadMatrix> {
-  return loadMatrix(
-    loader,
+function joined(loader: WeightLoader, pairs: readonly TensorPair[]): Promise<Matrix> {
+  return loader.matrix(
     pairs.map(({ weight }) => weight),
     pairs.map(({ bias }) => bias),
   );
 }
 
-async function norm(loader: Loader, spec: DecoderSpec, names: TensorPair): Promise<NormWeights> {
+async function norm(loader: WeightLoader, spec: DecoderSpec, names: TensorPair): Promise<NormWeights> {
   return {
-    weight: await vector(loader, names.weight, spec.normOffset),
-    bias: names.bias === undefined ? undefined : await vector(loader, names.bias),
+    weight: await loader.vector(names.weight, spec.normOffset),
+    bias: names.bias === undefined ? undefined : await loader.vector(names.bias),
   };
 }
 
-async function optionalNorm(loader: Loader, spec: DecoderSpec, names: TensorPair | undefined): Promise<NormWeights | undefined> {
+async function optionalNorm(
+  loader: WeightLoader,
+  spec: DecoderSpec,
+  names: TensorPair | undefined,
+): Promise<NormWeights | undefined> {
   return names === undefined ? undefined : norm(loader, spec, names);
 }

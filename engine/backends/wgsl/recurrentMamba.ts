@@ -1,6 +1,6 @@
 /** Mamba on the GPU, in the order of reference/mamba.ts. E hidden size, I inner width, N state size, R rank of the time step, T tokens. */
 import type { MambaSpec } from "../../api.ts";
-import { loadMatrix, vector, type Loader } from "./loadWeights.ts";
+import type { WeightLoader } from "./loadWeights.ts";
 import type { Matrix } from "../../kernels/linear.ts";
 import type { NormWeights } from "../../kernels/ops.ts";
 import { openMambaOperations, padded4, type ConvWeights } from "../../kernels/recurrentOps.ts";
@@ -8,9 +8,10 @@ import {
   affineMatrix,
   chunkBuffers,
   normWeights,
+  loadOuter,
   openOuter,
+  openProducts,
   partsOf,
-  passScratch,
   type GpuPass,
   type PassTools,
 } from "./recurrentPass.ts";
@@ -26,22 +27,18 @@ interface LayerWeights {
   outProjection: Matrix;
 }
 
-/** Reads the weights and makes the buffers. Throws what `openMambaOperations` and the loader throw. */
+/** Reads the weights and makes the buffers. Throws what the loader throws. */
 export async function openMambaPass(spec: MambaSpec, tools: PassTools): Promise<GpuPass> {
-  const { gpu, shaders, recorder, loader } = tools;
-  const { hiddenSize: E, innerSize: I, stateSize: N, timeStepRank: R, vocabSize: V } = spec;
+  const { gpu, shaders, recorder, loader, placeholder } = tools;
+  const { hiddenSize: E, innerSize: I, stateSize: N, timeStepRank: R } = spec;
   const widest = Math.max(2 * I, R + 2 * N, E);
-  const op = await openMambaOperations(
-    spec,
-    loader.options.weightFormat,
-    shaders,
-    recorder,
-    passScratch(gpu, Math.max(widest, V)),
-  );
   const { maxTokens, rows } = chunkBuffers(gpu, tools.wantedTokens, widest);
-  const outer = await openOuter(spec, op, tools, rows);
+  const outerWeights = await loadOuter(spec, loader);
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(spec, layer, loader));
+  const linear = await openProducts(outerWeights, layers.flatMap(matricesOf), tools, maxTokens);
+  const op = await openMambaOperations(spec, linear, shaders, recorder, placeholder);
+  const outer = openOuter(spec, op, tools, rows, outerWeights);
   const { x, normed } = outer;
   const uz = rows("inner input and gate", 2 * I);
   const u = rows("convolved", I);
@@ -68,15 +65,19 @@ export async function openMambaPass(spec: MambaSpec, tools: PassTools): Promise<
   };
 }
 
-async function loadLayer(spec: MambaSpec, layer: number, loader: Loader): Promise<LayerWeights> {
+function matricesOf({ inProjection, selection, timeStep, outProjection }: LayerWeights): Matrix[] {
+  return [inProjection, selection, timeStep, outProjection];
+}
+
+async function loadLayer(spec: MambaSpec, layer: number, loader: WeightLoader): Promise<LayerWeights> {
   const names = mambaNames(spec, layer);
   return {
     norm: await normWeights(loader, { weight: names.norm, bias: undefined }),
     inProjection: await affineMatrix(loader, names.inProjection),
     convolution: await normWeights(loader, names.convolution),
-    selection: await loadMatrix(loader, [names.selection], []),
+    selection: await loader.matrix([names.selection]),
     timeStep: await affineMatrix(loader, names.timeStep),
-    scan: { decayLog: await vector(loader, names.decayLog), skip: await vector(loader, names.skip) },
+    scan: { decayLog: await loader.vector(names.decayLog), skip: await loader.vector(names.skip) },
     outProjection: await affineMatrix(loader, names.outProjection),
   };
 }

@@ -1,6 +1,6 @@
 /** Mamba-2 on the GPU, in the order of reference/mamba2.ts. E hidden size, H heads of width P, I = H P, G groups, C = I + 2 G N, T tokens. */
 import type { Mamba2Spec } from "../../api.ts";
-import { vector, type Loader } from "./loadWeights.ts";
+import type { WeightLoader } from "./loadWeights.ts";
 import type { Matrix } from "../../kernels/linear.ts";
 import type { NormWeights } from "../../kernels/ops.ts";
 import { openMamba2Operations, ssdBlock, type ConvWeights, type SsdWeights } from "../../kernels/recurrentOps.ts";
@@ -8,9 +8,10 @@ import {
   affineMatrix,
   chunkBuffers,
   normWeights,
+  loadOuter,
   openOuter,
+  openProducts,
   partsOf,
-  passScratch,
   type GpuPass,
   type PassTools,
 } from "./recurrentPass.ts";
@@ -25,27 +26,23 @@ interface LayerWeights {
   outProjection: Matrix;
 }
 
-/** Reads the weights and makes the buffers. Throws what `openMamba2Operations` and the loader throw. */
+/** Reads the weights and makes the buffers. Throws what the loader throws. */
 export async function openMamba2Pass(spec: Mamba2Spec, tools: PassTools): Promise<GpuPass> {
-  const { gpu, shaders, recorder, loader } = tools;
-  const { hiddenSize: E, headCount: H, headDim: P, groupCount: G, stateSize: N, vocabSize: V } = spec;
+  const { gpu, shaders, recorder, loader, placeholder } = tools;
+  const { hiddenSize: E, headCount: H, headDim: P, groupCount: G, stateSize: N } = spec;
   const I = H * P;
   const C = convWidth(spec);
   const widest = Math.max(I + C + H, E);
-  const op = await openMamba2Operations(
-    spec,
-    loader.options.weightFormat,
-    shaders,
-    recorder,
-    passScratch(gpu, Math.max(widest, V)),
-  );
   const block = ssdBlock(spec);
   // A chunk keeps the state in front of each of its blocks.
   const mostBlocks = Math.max(1, Math.floor(gpu.maxBufferBytes / (4 * I * N)));
   const { maxTokens, rows } = chunkBuffers(gpu, Math.min(tools.wantedTokens, mostBlocks * block), widest);
-  const outer = await openOuter(spec, op, tools, rows);
+  const outerWeights = await loadOuter(spec, loader);
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(spec, layer, loader));
+  const linear = await openProducts(outerWeights, layers.flatMap(matricesOf), tools, maxTokens);
+  const op = await openMamba2Operations(spec, linear, shaders, recorder, placeholder);
+  const outer = openOuter(spec, op, tools, rows, outerWeights);
   const { x, normed } = outer;
   const inner = rows("gate, x, B, C and time step", I + C + H);
   const mixed = rows("convolved", C);
@@ -72,18 +69,22 @@ export async function openMamba2Pass(spec: Mamba2Spec, tools: PassTools): Promis
   };
 }
 
-async function loadLayer(spec: Mamba2Spec, layer: number, loader: Loader): Promise<LayerWeights> {
+function matricesOf({ inProjection, outProjection }: LayerWeights): Matrix[] {
+  return [inProjection, outProjection];
+}
+
+async function loadLayer(spec: Mamba2Spec, layer: number, loader: WeightLoader): Promise<LayerWeights> {
   const names = mamba2Names(spec, layer);
   return {
     norm: await normWeights(loader, { weight: names.norm, bias: undefined }),
     inProjection: await affineMatrix(loader, names.inProjection),
     convolution: await normWeights(loader, names.convolution),
     scan: {
-      timeStepBias: await vector(loader, names.timeStepBias),
-      decayLog: await vector(loader, names.decayLog),
-      skip: await vector(loader, names.skip),
+      timeStepBias: await loader.vector(names.timeStepBias),
+      decayLog: await loader.vector(names.decayLog),
+      skip: await loader.vector(names.skip),
     },
-    gatedNorm: await vector(loader, names.gatedNorm),
+    gatedNorm: await loader.vector(names.gatedNorm),
     outProjection: await affineMatrix(loader, names.outProjection),
   };
 }

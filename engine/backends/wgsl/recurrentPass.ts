@@ -1,13 +1,14 @@
 /** What the passes of recurrent models on the GPU share: buffers of a chunk, the state, embedding and head. */
 import type { RecurrentSpec, WeightStore } from "../../api.ts";
-import { loadMatrix, vector, type Loader } from "./loadWeights.ts";
+import type { WeightLoader } from "./loadWeights.ts";
 import { storageBuffer } from "../../gpu/buffers.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
 import type { Recorder } from "../../gpu/dispatch.ts";
 import type { ShaderCache } from "../../gpu/shader.ts";
-import { matvecFloats, type Matrix, type Scratch } from "../../kernels/linear.ts";
+import { openLinear, type LinearOperations, type Matrix } from "../../kernels/linear.ts";
 import type { NormWeights } from "../../kernels/ops.ts";
 import { padded4, type CommonOperations } from "../../kernels/recurrentOps.ts";
+import type { MatmulVariants } from "../../kernels/variants.ts";
 import { weightView } from "../../models/view.ts";
 import { statePartSizes } from "../../recurrent/state.ts";
 import { mambaNames, outerNames, recurrentShapes, rwkv7Names, type Affine } from "../../recurrent/weights.ts";
@@ -41,16 +42,11 @@ export interface PassTools {
   gpu: EngineDevice;
   shaders: ShaderCache;
   recorder: Recorder;
-  loader: Loader;
+  loader: WeightLoader;
+  /** Stands in for absent inputs. */
+  placeholder: GPUBuffer;
+  variants: MatmulVariants;
   wantedTokens: number;
-}
-
-/** Scratch of the operations for matrices of at most `widest` rows. */
-export function passScratch(gpu: EngineDevice, widest: number): Scratch {
-  return {
-    placeholder: storageBuffer(gpu, "placeholder", 16),
-    parts: storageBuffer(gpu, "partial sums", matvecFloats(widest) * 4),
-  };
 }
 
 /** Makes buffers [count, width] of f32; the longest chunk is what the device can bind of the widest row. */
@@ -62,20 +58,46 @@ export function chunkBuffers(gpu: EngineDevice, wantedTokens: number, widest: nu
   };
 }
 
-/** Embedding (normed where `embeddingNorm` names a norm), residual stream, final norm and head, around the layers that the family brings. */
-export async function openOuter(
+/** What lies around the layers. */
+export interface OuterWeights {
+  embedding: Matrix;
+  firstNorm: NormWeights | undefined;
+  finalNorm: NormWeights;
+  head: Matrix;
+}
+
+/** The embedding (normed where `embeddingNorm` names a norm), the final norm and the head. */
+export async function loadOuter(spec: RecurrentSpec, loader: WeightLoader, embeddingNorm?: Affine): Promise<OuterWeights> {
+  const names = outerNames(spec);
+  const embedding = await loader.matrix([names.embedding]);
+  return {
+    embedding,
+    firstNorm: embeddingNorm === undefined ? undefined : await normWeights(loader, embeddingNorm),
+    finalNorm: await normWeights(loader, names.finalNorm),
+    head: spec.tiedEmbeddings ? embedding : await loader.matrix([names.head]),
+  };
+}
+
+/** Products with all matrices of a model. */
+export function openProducts(
+  { embedding, head }: OuterWeights,
+  inLayers: readonly Matrix[],
+  tools: PassTools,
+  maxTokens: number,
+): Promise<LinearOperations> {
+  const uses = [{ matrix: embedding, table: true }, ...[head, ...inLayers].map((matrix) => ({ matrix }))];
+  return openLinear(uses, { ...tools, maxTokens });
+}
+
+/** Residual stream, embedding, final norm and head, around the layers that the family brings. */
+export function openOuter(
   spec: RecurrentSpec,
   op: CommonOperations,
-  { gpu, loader }: PassTools,
+  { gpu }: PassTools,
   rows: ReturnType<typeof chunkBuffers>["rows"],
-  embeddingNorm?: Affine,
+  { embedding, firstNorm, finalNorm, head }: OuterWeights,
 ) {
   const { hiddenSize: E, vocabSize: V } = spec;
-  const names = outerNames(spec);
-  const embedding = await loadMatrix(loader, [names.embedding], []);
-  const firstNorm = embeddingNorm === undefined ? undefined : await normWeights(loader, embeddingNorm);
-  const finalNorm = await normWeights(loader, names.finalNorm);
-  const head = spec.tiedEmbeddings ? embedding : await loadMatrix(loader, [names.head], []);
   const buffers = {
     ids: rows("ids", 1),
     x: rows("residual", E),
@@ -103,12 +125,12 @@ export async function openOuter(
   };
 }
 
-export async function normWeights(loader: Loader, { weight, bias }: Affine): Promise<NormWeights> {
-  return { weight: await vector(loader, weight), bias: bias === undefined ? undefined : await vector(loader, bias) };
+export async function normWeights(loader: WeightLoader, { weight, bias }: Affine): Promise<NormWeights> {
+  return { weight: await loader.vector(weight), bias: bias === undefined ? undefined : await loader.vector(bias) };
 }
 
-export async function affineMatrix(loader: Loader, { weight, bias }: Affine): Promise<Matrix> {
-  return loadMatrix(loader, [weight], [bias]);
+export async function affineMatrix(loader: WeightLoader, { weight, bias }: Affine): Promise<Matrix> {
+  return loader.matrix([weight], [bias]);
 }
 
 /** Buffers of one layer's state. */

@@ -4,9 +4,11 @@ import { EngineError, throwIfAborted } from "../../errors.ts";
 import { openReadback, storageBuffer, usage } from "../../gpu/buffers.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
 import { openRecorder } from "../../gpu/dispatch.ts";
+import { chooseVariants } from "../../gpu/selfTest.ts";
 import type { ShaderCache } from "../../gpu/shader.ts";
 import { nothingSampled } from "../../kernels/ops.ts";
-import { checkWeights, parameterCount } from "../../models/weights.ts";
+import { checkRecurrentShapes } from "../../kernels/recurrentOps.ts";
+import { checkWeights, tensorShapes } from "../../models/weights.ts";
 import { withPaddedRanks, type GpuPass, type PassTools } from "./recurrentPass.ts";
 import { openMambaPass } from "./recurrentMamba.ts";
 import { openMamba2Pass } from "./recurrentMamba2.ts";
@@ -15,7 +17,7 @@ import { openRwkv7Pass } from "./recurrentRwkv7.ts";
 import { slotCount } from "../../recurrent/slots.ts";
 import { modelKey } from "../../recurrent/snapshot.ts";
 import { stateFloats, statePartSizes } from "../../recurrent/state.ts";
-import type { Loader } from "./loadWeights.ts";
+import { openWeightLoader } from "./loadWeights.ts";
 import { MAX_CHUNK_TOKENS, openPace } from "./pace.ts";
 
 /** Bound on the logits of one chunk when all are asked for. */
@@ -31,10 +33,15 @@ export async function openGpuRecurrent(
   const { weights, weightFormat, signal } = options;
   throwIfAborted(signal);
   checkWeights(spec, weights);
+  checkRecurrentShapes(spec);
   const key = await modelKey(spec, weights, weightFormat, signal);
   const recorder = openRecorder(gpu);
-  const loader = loaderOf(gpu, spec, options);
-  const pass = await openPass(spec, { gpu, shaders, recorder, loader, wantedTokens: MAX_CHUNK_TOKENS });
+  const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
+  const loader = openWeightLoader(gpu, withPaddedRanks(spec, weights), tensorShapes(spec).keys(), { ...options, maxBindingBytes });
+  const { variants } = await chooseVariants(gpu, shaders, options.products ?? "exact");
+  const placeholder = storageBuffer(gpu, "placeholder", 16);
+  const tools = { gpu, shaders, recorder, loader, placeholder, variants, wantedTokens: MAX_CHUNK_TOKENS };
+  const pass = await openPass(spec, tools);
   return openRecurrentRunner(spec, options, gpuBackend(gpu, spec, recorder, pass), key);
 }
 
@@ -47,25 +54,6 @@ function openPass(spec: RecurrentSpec, tools: PassTools): Promise<GpuPass> {
     case "rwkv7":
       return openRwkv7Pass(spec, tools);
   }
-}
-
-function loaderOf(gpu: EngineDevice, spec: RecurrentSpec, options: RunnerOptions & { maxBindingBytes?: number }): Loader {
-  const padded = withPaddedRanks(spec, options.weights);
-  const totalBytes = parameterCount(spec) * 4;
-  let doneBytes = 0;
-  const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
-  return {
-    gpu,
-    options: { weightFormat: options.weightFormat, maxBindingBytes },
-    read: async (name, start, end) => {
-      throwIfAborted(options.signal);
-      const rows = await padded.readRows(name, start, end, options.signal);
-      doneBytes += rows.byteLength;
-      options.onProgress?.(Math.min(doneBytes, totalBytes), totalBytes);
-      return rows;
-    },
-    shape: (name) => padded.shape(name),
-  };
 }
 
 function gpuBackend(

@@ -1,7 +1,6 @@
 /** RWKV-7 on the GPU, in the order of reference/rwkv7.ts. E hidden size, H heads of width P, F width of the channel mix, T tokens. */
 import type { Rwkv7Spec } from "../../api.ts";
-import { loadMatrix, vector, type Loader } from "./loadWeights.ts";
-import { uploadedBuffer } from "../../gpu/buffers.ts";
+import type { WeightLoader } from "./loadWeights.ts";
 import { SIGMOID, SQUARED_RELU, TANH } from "../../kernels/activate.ts";
 import type { Matrix } from "../../kernels/linear.ts";
 import type { NormWeights } from "../../kernels/ops.ts";
@@ -10,9 +9,10 @@ import {
   affineMatrix,
   chunkBuffers,
   normWeights,
+  loadOuter,
   openOuter,
+  openProducts,
   partsOf,
-  passScratch,
   type GpuPass,
   type PassTools,
 } from "./recurrentPass.ts";
@@ -43,23 +43,19 @@ interface LayerWeights {
   mlpValue: Matrix;
 }
 
-/** Reads the weights and makes the buffers. Throws what `openRwkv7Operations` and the loader throw. */
+/** Reads the weights and makes the buffers. Throws what the loader throws. */
 export async function openRwkv7Pass(spec: Rwkv7Spec, tools: PassTools): Promise<GpuPass> {
-  const { gpu, shaders, recorder, loader } = tools;
-  const { hiddenSize: E, intermediateSize: F, vocabSize: V } = spec;
+  const { gpu, shaders, recorder, loader, placeholder } = tools;
+  const { hiddenSize: E, intermediateSize: F } = spec;
   const ranks = Math.max(spec.decayRank, spec.gateRank, spec.aRank, spec.vRank) + 3;
   const widest = Math.max(E, F, ranks);
-  const op = await openRwkv7Operations(
-    spec,
-    loader.options.weightFormat,
-    shaders,
-    recorder,
-    passScratch(gpu, Math.max(widest, V)),
-  );
   const { maxTokens, rows } = chunkBuffers(gpu, tools.wantedTokens, widest);
-  const outer = await openOuter(spec, op, tools, rows, rwkv7Names(0).embeddingNorm);
+  const outerWeights = await loadOuter(spec, loader, rwkv7Names(0).embeddingNorm);
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(layer, loader));
+  const linear = await openProducts(outerWeights, layers.flatMap(matricesOf), tools, maxTokens);
+  const op = await openRwkv7Operations(spec, linear, shaders, recorder, placeholder);
+  const outer = openOuter(spec, op, tools, rows, outerWeights);
   const { x, normed } = outer;
   const shifted = rows("shifted", E);
   const low = rows("low rank", ranks);
@@ -138,14 +134,20 @@ function lowRank(
   op.linear(low, map.up, y, tokens);
 }
 
-async function loadLayer(layer: number, loader: Loader): Promise<LayerWeights> {
+function matricesOf(w: LayerWeights): Matrix[] {
+  const lowRanks = [w.decay, w.rate, w.gate, ...(w.valueMix === undefined ? [] : [w.valueMix])];
+  const square = [w.receptance, w.key, w.value, w.output, w.mlpKey, w.mlpValue];
+  return [...square, ...lowRanks.flatMap(({ down, up }) => [down, up])];
+}
+
+async function loadLayer(layer: number, loader: WeightLoader): Promise<LayerWeights> {
   const names = rwkv7Names(layer);
-  const matrix = (name: string): Promise<Matrix> => loadMatrix(loader, [name], []);
+  const matrix = (name: string): Promise<Matrix> => loader.matrix([name]);
   const loadLowRank = async ({ down, up }: LowRankNames): Promise<LowRank> => ({
     down: await matrix(down),
     up: await affineMatrix(loader, up),
   });
-  const mix = (kind: Mix): Promise<GPUBuffer> => vector(loader, names.mix(kind));
+  const mix = (kind: Mix): Promise<GPUBuffer> => loader.vector(names.mix(kind));
   return {
     attentionNorm: await normWeights(loader, names.attentionNorm),
     mixes: { r: await mix("r"), w: await mix("w"), k: await mix("k"), v: await mix("v"), a: await mix("a"), g: await mix("g") },
@@ -157,21 +159,11 @@ async function loadLayer(layer: number, loader: Loader): Promise<LayerWeights> {
     rate: await loadLowRank(names.rate),
     valueMix: names.valueMix === undefined ? undefined : await loadLowRank(names.valueMix),
     gate: await loadLowRank(names.gate),
-    keys: { removalKey: await vector(loader, names.removalKey), keyRate: await vector(loader, names.keyRate) },
-    finish: await stacked(loader, [names.headNorm.weight, names.headNorm.bias ?? names.headNorm.weight, names.bonus]),
+    keys: { removalKey: await loader.vector(names.removalKey), keyRate: await loader.vector(names.keyRate) },
+    finish: await loader.stacked([names.headNorm.weight, names.headNorm.bias ?? names.headNorm.weight, names.bonus]),
     mlpNorm: await normWeights(loader, names.mlpNorm),
-    mlpMix: await vector(loader, names.mlpMix),
+    mlpMix: await loader.vector(names.mlpMix),
     mlpKey: await matrix(names.mlpKey),
     mlpValue: await matrix(names.mlpValue),
   };
-}
-
-/** Tensors of one length behind each other. */
-async function stacked(loader: Loader, names: readonly string[]): Promise<GPUBuffer> {
-  const rows: Float32Array[] = [];
-  for (const name of names) rows.push(await loader.read(name));
-  const width = rows[0]?.length ?? 0;
-  const joined = new Float32Array(rows.length * width);
-  for (const [row, values] of rows.entries()) joined.set(values, row * width);
-  return uploadedBuffer(loader.gpu, "head norm and bonus", joined);
 }

@@ -3,7 +3,8 @@ import { describe, it } from "node:test";
 import { PAGE_TOKENS, type DecoderSpec, type Runner, type RunnerOptions } from "../../../engine/api.ts";
 import { EngineError, type ErrorCode } from "../../../engine/errors.ts";
 import { dequantizeQ8, quantizeQ8 } from "../../../engine/formats/q8.ts";
-import { storedFormat, tensorShapes } from "../../../engine/models/weights.ts";
+import { storedFormat } from "../../../engine/formats/stored.ts";
+import { tensorShapes } from "../../../engine/models/weights.ts";
 import { positionPlan } from "../../../engine/position/bands.ts";
 import { openReferenceRunner } from "../../../engine/reference/open.ts";
 import { goldenDecoder, goldenDecoders, randomModel, storeOf } from "../../support/goldenModels.ts";
@@ -135,7 +136,7 @@ describe("the reference runner", () => {
     const rounded = new Map<string, { shape: readonly number[]; values: Float32Array }>();
     for (const [name, shape] of tensorShapes(spec)) {
       const values = await weights.readRows(name);
-      const quantised = storedFormat(name, shape, "q8_0") === "q8_0";
+      const quantised = storedFormat(name, shape, "f32", "q8_0") === "q8_0";
       rounded.set(name, { shape, values: quantised ? dequantizeQ8(quantizeQ8(values, shape.at(-1) ?? 0)) : values });
     }
     const expected = await (await open({ spec, weights: storeOf(rounded) })).append(IDS, { logits: "all" });
