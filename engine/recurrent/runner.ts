@@ -10,7 +10,7 @@ import type {
   TokenMask,
 } from "../api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
-import { checkIds, checkMask, checkRoom } from "../reference/checks.ts";
+import { checkIds, checkMask } from "../reference/checks.ts";
 import { checkSampling, uniformAt } from "../reference/sample.ts";
 import { openSlots } from "./slots.ts";
 import { decodeState, encodeState } from "./snapshot.ts";
@@ -125,6 +125,13 @@ export function openRecurrentRunner(
     }
   }
 
+  function checkCapacity(tokens: number): void {
+    if (tokens <= capacityTokens) return;
+    const message = `${tokens} tokens pass the ${capacityTokens} that the model was opened for`;
+    const facts = { needTokens: tokens, haveTokens: capacityTokens };
+    throw new EngineError("kv-cache-too-large", message, `shorten the context to ${capacityTokens} tokens`, facts);
+  }
+
   function checkNotEmpty(): void {
     if (length > 0) return;
     throw new EngineError("bad-argument", "there is no last token to sample behind", "append at least one token first");
@@ -161,7 +168,7 @@ export function openRecurrentRunner(
       const { signal, logits: wanted = "none" } = appendOptions;
       backend.check();
       checkIds(ids, spec.vocabSize);
-      checkRoom(ids.length, length, capacityTokens);
+      checkCapacity(length + ids.length);
       const allLogits = wanted === "all";
       const all = allLogits ? new Float32Array(ids.length * spec.vocabSize) : undefined;
       const how = { wait: ids.length > 1 || wanted !== "none", allLogits };
@@ -202,7 +209,7 @@ export function openRecurrentRunner(
     async restore(bytes) {
       backend.check();
       const image = decodeState(bytes, key, stateFloats(spec));
-      checkRoom(image.length, 0, capacityTokens);
+      checkCapacity(image.length);
       slots.cut(0);
       backend.write(image.values);
       length = image.length;

@@ -225,7 +225,7 @@ export function wkvDecay(raw: number): number {
   return Math.exp(-DECAY_RATE * sigmoid(raw));
 }
 
-/** Rows of `headDim` numbers divided by their length, at least 1e-12, in place. */
+/** Rows of `headDim` numbers divided by their length, at least 1e-12, in place. (flash-linear-attention with fuse_norm adds 1e-6 under the root.) */
 export function normalizeHeads(x: Reals, headDim: number): void {
   for (let start = 0; start < x.length; start += headDim) {
     let squares = 0;

@@ -1,7 +1,7 @@
 /** Recurrent models on WebGPU: the state and its copies stay on the device. */
 import type { RecurrentSpec, RunnerOptions } from "../../api.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
-import { openReadback, storageBuffer, usage } from "../../gpu/buffers.ts";
+import { allocated, openReadback, storageBuffer, usage } from "../../gpu/buffers.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
 import { openRecorder } from "../../gpu/dispatch.ts";
 import { chooseVariants } from "../../gpu/selfTest.ts";
@@ -42,7 +42,8 @@ export async function openGpuRecurrent(
   const placeholder = storageBuffer(gpu, "placeholder", 16);
   const tools = { gpu, shaders, recorder, loader, placeholder, variants, wantedTokens: MAX_CHUNK_TOKENS };
   const pass = await openPass(spec, tools);
-  return openRecurrentRunner(spec, options, gpuBackend(gpu, spec, recorder, pass), key);
+  const copies = await stateCopies(gpu, spec);
+  return openRecurrentRunner(spec, options, gpuBackend(gpu, spec, recorder, pass, copies), key);
 }
 
 function openPass(spec: RecurrentSpec, tools: PassTools): Promise<GpuPass> {
@@ -61,6 +62,7 @@ function gpuBackend(
   spec: RecurrentSpec,
   recorder: ReturnType<typeof openRecorder>,
   pass: GpuPass,
+  copies: readonly (readonly GPUBuffer[])[],
 ): RecurrentBackend {
   const { device } = gpu;
   const V = spec.vocabSize;
@@ -71,20 +73,9 @@ function gpuBackend(
   const allLogitsTokens = Math.max(1, Math.min(pass.maxTokens, Math.floor(ALL_LOGITS_BYTES / (4 * V))));
   /** Made when all logits are first asked for, and kept. */
   let allLogits: GPUBuffer | undefined;
-  // Everything the state is made of, and where it lies in a copy: one buffer per layer, and one for the last token's final state.
+  /** Everything the state is made of, in the order of its copies. */
   const groups = [...pass.state, [pass.last]];
-  const partBytes = statePartSizes(spec).map((size) => size * 4);
-  const sizesOf = (group: number): readonly number[] => (group < spec.layerCount ? partBytes : [spec.hiddenSize * 4]);
-  const copies = Array.from({ length: slotCount(stateFloats(spec) * 4) + 1 }, () =>
-    groups.map((_, group) => copyBuffer(sizesOf(group))),
-  );
-  /** The last copy is where the state goes on its way to the host. */
-  const outbound = copies.length - 1;
-
-  function copyBuffer(sizes: readonly number[]): GPUBuffer {
-    const size = sizes.reduce((sum, bytes) => sum + bytes, 0);
-    return device.createBuffer({ label: "copy of the state", size, usage: usage.copySource | usage.copyTarget });
-  }
+  const sizes = groupSizes(spec);
 
   /** Calls `copy` for every part with its place in a copy of the state. */
   function eachPart(slot: number, copy: (part: GPUBuffer, held: GPUBuffer, offset: number, bytes: number) => void): void {
@@ -92,7 +83,7 @@ function gpuBackend(
       const held = copies[slot]?.[group];
       if (held === undefined) throw new RangeError(`copy ${slot} of ${copies.length}`);
       let offset = 0;
-      for (const [index, bytes] of sizesOf(group).entries()) {
+      for (const [index, bytes] of (sizes[group] ?? []).entries()) {
         const part = parts[index];
         if (part !== undefined && bytes > 0) copy(part, held, offset, bytes);
         offset += bytes;
@@ -159,7 +150,7 @@ function gpuBackend(
       for (const part of groups.flat()) encoder.clearBuffer(part);
       device.queue.submit([encoder.finish()]);
     },
-    slotCount: outbound,
+    slotCount: copies.length,
     save,
     load(slot) {
       recorder.submit();
@@ -169,13 +160,15 @@ function gpuBackend(
     },
 
     async read() {
-      save(outbound);
+      recorder.submit();
       const values = new Float32Array(stateFloats(spec));
       let offset = 0;
-      for (const held of copies[outbound] ?? []) {
-        const part = new Float32Array(await readback.read(held, 0, held.size));
-        values.set(part, offset);
-        offset += part.length;
+      for (const [group, parts] of groups.entries()) {
+        for (const [index, bytes] of (sizes[group] ?? []).entries()) {
+          const part = parts[index];
+          if (part !== undefined && bytes > 0) values.set(new Float32Array(await readback.read(part, 0, bytes)), offset / 4);
+          offset += bytes;
+        }
       }
       return values;
     },
@@ -183,7 +176,7 @@ function gpuBackend(
       recorder.submit();
       let offset = 0;
       for (const [group, parts] of groups.entries()) {
-        for (const [index, bytes] of sizesOf(group).entries()) {
+        for (const [index, bytes] of (sizes[group] ?? []).entries()) {
           const part = parts[index];
           if (part !== undefined && bytes > 0) device.queue.writeBuffer(part, 0, values.buffer, offset, bytes);
           offset += bytes;
@@ -197,4 +190,27 @@ function gpuBackend(
     },
     dispose: () => gpu.destroy(),
   };
+}
+
+/** Bytes of the parts of the state as copies hold them: of each layer, and of the last token's final state. */
+function groupSizes(spec: RecurrentSpec): readonly (readonly number[])[] {
+  const layer = statePartSizes(spec).map((size) => size * 4);
+  return [...Array.from({ length: spec.layerCount }, () => layer), [spec.hiddenSize * 4]];
+}
+
+/** Room for copies of the state, one buffer for each layer and one for the rest. Throws `limit-exceeded` when the device runs out. */
+function stateCopies(gpu: EngineDevice, spec: RecurrentSpec): Promise<readonly (readonly GPUBuffer[])[]> {
+  const sizes = groupSizes(spec).map((parts) => parts.reduce((sum, bytes) => sum + bytes, 0));
+  const copy = (size: number): GPUBuffer =>
+    gpu.device.createBuffer({ label: "copy of the state", size, usage: usage.copySource | usage.copyTarget });
+  return allocated(
+    gpu,
+    () => Array.from({ length: slotCount(stateFloats(spec) * 4) }, () => sizes.map(copy)),
+    () =>
+      new EngineError(
+        "limit-exceeded",
+        "the device has no memory left for copies of the model's state",
+        "choose a smaller model or the WASM backend",
+      ),
+  );
 }
