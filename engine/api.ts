@@ -207,6 +207,7 @@ export interface Mamba2Spec extends CommonSpec {
   readonly normGroupCount: number;
   readonly stateSize: number;
   readonly convKernel: number;
+  /** Tokens that the chunked scan takes at once; results differ by rounding only. */
   readonly chunkSize: number;
   /** Time steps are clamped to [low, high]; high may be Infinity. */
   readonly timeStepLimit: readonly [low: number, high: number];

@@ -1,4 +1,4 @@
-/** A recurrent model in plain loops: its tensors, its precision, and the pass of its family. */
+/** A recurrent model in plain loops: its tensors, its precision, and what every family computes with. */
 import type { RecurrentSpec } from "../api.ts";
 import type { Reals } from "../position/rope.ts";
 import { outerNames, type Affine } from "../recurrent/weights.ts";
