@@ -9,6 +9,7 @@ import type { Playground } from "../playground.ts";
 import type { PanelSettings } from "../protocol/panel.ts";
 import { windowFacts } from "../state/derived.ts";
 import type { WindowFacts } from "../state/derived.ts";
+import { positionOrigin } from "../state/positions.ts";
 import type { Chip, State } from "../state/store.ts";
 import { exact, mebibytes, plural, short } from "../state/words.ts";
 import { ropeKindField } from "./ropeKind.ts";
@@ -40,7 +41,7 @@ export function header(state: State, play: Playground): TemplateResult {
         "lc-backend",
       )}
       ${chip("window", meterTitle(facts), meter(facts))}
-      ${chip("rope", "RoPE scaling of the next run", html`<span>RoPE: ${ropeWord(state, facts)}</span>`)}
+      ${chip("rope", positionsTitle(info), html`<span>${ropeWord(state, facts, info)}</span>`)}
       ${chip("attention", "Attention policy", html`<span>flash</span>`)}
     </div>
     ${state.chip ? drawer(state.chip, state, facts, play) : nothing}
@@ -56,11 +57,17 @@ function modelWord(state: State): string {
   return state.engine.status === "failed" ? "no model" : "opening the model…";
 }
 
-function ropeWord(state: State, facts: ReturnType<typeof windowFacts>): string {
-  if (!facts || !state.settings) return "…";
-  if ("problem" in facts) return "cannot be applied";
+function positionsTitle(info: SessionInfo | undefined): string {
+  return positionOrigin(info?.spec) === "RoPE" ? "RoPE scaling of the next run" : "Where positions come from";
+}
+
+function ropeWord(state: State, facts: ReturnType<typeof windowFacts>, info: SessionInfo | undefined): string {
+  if (!facts || !state.settings) return "RoPE: …";
+  if ("problem" in facts) return "RoPE: cannot be applied";
   const { kind } = state.settings.rope;
-  return kind === "auto" || kind === "model" ? `${label(facts.rope)} (${kind})` : label(facts.rope);
+  const choice = kind === "auto" || kind === "model" ? ` (${kind})` : "";
+  const origin = positionOrigin(info?.spec);
+  return origin === "RoPE" ? `RoPE: ${label(facts.rope)}${choice}` : `positions: ${origin}${choice}`;
 }
 
 function meter(facts: ReturnType<typeof windowFacts>): TemplateResult {
@@ -115,7 +122,7 @@ function drawerBody(
       return html`<div class="fields">${ropeKindField(settings.rope.kind, info?.spec, play)}</div>
         ${facts && "limit" in facts ? html`<p>${facts.limit.explanation}</p>` : nothing}
         ${button({
-          label: "Open the RoPE lab",
+          label: positionOrigin(info?.spec) === "RoPE" ? "Open the RoPE lab" : "Open Inspect",
           onClick: () => {
             play.selectTab("inspect");
           },

@@ -3,7 +3,7 @@ import type { TemplateResult } from "lit";
 import type { ModelSpec } from "../../engine/api.ts";
 import { dropdown } from "../components/ui.ts";
 import type { Playground } from "../playground.ts";
-import { defaultRope, ropeDraft, ropeKindsOf, ropeLabels } from "../state/ropeDraft.ts";
+import { defaultRope, ropeDraft, ropeKindsOf, ropeLabel } from "../state/ropeDraft.ts";
 import type { RopeKind } from "../state/ropeDraft.ts";
 
 export function ropeKindField(
@@ -17,7 +17,7 @@ export function ropeKindField(
     value: kind,
     testId,
     disabled: !spec,
-    options: kindsShown(kind, spec).map((value) => ({ value, text: ropeLabels[value] })),
+    options: kindsShown(kind, spec).map((value) => ({ value, text: ropeLabel(value, spec) })),
     onChange: (chosen) => {
       if (spec) play.editRope(ropeDraft(defaultRope(chosen, spec)));
     },

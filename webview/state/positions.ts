@@ -1,6 +1,13 @@
 /** Where positions come from in models that do not rotate: ALiBi's slopes, or a recurrence and its state. Pure. */
-import type { DecoderSpec, RecurrentSpec } from "../../engine/api.ts";
+import type { DecoderSpec, ModelSpec, RecurrentSpec } from "../../engine/api.ts";
 import { alibiSlopes } from "../../engine/position/alibi.ts";
+
+/** What tells a model where tokens stand; RoPE before one is open. */
+export function positionOrigin(spec: ModelSpec | undefined): "RoPE" | "ALiBi" | "recurrence" {
+  if (spec === undefined) return "RoPE";
+  if (spec.kind !== "decoder") return "recurrence";
+  return spec.alibi === undefined ? "RoPE" : "ALiBi";
+}
 
 export interface SlopeRow {
   head: number;

@@ -24,7 +24,7 @@ export interface RopeDraft {
 
 export type RopeReading = { choice: RopeChoice } | { problems: Readonly<Record<string, string>> };
 
-export const ropeLabels: Record<RopeKind, string> = {
+const ropeLabels: Record<RopeKind, string> = {
   auto: "auto (YaRN if needed)",
   model: "model (config.json)",
   none: "none (plain RoPE)",
@@ -39,6 +39,12 @@ export const ropeLabels: Record<RopeKind, string> = {
   rerope: "ReRoPE (capped distances)",
   dual_chunk: "dual chunk attention",
 };
+
+/** What the list calls a kind for a model; where nothing turns, `auto` has no YaRN to resort to. */
+export function ropeLabel(kind: RopeKind, spec: ModelSpec | undefined): string {
+  const reads = kind === "auto" && spec !== undefined && !isRotating(spec);
+  return reads ? "auto (past the trained length)" : ropeLabels[kind];
+}
 
 /** Kinds in the order of the list. */
 export const ropeKindOrder: readonly RopeKind[] = ["auto", "model", ...ropeKinds];

@@ -10,8 +10,9 @@ import {
   ropeFields,
   ropeKindOrder,
   ropeKindsOf,
+  ropeLabel,
 } from "../../../webview/state/ropeDraft.ts";
-import { slopeRows, stateNumbers } from "../../../webview/state/positions.ts";
+import { positionOrigin, slopeRows, stateNumbers } from "../../../webview/state/positions.ts";
 import { alibiSpec, mambaSpec, modelSpec } from "./modelSpec.ts";
 
 const spec = modelSpec();
@@ -82,6 +83,8 @@ describe("RoPE settings in the panel", () => {
       assert.match("problems" in reading ? (reading.problems[""] ?? "") : "", /no rotation to scale/);
     }
     assert.deepEqual(ropeKindsOf(spec), ropeKindOrder);
+    assert.match(ropeLabel("auto", spec), /YaRN/);
+    assert.doesNotMatch(ropeLabel("auto", alibiSpec()), /YaRN/);
   });
 
   it("names the field that cannot be read", () => {
@@ -188,6 +191,11 @@ describe("wavelength curve", () => {
 });
 
 describe("positions without rotation", () => {
+  it("come from biases or a recurrence", () => {
+    const origins = [undefined, spec, alibiSpec(), mambaSpec()].map(positionOrigin);
+    assert.deepEqual(origins, ["RoPE", "RoPE", "ALiBi", "recurrence"]);
+  });
+
   it("ALiBi: a slope per head, and where it halves a weight", () => {
     const rows = slopeRows(alibiSpec());
     assert.equal(rows.length, 12);
