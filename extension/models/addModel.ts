@@ -2,7 +2,7 @@ import { join } from "node:path";
 import * as vscode from "vscode";
 import { hubUrlSetting } from "../config.ts";
 import type { Hub } from "../hub/hub.ts";
-import { type HubRepository, readRepository, withDetails } from "../hub/repository.ts";
+import { type HubFile, type HubRepository, readRepository, withDetails } from "../hub/repository.ts";
 import { parseRepositoryId, type RepositoryId } from "../hub/repositoryId.ts";
 import { type Choice, choicesOf } from "../hub/selection.ts";
 import { EngineError, plainError } from "../../engine/errors.ts";
@@ -49,14 +49,13 @@ async function addFromHub(services: AddServices, text: string): Promise<KnownMod
   const found = await asking(asked.repository, (signal) => readRepository(hub, asked.repository, asked.revision, signal));
   const choice = await pickChoice(found, wanted(choicesOf(hub, found), asked, found));
   if (choice === undefined) return undefined;
-  const files = await asking(found.repository, (signal) =>
-    Promise.all(choice.files.map((file) => withDetails(hub, found, file, signal))),
-  );
+  const files = await detailed(hub, found, choice);
   const folder = known.folderOf(found);
   const { repository, revision, commit, license } = found;
   const path = choice.kind === "gguf" ? join(folder, ...choice.ggufName.split("/")) : folder;
   const showFits = (model: ReadModel): Promise<void> => services.showFits(repository, model);
-  if (!(await confirmDownload({ hub, found, choice: { ...choice, files }, folder }, showFits))) return undefined;
+  if (!(await confirmDownload({ hub, found, choice: { ...choice, files }, folder, storage: known.folder }, showFits)))
+    return undefined;
   const model: KnownModel = { path, source: { kind: "hub", hub: hub.url, repository, revision, commit, license, files } };
   // On the list before anything is downloaded, so that what is stopped half-way can be found and resumed.
   await known.add(model);
@@ -70,6 +69,12 @@ function wanted(choices: Choice[], { file }: RepositoryId, { repository }: HubRe
   const named = choices.filter((choice) => choice.files.some(({ name }) => name === file));
   if (named.length > 0) return named;
   throw new EngineError("not-found", `${file} of ${repository} is nothing to open a model from`, "name the repository alone");
+}
+
+/** The files with sizes and checksums; most hubs list them, others are asked file by file. */
+function detailed(hub: Hub, found: HubRepository, { files }: Choice): Promise<readonly HubFile[]> {
+  if (files.every(({ sizeBytes, checksum }) => sizeBytes !== undefined && checksum !== undefined)) return Promise.resolve(files);
+  return asking(found.repository, (signal) => Promise.all(files.map((file) => withDetails(hub, found, file, signal))));
 }
 
 /** A hub may take its time; the user may not want to. */

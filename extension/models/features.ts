@@ -170,7 +170,8 @@ export class ModelFeatures implements vscode.Disposable {
         path: argument,
       });
     }
-    if (isRow(argument)) return this.list.rowOf(argument.path);
+    const row = rowIn(argument);
+    if (row !== undefined) return this.list.rowOf(row.path);
     if (isFocusArgument(argument)) return this.view.keyed && this.list.rowOf(this.view.keyed.path);
     return pickRow((await this.list.rows()).filter(fits), this.view.selection?.path);
   }
@@ -237,6 +238,12 @@ async function revealInSystem(path: string): Promise<void> {
   void vscode.window.showInformationMessage(
     `Long Context: this window cannot open folders of its machine; the path is copied: ${path}`,
   );
+}
+
+/** The row itself, or the one a line of the view is about. */
+function rowIn(value: unknown): ModelRow | undefined {
+  if (isRow(value)) return value;
+  return typeof value === "object" && value !== null && "row" in value && isRow(value.row) ? value.row : undefined;
 }
 
 function isRow(value: unknown): value is ModelRow {

@@ -1,3 +1,4 @@
+import { relative } from "node:path";
 import * as vscode from "vscode";
 import { plainError } from "../../engine/errors.ts";
 import { parseJson } from "../../engine/formats/json.ts";
@@ -20,8 +21,9 @@ export interface Proposal {
   hub: Hub;
   found: HubRepository;
   choice: Choice;
-  /** Where it would be stored. */
+  /** Where it would be stored, and the folder of all downloaded models. */
   folder: string;
+  storage: string;
 }
 
 /** Lets the user pick among several ways to have a model; undefined where he did not. */
@@ -45,7 +47,7 @@ export async function pickChoice(found: HubRepository, choices: readonly Choice[
 
 /** Shows files, size, free space, licence and place, and whether the engine can run it; true when the user wants it. */
 export async function confirmDownload(proposal: Proposal, showFits: (model: ReadModel) => Promise<void>): Promise<boolean> {
-  const { found, choice, hub, folder } = proposal;
+  const { found, choice, hub, folder, storage } = proposal;
   const [free, outlook] = await Promise.all([freeBytes(folder), outlookOf(proposal)]);
   const total = bytesText(sumOf(choice.files));
   const unchecked = choice.files.filter(({ checksum }) => checksum === undefined).length;
@@ -54,7 +56,8 @@ export async function confirmDownload(proposal: Proposal, showFits: (model: Read
       does: "download",
       label: `$(cloud-download) Download ${total}`,
       description: `${filesText(choice.files.length)} from ${hub.url}, ${bytesText(free)} free`,
-      detail: `Stored in ${folder}`,
+      // The end of the path comes first: a list cuts off what is too long.
+      detail: `Stored in ${relative(storage, folder)} of ${storage}`,
     },
     {
       does: "page",

@@ -49,29 +49,45 @@ export function rowSentence(row: ModelRow): string {
   return parts.join(", ");
 }
 
-/** Every fact, one a line; what is wrong with its remedy. */
-export function rowTooltip(row: ModelRow): string {
-  const { state, source } = row;
-  const lines = [row.label, row.path];
-  if (state.kind === "ready") {
-    lines.push(
-      `Family ${state.family}, ${exactTokens(state.weights.parameterCount)} parameters`,
-      `Trained on ${exactTokens(state.contextTokens)} tokens`,
-      `Weights mostly ${state.weights.format}; ${bytesText(state.diskBytes)} on disk`,
-    );
+/** One fact about a model, as a row below its own. */
+export interface ModelFact {
+  name: string;
+  value: string;
+}
+
+/** Every fact, what is wrong first and with its remedy. */
+export function rowFacts({ path, state, source, origin, engine }: ModelRow): ModelFact[] {
+  const facts: ModelFact[] = [];
+  const add = (name: string, value: string): void => void facts.push({ name, value });
+  if (state.kind === "missing" || state.kind === "unsupported") {
+    add(capital(stateWord(state.kind)), state.problem.message);
+    add("To do", state.problem.remedy);
   }
-  if (state.kind === "incomplete")
-    lines.push(`${bytesText(state.doneBytes)} of ${bytesText(state.totalBytes)} are downloaded; the rest can be resumed`);
-  if (state.kind === "downloading" && state.progress) lines.push(progressText(state.progress));
-  if (state.kind === "missing" || state.kind === "unsupported")
-    lines.push(`${capital(state.problem.message)}. To do: ${state.problem.remedy}.`);
-  lines.push(capital(sourceWords(row)));
-  if (source !== undefined)
-    lines.push(`Revision ${source.revision}, commit ${source.commit.slice(0, 12)}; licence ${source.license ?? "not stated"}`);
-  const { engine } = row;
-  if (engine?.status === "ready") lines.push(`Loaded on ${engine.device}, weights as ${engine.weightFormat}`);
-  if (engine?.status === "failed") lines.push(`Could not be opened: ${engine.message}`);
-  return lines.join("\n");
+  if (engine?.status === "failed") add("Not opened", engine.message);
+  if (engine?.status === "ready") add("Loaded on", `${engine.device}, weights as ${engine.weightFormat}`);
+  if (state.kind === "incomplete") {
+    add("Downloaded", `${bytesText(state.doneBytes)} of ${bytesText(state.totalBytes)}`);
+    add("To do", "resume the download");
+  }
+  if (state.kind === "downloading" && state.progress) add("Downloading", progressText(state.progress));
+  if (state.kind === "ready") {
+    add("Family", state.family);
+    add("Context", `trained on ${exactTokens(state.contextTokens)} tokens`);
+    add("Weights", `${exactTokens(state.weights.parameterCount)} parameters, mostly ${state.weights.format}`);
+  }
+  if ("diskBytes" in state) add("Size on disk", bytesText(state.diskBytes));
+  add("Source", sourceWords({ origin, source }));
+  if (source !== undefined) {
+    add("Licence", source.license ?? "not stated");
+    add("Revision", `${source.revision}, commit ${source.commit.slice(0, 12)}`);
+  }
+  add("Path", path);
+  return facts;
+}
+
+/** Every fact, one a line. */
+export function rowTooltip(row: ModelRow): string {
+  return [row.label, ...rowFacts(row).map(({ name, value }) => `${name}: ${value}`)].join("\n");
 }
 
 /** Name of the icon (a codicon) that shows the state. */
@@ -131,7 +147,7 @@ function originWord({ origin }: ModelRow): string {
   return { bundled: "bundled", disk: "from disk", hub: "downloaded" }[origin];
 }
 
-function sourceWords({ origin, source }: ModelRow): string {
+function sourceWords({ origin, source }: Pick<ModelRow, "origin" | "source">): string {
   if (source !== undefined) return `downloaded from ${source.hub}/${source.repository}`;
   return origin === "bundled" ? "comes with the extension" : "read where it lies";
 }

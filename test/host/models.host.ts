@@ -28,6 +28,7 @@ describe("models", function () {
     hub = await startHubServer({
       [tiny]: { files: { ...files, "pytorch_model.bin": "pickle" }, license: "mit", modelType: "lcp_keyshift" },
       [other]: { files, license: "apache-2.0" },
+      "tiny-org/gguf": { files: filesOfFolder(join(root, "test", "golden", "gguf")), license: "mit" },
       "tiny-org/gated": { files, gated: "auto", token: "hf_good" },
     });
     await set(settingIds.hubUrl, hub.url);
@@ -113,6 +114,22 @@ describe("models", function () {
     assert.match(ranges[0] ?? "", /^bytes=[1-9]\d{5,}-$/);
   });
 
+  it("in GGUF are one of the files of a repository, are opened, and set the window by their header", async () => {
+    const added = await addFromSheet("tiny-org/gguf", "bloom.gguf");
+    assert.ok(added);
+    const row = await rowAt(added.path);
+    assert.match(rowDescription(row), /^bloom · 128 context · \w+ · [\d.]+ kB · downloaded$/);
+    assert.equal(await vscode.commands.executeCommand(commandIds.useModel, added.path), true);
+    await until("the engine to be open", slowMs, async () =>
+      (await rowAt(added.path)).engine?.status === "ready" ? true : undefined,
+    );
+    await set(settingIds.reserve, 16);
+    await set(settingIds.window, 0);
+    const { budget } = await stateWhere("the window of the header", (state) => state.budget?.window === 128, slowMs);
+    assert.equal(budget?.tokenizer, "bloom.gguf");
+    for (const id of [settingIds.window, settingIds.reserve, settingIds.modelPath]) await set(id, undefined);
+  });
+
   it("are not asked for where there is none, where the licence is not accepted, or when the user wants no network", async () => {
     const add = (repository: string) =>
       vscode.commands.executeCommand<KnownModel | undefined>(commandIds.addModel, { repository });
@@ -168,8 +185,8 @@ describe("models", function () {
   });
 });
 
-/** Runs the command, waits for the sheet and presses Enter in it; undefined where nothing was added. */
-async function addFromSheet(repository: string): Promise<KnownModel | undefined> {
+/** Runs the command and presses Enter in what it asks, the first choice and the sheet, until the model is on the list; undefined where nothing was added. */
+async function addFromSheet(repository: string, label = repository): Promise<KnownModel | undefined> {
   const work = vscode.commands.executeCommand<KnownModel | undefined>(commandIds.addModel, { repository });
   let done = false;
   const settled = Promise.resolve(work).finally(() => {
@@ -178,7 +195,7 @@ async function addFromSheet(repository: string): Promise<KnownModel | undefined>
   await until("the download to begin", 60_000, async () => {
     if (done) return true;
     await vscode.commands.executeCommand("workbench.action.acceptSelectedQuickOpenItem");
-    const row = (await rows()).find(({ label }) => label === repository);
+    const row = (await rows()).find((candidate) => candidate.label === label);
     return row === undefined ? undefined : true;
   });
   return settled;

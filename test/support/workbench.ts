@@ -23,6 +23,8 @@ export class Workbench {
   readonly page: Page;
   /** Copy of the fixture workspace that is open. */
   readonly folder: string;
+  /** The extension's own folder for all workspaces. */
+  readonly storage: string;
   private readonly scratch: string;
   private readonly server: RunningHost;
   private readonly browser: Browser;
@@ -31,6 +33,8 @@ export class Workbench {
     this.page = parts.page;
     this.folder = parts.folder;
     this.scratch = parts.scratch;
+    const id = "long-context-playground.long-context-playground";
+    this.storage = join(parts.scratch, "data", "user", "User", "globalStorage", id);
     this.server = parts.server;
     this.browser = parts.browser;
   }

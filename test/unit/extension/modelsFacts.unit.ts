@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { cp, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { partPath } from "../../../extension/hub/downloadFile.ts";
 import { type HubSource, KnownModels } from "../../../extension/models/knownModels.ts";
@@ -102,4 +102,12 @@ test("a config.json alone tells what a download would be", async () => {
   assert.equal(outlook.weights.format, "f16");
   assert.equal(modelOfConfig({ ...config, dtype: "float32" }).weights.format, "f32");
   assert.throws(() => modelOfConfig({ model_type: "gpt2" }), /not supported/);
+});
+
+test("a GGUF file is read like a folder: family, context and format are its header's", async () => {
+  const state = await reader().stateOf({ path: resolve("test/golden/gguf/llama.gguf"), source: { kind: "disk" } });
+  assert.ok(state.kind === "ready", JSON.stringify(state));
+  assert.deepEqual([state.family, state.weights.format], ["llama", "f32"]);
+  assert.ok(state.contextTokens > 0);
+  assert.equal(state.diskBytes, (await stat("test/golden/gguf/llama.gguf")).size);
 });

@@ -7,6 +7,7 @@ import {
   progressText,
   rowContext,
   rowDescription,
+  rowFacts,
   rowIcon,
   rowSentence,
   rowTooltip,
@@ -73,7 +74,7 @@ test("a row that cannot be used says why", () => {
   assert.equal(rowDescription(row({ state: { kind: "downloading", progress } })), "downloading 25 % · downloaded");
   assert.equal(rowDescription(row({ state: { kind: "downloading", progress: undefined } })), "downloading · downloaded");
   const tooltip = rowTooltip(row({ state: { kind: "unsupported", diskBytes: 1, problem } }));
-  assert.match(tooltip, /^Model type "gpt2" is not supported\. To do: choose a model of type llama\.$/m);
+  assert.match(tooltip, /^Cannot be opened: model type "gpt2" is not supported\nTo do: choose a model of type llama$/m);
 });
 
 test("a screen reader hears a sentence", () => {
@@ -93,13 +94,24 @@ test("the tooltip has every fact, with licence, commit and what the engine did w
     "/models/org--name/c",
     "1,235,814,400 parameters",
     "131,072 tokens",
-    "licence mit",
+    "Licence: mit",
     "commit cccccccccccc",
     "Apple M3",
   ])
     assert.ok(tooltip.includes(part), part);
   const failed = rowTooltip(row({ chosen: true, engine: { ...engine, status: "failed", message: "no memory" } }));
-  assert.match(failed, /Could not be opened: no memory/);
+  assert.match(failed, /^Not opened: no memory$/m);
+});
+
+test("every fact is a row of its own, what is wrong and what to do about it first", () => {
+  const names = (change: Partial<ModelRow>): string[] => rowFacts(row(change)).map(({ name }) => name);
+  const source = ["Source", "Licence", "Revision", "Path"];
+  assert.deepEqual(names({}), ["Family", "Context", "Weights", "Size on disk", ...source]);
+  assert.deepEqual(names({ chosen: true, engine }).slice(0, 2), ["Loaded on", "Family"]);
+  assert.deepEqual(names({ state: { kind: "missing", problem } }), ["Not there", "To do", ...source]);
+  assert.deepEqual(names({ state: { kind: "incomplete", doneBytes: 0, totalBytes: 1 } }).slice(0, 2), ["Downloaded", "To do"]);
+  assert.deepEqual(names({ state: { kind: "downloading", progress } })[0], "Downloading");
+  assert.deepEqual(names({ origin: "disk", source: undefined }).slice(-2), ["Source", "Path"]);
 });
 
 test("progress has bytes, speed and time left", () => {
