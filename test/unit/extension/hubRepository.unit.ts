@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { createServer } from "node:https";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { EngineError } from "../../../engine/errors.ts";
 import { parseRepository, readRepository, readRepositoryText, withDetails } from "../../../extension/hub/repository.ts";
 import { choicesOf, ggufVariant } from "../../../extension/hub/selection.ts";
 import { hubAt, rejected } from "../../support/hubClient.ts";
+import { selfSigned } from "../../support/selfSigned.ts";
 import { commitOf, type HubServer, startHubServer } from "../../support/hubServer.ts";
 
 const weights = new Uint8Array(1000).fill(7);
@@ -133,6 +135,26 @@ describe("what a hub says about a model", () => {
     );
     server.faults.push({ on: /api\/models/, bytesPerSecond: 1, times: 9 });
     await rejected(readRepository(hubAt(server.url, { idleMs: 60 }), "org/plain", "main"), "hub-unreachable", /no answer for/);
+  });
+
+  it("comes over a connection whose certificate is trusted, unless the user wants it otherwise", async () => {
+    const body = JSON.stringify({ sha: "a".repeat(40), siblings: [] });
+    const secure = createServer(selfSigned, (_, response) => response.end(body));
+    await new Promise<void>((resolve) => secure.listen(0, "127.0.0.1", resolve));
+    const address = secure.address();
+    const url = `https://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;
+    try {
+      await rejected(
+        readRepository(hubAt(url), "org/plain", "main"),
+        "hub-unreachable",
+        /certificate .* is not trusted/,
+        /http\.proxyStrictSSL/,
+      );
+      assert.deepEqual((await readRepository(hubAt(url, { strictSsl: false }), "org/plain", "main")).files, []);
+    } finally {
+      secure.close();
+      secure.closeAllConnections();
+    }
   });
 
   it("sends the token to the hub alone, and never over an open network", async () => {
