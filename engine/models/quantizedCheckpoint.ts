@@ -7,6 +7,7 @@ import type { TensorFormat, WeightStore } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { isRecord, JsonFields, type JsonRecord, shown } from "../formats/json.ts";
 import { affineRows, awqCodes, type GroupedCodes, gptqCodes, rowFormat, valueRows } from "../formats/packed.ts";
+import { overlaidStore } from "../formats/overlaidStore.ts";
 import { checkedRows, type NamedStore } from "../formats/tensorStore.ts";
 
 /**
@@ -148,7 +149,7 @@ function packedView(store: NamedStore, layers: ReadonlyMap<string, PackedLayer>)
     if (rowEnd === layer.shape[0] && held?.name === name) held = undefined;
     return use(codes, rowStart, rowEnd);
   };
-  return overlaid(store, layers, isPart, {
+  return overlaidStore(store, layers, isPart, {
     readRows: (name, layer, range, signal) => rows(name, layer, range, signal, valueRows),
     readBytes: (name, layer, range, signal) =>
       rows(name, layer, range, signal, (codes, start, end) =>
@@ -218,7 +219,7 @@ function floatView(store: NamedStore, block: ScaleBlock): NamedStore {
     }
     return values;
   };
-  return overlaid(
+  return overlaidStore(
     store,
     matrices,
     (name) => /\.(weight_scale|weight_scale_inv|(input|activation|output|k|v)_scale)$/.test(name),
@@ -240,37 +241,6 @@ function isFloat8(store: NamedStore, name: string): boolean {
 }
 
 const FLOAT8: readonly TensorFormat[] = ["f8_e4m3", "f8_e5m2"];
-
-type Range = readonly [start: number | undefined, end: number | undefined];
-
-/** `store` with some tensors of its own, and without those that `isHidden`. */
-function overlaid<T extends { shape: readonly number[]; format: TensorFormat }>(
-  store: NamedStore,
-  own: ReadonlyMap<string, T>,
-  isHidden: (name: string) => boolean,
-  read: {
-    readRows(name: string, tensor: T, range: Range, signal: AbortSignal | undefined): Promise<Float32Array<ArrayBuffer>>;
-    readBytes(name: string, tensor: T, range: Range, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>>;
-  },
-): NamedStore {
-  const shown = [...store.names()].filter((name) => !isHidden(name) && !own.has(name));
-  return {
-    names: () => [...shown, ...own.keys()],
-    has: (name) => own.has(name) || (store.has(name) && !isHidden(name)),
-    shape: (name) => own.get(name)?.shape ?? store.shape(name),
-    format: (name) => own.get(name)?.format ?? store.format(name),
-    async readRows(name, start, end, signal) {
-      const tensor = own.get(name);
-      return tensor === undefined ? store.readRows(name, start, end, signal) : read.readRows(name, tensor, [start, end], signal);
-    },
-    async readBytes(name, start, end, signal) {
-      const tensor = own.get(name);
-      return tensor === undefined
-        ? store.readBytes(name, start, end, signal)
-        : read.readBytes(name, tensor, [start, end], signal);
-    },
-  };
-}
 
 /** What stands before ".qweight". */
 function packedNames(store: NamedStore): string[] {
