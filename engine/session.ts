@@ -1,7 +1,4 @@
 import type {
-  AskEvent,
-  AskRequest,
-  AskResult,
   BackendChoice,
   BackendKind,
   ModelFiles,
@@ -15,6 +12,7 @@ import type {
   WeightFormat,
   WeightStore,
 } from "./api.ts";
+import type { AskEvent, AskRequest, AskResult } from "./generate/api.ts";
 import { chooseBackend, type ChosenBackend } from "./backends/choose.ts";
 import { type OpenRunner, openRunner } from "./backends/open.ts";
 import { EngineError, plainError, throwIfAborted } from "./errors.ts";

@@ -1,5 +1,6 @@
 /** The page's end of the engine: starts the worker, answers what only the page can fetch, and survives the worker's death. */
-import type { AskResult, PooledAttention, PoolRequest } from "../engine/api.ts";
+import type { PooledAttention, PoolRequest } from "../engine/api.ts";
+import type { AskResult } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import type { RopePreview, RopeSearchResult } from "../engine/eval/api.ts";
 import { readModelRange, readOrtWasm } from "./pageFiles.ts";

@@ -1,5 +1,6 @@
 /** What the panel does: every effect behind a button, and the wires to the host and to the engine. State is in state/store.ts. */
-import type { AskOptions, Citation, PoolRequest } from "../engine/api.ts";
+import type { PoolRequest } from "../engine/api.ts";
+import type { AskOptions, Citation } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import { adapterOffer } from "./adapter.ts";
 import { createEngine } from "./engine.ts";

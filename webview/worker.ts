@@ -1,5 +1,6 @@
 /** The engine's worker: a session of engine/ behind the calls of protocol/worker.ts. It fetches nothing; the page does. */
-import type { AskRequest, ByteSource, ModelFiles, Runtime } from "../engine/api.ts";
+import type { ByteSource, ModelFiles, Runtime } from "../engine/api.ts";
+import type { AskRequest } from "../engine/generate/api.ts";
 import { EngineError } from "../engine/errors.ts";
 import { openSession } from "../engine/session.ts";
 import type { Session } from "../engine/session.ts";

@@ -1,5 +1,6 @@
 /** What the rest of the project sees of evaluation: plain-data types, as engine/api.ts is for the engine. */
-import type { AskResult, ContextLimit, RopeChoice, RopeScaling, SnapshotFile } from "../api.ts";
+import type { ContextLimit, RopeChoice, RopeScaling, SnapshotFile } from "../api.ts";
+import type { AskResult } from "../generate/api.ts";
 import type { SearchOptions, SearchState } from "../position/search.ts";
 
 /** Tokens foretold from [from, to) tokens before them, and their perplexity. */

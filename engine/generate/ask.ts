@@ -1,4 +1,5 @@
-import type { AskEvent, AskRequest, AskResult, Citation, ModelSpec, Runner } from "../api.ts";
+import type { ModelSpec, Runner } from "../api.ts";
+import type { AskEvent, AskRequest, AskResult, Citation } from "./api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { BodyCache } from "../pack/body.ts";
 import type { ChatTemplate } from "../pack/chatTemplate.ts";

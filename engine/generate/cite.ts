@@ -1,4 +1,4 @@
-import type { Citation, FileAttention } from "../api.ts";
+import type { Citation, FileAttention } from "./api.ts";
 import type { Pack } from "../pack/pack.ts";
 import { SpanMap } from "../pack/spanMap.ts";
 import { attentionMass, type Pool, type TokenRange } from "./attentionMass.ts";

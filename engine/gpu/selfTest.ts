@@ -62,7 +62,7 @@ export async function chooseVariants(
   const addsInSubgroups = await decide(
     "subgroups",
     slow ?? (subgroups ? undefined : "the device has no subgroups"),
-    trial.subgroups,
+    () => trial.subgroups(),
   );
   const integers = await decide(
     "products of integers",

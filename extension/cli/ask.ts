@@ -1,4 +1,4 @@
-import type { AskEvent, AskResult, Citation } from "../../engine/api.ts";
+import type { AskEvent, AskResult, Citation } from "../../engine/generate/api.ts";
 import { abortedError } from "../../engine/errors.ts";
 import type { Command } from "./args.ts";
 import { freeze } from "./corpus.ts";

@@ -90,7 +90,8 @@ export function bytesStore(tensors: Readonly<Record<string, ByteTensor>>): Weigh
   let largest = 0;
   const tensor = (name: string): ByteTensor => {
     const found = tensors[name];
-    if (found === undefined) throw new EngineError("weights-missing", `no tensor ${name}`, "add it to the test's store", { name });
+    if (found === undefined)
+      throw new EngineError("weights-missing", `no tensor ${name}`, "add it to the test's store", { name });
     return found;
   };
   const rowsOf = (name: string, start = 0, end = tensor(name).shape[0] ?? 1): ByteTensor => {

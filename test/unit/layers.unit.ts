@@ -16,7 +16,7 @@ interface Rule {
 
 const node = /^node:/;
 const engine = /^engine\//;
-const contracts = /^engine\/(eval\/)?(api|errors)\.ts$/;
+const contracts = /^engine\/((eval|generate)\/)?(api|errors)\.ts$/;
 const wires = /^(webview\/protocol\/|extension\/server\/requests\.ts$)/;
 
 /** The first rule whose `files` matches decides. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { AskEvent, AskRequest, BackendKind, Runner, Runtime } from "../../engine/api.ts";
+import type { BackendKind, Runner, Runtime } from "../../engine/api.ts";
+import type { AskEvent, AskRequest } from "../../engine/generate/api.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { openReferenceRunner } from "../../engine/reference/open.ts";
 import { openSession, type SessionOptions } from "../../engine/session.ts";

@@ -41,6 +41,7 @@ const expected = [
   "extension/media/budget.svg",
   "extension/media/icon-dark.svg",
   "extension/media/icon-light.svg",
+  "extension/media/models.svg",
   "extension/media/playground.png",
   "extension/media/schemas/contextSet.schema.json",
   "extension/media/specimens/keyshift-4m/README.md",

@@ -1,7 +1,8 @@
 /** The answer: text only, with its citations, where the model looked, and what it cost. */
 import { html, nothing } from "lit";
 import type { TemplateResult } from "lit";
-import type { AskResult, Citation, FileAttention, PackRow } from "../../engine/api.ts";
+import type { PackRow } from "../../engine/api.ts";
+import type { AskResult, Citation, FileAttention } from "../../engine/generate/api.ts";
 import { label } from "../../engine/position/limits.ts";
 import { shareBar } from "../components/bars.ts";
 import { button } from "../components/ui.ts";

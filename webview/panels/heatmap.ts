@@ -62,7 +62,10 @@ function controls(info: SessionInfo, heat: HeatState, play: Playground): Templat
         testId: "lc-head",
         options: [
           { value: "mean", text: "mean of all heads" },
-          ...Array.from({ length: info.spec.kind === "decoder" ? info.spec.headCount : 0 }, (_, head) => ({ value: String(head), text: `head ${head}` })),
+          ...Array.from({ length: info.spec.kind === "decoder" ? info.spec.headCount : 0 }, (_, head) => ({
+            value: String(head),
+            text: `head ${head}`,
+          })),
         ],
         onChange: (value) => {
           play.changeHeat({ head: index(value) });

@@ -1,8 +1,5 @@
 /** Panel page <-> engine worker. */
 import type {
-  AskEvent,
-  AskOptions,
-  AskResult,
   BackendChoice,
   PooledAttention,
   PoolRequest,
@@ -11,6 +8,7 @@ import type {
   SnapshotFile,
   WeightFormat,
 } from "../../engine/api.ts";
+import type { AskEvent, AskOptions, AskResult } from "../../engine/generate/api.ts";
 import type { RopePreview, RopeSearchEvent, RopeSearchRequest, RopeSearchResult } from "../../engine/eval/api.ts";
 
 /** onnxruntime-web's WASM binary, fetched by the page because a worker cannot fetch webview resources. */

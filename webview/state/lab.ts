@@ -1,5 +1,6 @@
 /** State of the RoPE lab beside its fields: a preview of the last answer, and LongRoPE's search. Pure. */
-import type { AskEvent, DecoderSpec, RopeScaling } from "../../engine/api.ts";
+import type { DecoderSpec, RopeScaling } from "../../engine/api.ts";
+import type { AskEvent } from "../../engine/generate/api.ts";
 import type { PlainError } from "../../engine/errors.ts";
 import type {
   RopePreview,

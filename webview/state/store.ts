@@ -1,5 +1,6 @@
 /** The panel's whole state as one value, and the only function that changes it. Pure: every effect is in playground.ts. */
-import type { AskEvent, ContextLimit, PackRow, RopeChoice, RopeScaling, SessionInfo } from "../../engine/api.ts";
+import type { ContextLimit, PackRow, RopeChoice, RopeScaling, SessionInfo } from "../../engine/api.ts";
+import type { AskEvent } from "../../engine/generate/api.ts";
 import type { PlainError } from "../../engine/errors.ts";
 import type { ColorScale } from "../heatmap/colormap.ts";
 import { wholeWindow } from "../heatmap/model.ts";

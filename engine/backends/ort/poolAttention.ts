@@ -13,7 +13,7 @@ export interface TappedLayer {
   bands: readonly Band[];
   /** Undefined where the layer does not rotate. */
   table: RopeTable | undefined;
-  queryScale(position: number): number;
+  queryScale: (position: number) => number;
 }
 
 /**

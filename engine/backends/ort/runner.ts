@@ -227,7 +227,11 @@ export class OrtRunner implements Runner {
   }
 
   /** How the queries and keys of a layer stand to each other. */
-  private turnOf(layer: number): { bands: readonly Band[]; table: RopeTable | undefined; queryScale(position: number): number } {
+  private turnOf(layer: number): {
+    bands: readonly Band[];
+    table: RopeTable | undefined;
+    queryScale: (position: number) => number;
+  } {
     const kind = this.spec.layers[layer] ?? { window: undefined, rotation: "none" };
     const { plan } = this;
     const table = kind.rotation === "main" ? plan.table : kind.rotation === "local" ? this.local : undefined;

@@ -37,7 +37,10 @@ export async function openGpuRecurrent(
   const key = await modelKey(spec, weights, weightFormat, signal);
   const recorder = openRecorder(gpu);
   const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
-  const loader = openWeightLoader(gpu, withPaddedRanks(spec, weights), tensorShapes(spec).keys(), { ...options, maxBindingBytes });
+  const loader = openWeightLoader(gpu, withPaddedRanks(spec, weights), tensorShapes(spec).keys(), {
+    ...options,
+    maxBindingBytes,
+  });
   const { variants } = await chooseVariants(gpu, shaders, options.products ?? "exact");
   const placeholder = storageBuffer(gpu, "placeholder", 16);
   const tools = { gpu, shaders, recorder, loader, placeholder, variants, wantedTokens: MAX_CHUNK_TOKENS };

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { cp, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { AskResult } from "../../../engine/api.ts";
+import type { AskResult } from "../../../engine/generate/api.ts";
 import { EngineError } from "../../../engine/errors.ts";
 import { readSnapshotFile } from "../../../extension/corpus/snapshotFile.ts";
 import { modelLabel, readModelFolder } from "../../../extension/models/location.ts";

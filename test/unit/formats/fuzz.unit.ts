@@ -71,7 +71,7 @@ describe("spoilt headers", () => {
 
   it(`GGUF models, ${ROUNDS / 50} of them, up to facts and weights`, async () => {
     const random = seeded(7);
-    const model = Uint8Array.from(readFileSync("test/golden/gguf/llama_biases.gguf"));
+    const model = Uint8Array.from(readFileSync("test/golden/gguf/converted/llama_biases.gguf"));
     const { header } = await openGguf(memoryFiles({ "m.gguf": model }), "m.gguf");
     let opened = 0;
     for (let round = 0; round < ROUNDS / 50; round++) {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { AskRequest, RopeChoice, Runtime } from "../../../engine/api.ts";
+import type { RopeChoice, Runtime } from "../../../engine/api.ts";
+import type { AskRequest } from "../../../engine/generate/api.ts";
 import { EngineError, type ErrorCode } from "../../../engine/errors.ts";
 import { openReferenceRunner } from "../../../engine/reference/open.ts";
 import { openSession, type Session } from "../../../engine/session.ts";

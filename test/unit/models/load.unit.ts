@@ -141,7 +141,6 @@ describe("the tensors of a decoder", () => {
       (error) => EngineError.is(error, "bad-weights") && error.facts["name"] === "model.embed_tokens.weight",
     );
   });
-
 });
 
 function weightsOf(spec: DecoderSpec): Uint8Array {

@@ -1,7 +1,8 @@
 /** A recurrent model behind a session: questions, follow-ups from the kept state, and what such a model cannot show. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { AskRequest, Runtime } from "../../../engine/api.ts";
+import type { Runtime } from "../../../engine/api.ts";
+import type { AskRequest } from "../../../engine/generate/api.ts";
 import { openSession } from "../../../engine/session.ts";
 import { memoryFiles, safetensorsFile } from "../../support/memoryFiles.ts";
 import { randomConfigs, randomRecurrent } from "../../support/recurrentModels.ts";

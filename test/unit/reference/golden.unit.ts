@@ -6,7 +6,15 @@ import { positionPlan } from "../../../engine/position/bands.ts";
 import type { Reals } from "../../../engine/position/rope.ts";
 import { referenceCache } from "../../../engine/reference/cache.ts";
 import { forward, logitsOf, tensorsByName, type Decoder } from "../../../engine/reference/decoder.ts";
-import { fill, fnv1a32, goldenDecoder, goldenDecoders, goldenFile, mulberry32, type GoldenModel } from "../../support/goldenModels.ts";
+import {
+  fill,
+  fnv1a32,
+  goldenDecoder,
+  goldenDecoders,
+  goldenFile,
+  mulberry32,
+  type GoldenModel,
+} from "../../support/goldenModels.ts";
 
 describe("weights that follow from their names", () => {
   it("agree with the recorded rule", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { AskResult, SessionInfo } from "../../../engine/api.ts";
+import type { SessionInfo } from "../../../engine/api.ts";
+import type { AskResult } from "../../../engine/generate/api.ts";
 import type { PlainError } from "../../../engine/errors.ts";
 import type { RopePreview, RopeSearchResult, RopeSearchState } from "../../../engine/eval/api.ts";
 import { checkScaling, ropeBase } from "../../../engine/position/scaling.ts";

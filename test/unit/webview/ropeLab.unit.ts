@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { AskResult, RopeChoice, SessionInfo } from "../../../engine/api.ts";
+import type { RopeChoice, SessionInfo } from "../../../engine/api.ts";
+import type { AskResult } from "../../../engine/generate/api.ts";
 import { abortedError } from "../../../engine/errors.ts";
 import type { RopePreview, RopeSearchResult, RopeSearchState } from "../../../engine/eval/api.ts";
 import { parseRope } from "../../../engine/position/ropeJson.ts";

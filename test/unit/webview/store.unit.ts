@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { AskResult, SessionInfo } from "../../../engine/api.ts";
+import type { SessionInfo } from "../../../engine/api.ts";
+import type { AskResult } from "../../../engine/generate/api.ts";
 import type { PlainError } from "../../../engine/errors.ts";
 import type { BudgetSnapshot, PanelSettings, SavedRun } from "../../../webview/protocol/panel.ts";
 import { initialState, panelState, reduce, shownRun, threadHistory } from "../../../webview/state/store.ts";

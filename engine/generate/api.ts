@@ -1,0 +1,83 @@
+/** What asking takes and gives: plain-data types, as in ../api.ts. */
+import type { BackendKind, ContextLimit, PackedFile, PackRow, RopeChoice, RopeScaling, Sampling, SnapshotFile } from "../api.ts";
+
+/**
+ * A citation is a verbatim quote at lines of the snapshot (`verified`), or says that it is not: then both lines are 0, and the
+ * path is one of the snapshot that the answer names beside the quote, or empty.
+ */
+export interface Citation {
+  path: string;
+  startLine: number;
+  endLine: number;
+  quote: string;
+  verified: boolean;
+  /** Share of the answer's attention on these lines among the candidates, [0, 1]; absent where it was not measured. */
+  attention?: number;
+}
+
+/** Share of the answer's attention that fell on one file; not evidence, only where the model looked. */
+export interface FileAttention {
+  path: string;
+  share: number;
+}
+
+export interface AskOptions {
+  rope: RopeChoice;
+  sampling: Sampling;
+  /**
+   * `constrained`: an extractive model may only spell lines of the files; `free` lets it spell. Models that answer in sentences
+   * are never constrained: what they quote is looked up in the files afterwards.
+   */
+  quote: "constrained" | "free";
+  maxAnswerTokens: number;
+}
+
+export interface AskRequest extends AskOptions {
+  question: string;
+  files: readonly SnapshotFile[];
+  /** Earlier turns on the same snapshot, oldest first. */
+  history: readonly { question: string; answer: string }[];
+  /** Bytes of one snapshot file; asked at most once per hash. */
+  readFile(file: SnapshotFile, signal?: AbortSignal): Promise<Uint8Array>;
+}
+
+export type AskEvent =
+  | { type: "packing"; doneFiles: number; totalFiles: number }
+  | { type: "packed"; rows: readonly PackRow[]; promptTokens: number; limit: ContextLimit; rope: RopeScaling }
+  /** `path` is the file being prefilled, or "the question" for the tokens around the files. */
+  | { type: "prefill"; doneTokens: number; totalTokens: number; reusedTokens: number; path: string; tokensPerSecond: number }
+  /** Text behind what was streamed before. */
+  | { type: "token"; text: string }
+  /** A quote while lines are compared: the text that leads at the moment; it replaces all text streamed before. */
+  | { type: "candidate"; text: string }
+  /** The device was lost and the run starts again: text streamed before no longer counts. */
+  | { type: "recovered"; because: string };
+
+export interface AskTimings {
+  packMs: number;
+  prefillMs: number;
+  decodeMs: number;
+}
+
+export interface AskResult {
+  question: string;
+  answer: string;
+  /** The model said that the answer is not in the context; `answer` then says so in words. */
+  absent: boolean;
+  stoppedBy: "end" | "length" | "user";
+  citations: readonly Citation[];
+  lookedAt: readonly FileAttention[];
+  promptTokens: number;
+  reusedTokens: number;
+  answerTokens: number;
+  /** Prompt positions of the answer's tokens, for the query row of the heatmap. */
+  answerStart: number;
+  backend: BackendKind;
+  backendBecause: string;
+  device: string;
+  rope: RopeScaling;
+  limit: ContextLimit;
+  rows: readonly PackRow[];
+  packed: readonly PackedFile[];
+  timings: AskTimings;
+}
