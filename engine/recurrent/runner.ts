@@ -21,6 +21,8 @@ export interface RecurrentBackend {
   readonly kind: BackendKind;
   readonly device: string;
   readonly lost: Promise<void>;
+  /** As in Runner. */
+  readonly quantizationError: number | undefined;
   /** Throws what went wrong on the device, if anything did. */
   check(): void;
   /** Tokens of the next chunk, so that it takes bounded time. */
@@ -142,6 +144,7 @@ export function openRecurrentRunner(
     device: backend.device,
     capacityTokens,
     tap: { layers: [], because: NO_ATTENTION },
+    quantizationError: backend.quantizationError,
     get length() {
       return length;
     },

@@ -18,11 +18,12 @@ export async function openReferenceRecurrent(spec: RecurrentSpec, options: Runne
   throwIfAborted(signal);
   checkWeights(spec, weights);
   const key = await modelKey(spec, weights, weightFormat, signal);
-  const { tensor } = await readTensors(spec, weights, weightFormat, options);
-  return openRecurrentRunner(spec, options, referenceBackend({ spec, tensor, precision: "f32" }), key);
+  const { tensor, quantizationError } = await readTensors(spec, weights, weightFormat, options);
+  const backend = referenceBackend({ spec, tensor, precision: "f32" }, quantizationError);
+  return openRecurrentRunner(spec, options, backend, key);
 }
 
-function referenceBackend(model: RecurrentModel): RecurrentBackend {
+function referenceBackend(model: RecurrentModel, quantizationError: number | undefined): RecurrentBackend {
   const { spec } = model;
   const pass = openPass(model);
   /** Final normed state [E] of the last token. */
@@ -33,6 +34,7 @@ function referenceBackend(model: RecurrentModel): RecurrentBackend {
     kind: "reference",
     device: "plain loops on the CPU",
     lost: new Promise<void>(() => undefined),
+    quantizationError,
     check: () => undefined,
     chunkTokens: () => CHUNK_TOKENS,
     async run(ids, { allLogits }) {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { RecurrentSpec, Runner, RunnerOptions, Sampling } from "../../engine/api.ts";
 import { EngineError, type ErrorCode } from "../../engine/errors.ts";
+import { encodeF16 } from "../../engine/formats/floats.ts";
 import { positionPlan } from "../../engine/position/bands.ts";
 import { resolveRope } from "../../engine/position/choose.ts";
 import { isRecurrentRunner, type RecurrentRunner } from "../../engine/recurrent/runner.ts";
@@ -10,6 +11,7 @@ import { openReferenceRecurrent } from "../../engine/reference/recurrentRunner.t
 import { assertClose } from "./gpuArrays.ts";
 import { goldenRecurrent, goldenRecurrents, randomModel } from "./goldenModels.ts";
 import { randomRecurrent } from "./recurrentModels.ts";
+import { bytesStore, type ByteTensor } from "./weightBytes.ts";
 
 export type OpenRunner = (options: RunnerOptions) => Promise<Runner>;
 
@@ -189,21 +191,39 @@ export function describeRecurrentRunner(
         dispose(runner);
       });
 
-      it("rounds its matrices through q8_0 as the reference does", async () => {
-        const { spec, weights } = randomRecurrent(kind);
-        const ids = tokens(20, spec);
-        const expected = await (
-          await openReferenceRecurrent(spec, { spec, weights, weightFormat: "q8_0" })
-        ).append(ids, { logits: "all" });
-        const rounded = await opened({ spec, weights, weightFormat: "q8_0" });
-        const found = await all(rounded, ids);
-        assertClose(found, expected ?? [], TOLERANCE, "q8_0");
-        const exact = await all(await reference(spec, weights), ids);
-        assert.ok(
-          found.some((value, i) => Math.abs(value - exact[i]) > 10 * TOLERANCE),
-          "rounding must change something",
+      for (const weightFormat of ["q8_0", "q4_0"] as const) {
+        it(`rounds its matrices through ${weightFormat} as the reference does, and says by how much`, async () => {
+          const { spec, weights } = randomRecurrent(kind);
+          const ids = tokens(20, spec);
+          const expected = await openReferenceRecurrent(spec, { spec, weights, weightFormat });
+          const rounded = await opened({ spec, weights, weightFormat });
+          const found = await all(rounded, ids);
+          assertClose(found, await all(expected, ids), TOLERANCE, weightFormat);
+          const exact = await reference(spec, weights);
+          const logits = await all(exact, ids);
+          assert.ok(
+            found.some((value, i) => Math.abs(value - logits[i]) > 10 * TOLERANCE),
+            "rounding must change something",
+          );
+          const { quantizationError: error = NaN } = rounded;
+          assert.ok(error > (weightFormat === "q8_0" ? 1e-3 : 1e-2) && error < (weightFormat === "q8_0" ? 1e-2 : 0.2));
+          assertClose([error], [expected.quantizationError ?? NaN], 1e-6, "error");
+          assert.equal(exact.quantizationError, undefined);
+          dispose(rounded);
+        });
+      }
+
+      it("keeps 16-bit weights as the file has them", async () => {
+        const { spec, tensors } = randomRecurrent(kind);
+        const weights = bytesStore(
+          Object.fromEntries([...tensors].map(([tensor, { shape, values }]) => [tensor, f16Tensor(shape, values)])),
         );
-        dispose(rounded);
+        const ids = tokens(40, spec);
+        const kept = await opened({ spec, weights, weightFormat: "file" });
+        const expected = await openReferenceRecurrent(spec, { spec, weights, weightFormat: "f32" });
+        assertClose(await all(kept, ids), await all(expected, ids), TOLERANCE, "f16");
+        assert.equal(kept.quantizationError, undefined);
+        dispose(kept);
       });
 
       it("has no attention, no positions to set and no cache to move", async () => {
@@ -263,6 +283,11 @@ async function inParts(runner: Runner, ids: readonly number[], size: number): Pr
   const rows: number[] = [];
   for (let start = 0; start < ids.length; start += size) rows.push(...(await all(runner, ids.slice(start, start + size))));
   return rows;
+}
+
+function f16Tensor(shape: readonly number[], values: Float64Array): ByteTensor {
+  const halves = Uint16Array.from(values, encodeF16);
+  return { format: "f16", shape, bytes: new Uint8Array(halves.buffer) };
 }
 
 function argmax(values: Float32Array): number {

@@ -30,6 +30,7 @@ interface Loaded {
   finalNorm: Norm;
   /** Slices of the vocabulary, in order. */
   heads: readonly { graph: OrtGraph; rows: number }[];
+  quantizationError: number | undefined;
 }
 
 /** Reads the weights layer by layer into graphs. Throws `limit-exceeded` before anything is read when they cannot fit. `device` is asked when they are there. */
@@ -68,7 +69,8 @@ async function loadModel(spec: RecurrentSpec, options: RunnerOptions, load: Grap
     for (const slice of headSlices(spec.tiedEmbeddings ? embedding : await reader.matrix(outer.head))) {
       heads.push({ graph: await make(stateHeadGraph(spec, slice)), rows: slice.rows });
     }
-    return { graphs, embedding, embeddingNorm, layers, finalNorm, heads };
+    const quantizationError = reader.quantizationError();
+    return { graphs, embedding, embeddingNorm, layers, finalNorm, heads, quantizationError };
   } catch (error) {
     for (const graph of graphs) await graph.release();
     throw error;
@@ -135,6 +137,7 @@ function ortBackend(spec: RecurrentSpec, model: Loaded, device: string): Recurre
     kind: "ort",
     device,
     lost: new Promise<void>(() => undefined),
+    quantizationError: model.quantizationError,
     check: () => undefined,
     chunkTokens: () => nextChunk,
     async run(ids, { allLogits }) {

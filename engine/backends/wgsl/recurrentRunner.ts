@@ -46,7 +46,8 @@ export async function openGpuRecurrent(
   const tools = { gpu, shaders, recorder, loader, placeholder, variants, wantedTokens: MAX_CHUNK_TOKENS };
   const pass = await openPass(spec, tools);
   const copies = await stateCopies(gpu, spec);
-  return openRecurrentRunner(spec, options, gpuBackend(gpu, spec, recorder, pass, copies), key);
+  const backend = gpuBackend(gpu, spec, recorder, pass, copies);
+  return openRecurrentRunner(spec, options, { ...backend, quantizationError: loader.quantizationError() }, key);
 }
 
 function openPass(spec: RecurrentSpec, tools: PassTools): Promise<GpuPass> {
@@ -66,7 +67,7 @@ function gpuBackend(
   recorder: ReturnType<typeof openRecorder>,
   pass: GpuPass,
   copies: readonly (readonly GPUBuffer[])[],
-): RecurrentBackend {
+): Omit<RecurrentBackend, "quantizationError"> {
   const { device } = gpu;
   const V = spec.vocabSize;
   const readback = openReadback(gpu);
