@@ -5,7 +5,7 @@ import { formatRope } from "../engine/position/ropeJson.ts";
 import { isRotating } from "../engine/position/scaling.ts";
 import type { EngineClient, Host } from "./engine.ts";
 import { openSpec } from "./state/derived.ts";
-import { searchedBest } from "./state/lab.ts";
+import { searchedBest, suggestedForm } from "./state/lab.ts";
 import type { SearchForm, SearchSettings } from "./state/lab.ts";
 import { busyWith } from "./state/store.ts";
 import type { Action, Store } from "./state/store.ts";
@@ -16,7 +16,7 @@ export interface RopeLab {
   stopPreview: () => void;
   /** Asks the same question again, so that everything is computed under the setting in force. */
   runExactly: () => void;
-  editSearch: (form: SearchForm) => void;
+  editSearch: (change: Partial<SearchForm>) => void;
   /** Begins anew, or goes on with the saved search. */
   search: (settings: SearchSettings, resume: boolean) => void;
   stopSearch: () => void;
@@ -105,8 +105,12 @@ export function createRopeLab(parts: LabParts): RopeLab {
       dispatch({ type: "rewound", runId: run.id });
       parts.ask(run.result.question);
     },
-    editSearch(form) {
-      dispatch({ type: "searchForm", form });
+    editSearch(change) {
+      const { engine: opened, lab } = store.state;
+      if (opened.status !== "ready" || !isRotating(opened.info.spec)) return;
+      // What is shown may be a frame old: the change is made to the state as it is.
+      const form = lab.search.form ?? suggestedForm(opened.info.spec, opened.info.capacityTokens);
+      dispatch({ type: "searchForm", form: { ...form, ...change } });
     },
     search(settings, resume) {
       if (!busyWith(store.state)) attempt(search(settings, resume));

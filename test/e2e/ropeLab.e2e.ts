@@ -75,7 +75,11 @@ describe("the RoPE lab", () => {
       await field.press("Enter");
     }
     await panel.part("lc-search-start").click();
-    const judged = (): Promise<number> => panel.number("lc-search-status", "judged");
+    const judged = async (): Promise<number> => {
+      const status = panel.part("lc-search-status");
+      if ((await panel.data("lc-search-status", "status")) === "failed") throw new Error(await status.innerText());
+      return panel.number("lc-search-status", "judged");
+    };
     await panel.waitFor("a list to be judged", async () => (await judged()) >= 1);
     await panel.part("lc-search-stop").click();
     await panel.waitFor("the stop", async () => (await panel.data("lc-search-status", "status")) === "idle");

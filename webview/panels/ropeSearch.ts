@@ -54,7 +54,7 @@ function fields(form: SearchForm, reading: SearchReading, isRunning: boolean, pl
       testId: `lc-search-${name}`,
       onChange: (text) => {
         // What runs is what is shown: fields of a search that is going on stay as they are.
-        if (!isRunning) play.lab.editSearch({ ...form, [name]: text });
+        if (!isRunning) play.lab.editSearch({ [name]: text });
       },
     }),
   );

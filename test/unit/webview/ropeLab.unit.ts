@@ -9,6 +9,7 @@ import { searchOfSize, startSearch } from "../../../engine/position/search.ts";
 import type { EngineClient, Host } from "../../../webview/engine.ts";
 import type { HostCalls, PanelSettings } from "../../../webview/protocol/panel.ts";
 import { createRopeLab, keepSearch, loadSearch } from "../../../webview/ropeLab.ts";
+import { suggestedForm } from "../../../webview/state/lab.ts";
 import { createStore, initialState } from "../../../webview/state/store.ts";
 import type { Action } from "../../../webview/state/store.ts";
 import { modelSpec } from "./modelSpec.ts";
@@ -178,6 +179,17 @@ describe("what the RoPE lab does", () => {
     lab.runExactly();
     assert.deepEqual(asked, ["where?"]);
     assert.deepEqual(store.state.thread, []);
+  });
+
+  it("changes one field of the search after another, from what the model suggests", () => {
+    const { lab, store } = labOf({});
+    lab.editSearch({ population: "4" });
+    lab.editSearch({ iterations: "1" });
+    assert.deepEqual(store.state.lab.search.form, {
+      ...suggestedForm(spec, info.capacityTokens),
+      population: "4",
+      iterations: "1",
+    });
   });
 
   it("searches on the workspace's files, keeps every state with the host, and resumes from the last", async () => {
