@@ -232,15 +232,13 @@ export type RecurrentSpec = MambaSpec | Mamba2Spec | Rwkv7Spec;
 export type ModelSpec = DecoderSpec | RecurrentSpec;
 
 /**
- * How the numbers of a tensor lie in its file, little-endian: plain numbers, the blocks of ggml along the rows, or `affine4` and
- * `affine8` (AWQ, GPTQ, MatMulNBits): 32 weights a block, f32 scale, f32 offset, then 16 bytes of nibbles (low: weight i, high:
- * weight i + 16) or 32 bytes; value = scale * code + offset. Sizes of all are in formats/layouts.ts.
+ * How the numbers of a tensor lie in its file, little-endian: plain numbers, the blocks of ggml along the rows, or our own blocks of
+ * grouped integers, `affine4` and `affine8`. Sizes and layouts are in formats/layouts.ts.
  */
 export type TensorFormat =
-  | ("f64" | "f32" | "f16" | "bf16" | "f8_e4m3" | "f8_e5m2")
+  | ("f64" | "f32" | "f16" | "bf16" | "f8_e4m3" | "f8_e5m2" | "affine4" | "affine8")
   | ("i64" | "i32" | "i16" | "i8" | "u64" | "u32" | "u16" | "u8" | "bool")
-  | ("q8_0" | "q4_0" | "q4_1" | "q5_0" | "q5_1" | "q2_k" | "q3_k" | "q4_k" | "q5_k" | "q6_k" | "iq4_nl" | "iq4_xs" | "mxfp4")
-  | ("affine4" | "affine8");
+  | ("q8_0" | "q4_0" | "q4_1" | "q5_0" | "q5_1" | "q2_k" | "q3_k" | "q4_k" | "q5_k" | "q6_k" | "iq4_nl" | "iq4_xs" | "mxfp4");
 
 /** Tensors of a loaded model; rows are ranges of the first dimension, read piecewise. */
 export interface WeightStore {

@@ -7,7 +7,10 @@ export interface BlockLayout {
   readonly bytes: number;
 }
 
-/** Of the ggml formats as in ggml-common.h, of `affine4` and `affine8` as in api.ts. */
+/**
+ * The ggml formats as in ggml-common.h. `affine4` and `affine8` hold what AWQ, GPTQ and MatMulNBits pack: f32 scale, f32 offset, then
+ * 16 bytes of nibbles (low: weight i, high: weight i + 16) or 32 bytes; a weight is scale * code + offset.
+ */
 export const LAYOUTS: Readonly<Record<TensorFormat, BlockLayout>> = {
   ...{ f64: plain(8), f32: plain(4), f16: plain(2), bf16: plain(2), f8_e4m3: plain(1), f8_e5m2: plain(1) },
   ...{ i64: plain(8), i32: plain(4), i16: plain(2), i8: plain(1), u64: plain(8), u32: plain(4), u16: plain(2), u8: plain(1) },

@@ -21,7 +21,7 @@ const INTERLEAVED = ["llama", "smollm3"];
  */
 export function ggufWeights(spec: ModelSpec, architecture: string, store: NamedStore, name: string): WeightStore {
   const places = placesOf(spec, architecture, store);
-  const asked = spec.kind === "decoder" ? tensorShapes(spec) : places;
+  const asked = tensorShapes(spec);
   const read = new Set([...places].flatMap(([tensor, place]) => (asked.has(tensor) ? [place.name] : [])));
   const unread = [...store.names()].filter((tensor) => !read.has(tensor) && !isAside(tensor, spec));
   if (unread.length > 0) {
