@@ -156,7 +156,7 @@ export function openTrial(gpu: EngineDevice, shaders: ShaderCache) {
 
   return {
     /** Numbers that binary16 has and a flushing device loses, looked up as they are. */
-    async halves(variants: Partial<MatmulVariants> = {}): Promise<Verdict> {
+    halves: async (variants: Partial<MatmulVariants> = {}): Promise<Verdict> => {
       const values = [2 ** -24, -1023 * 2 ** -24, 3 * 2 ** -20, 2 ** -14, 65504, -1, 0.333251953125, 0];
       const bytes = new Uint8Array(Uint16Array.from(values, encodeF16).buffer);
       const matrix = matrixOf("f16", bytes, 1, values.length);
@@ -173,7 +173,7 @@ export function openTrial(gpu: EngineDevice, shaders: ShaderCache) {
     },
 
     /** Whole numbers, so that every order of adding gives the same. */
-    async subgroups(): Promise<Verdict> {
+    subgroups: async (): Promise<Verdict> => {
       const [rows, columns] = [70, 160];
       const w = uniform(rows * columns, 3).map((value) => Math.round(8 * value));
       const x = uniform(columns, 4).map((value) => Math.round(8 * value));

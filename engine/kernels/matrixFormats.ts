@@ -50,8 +50,8 @@ export interface MatrixLayout {
   readonly source: string;
   readonly consts: FormatConsts;
   /** Units of four words, and words of scales, of a row of `blocks` blocks. */
-  units: (blocks: number) => number;
-  words: (blocks: number) => number;
+  readonly units: (blocks: number) => number;
+  readonly words: (blocks: number) => number;
   /** Its codes are small integers, so that products can be made of integers. */
   readonly integers: boolean;
 }

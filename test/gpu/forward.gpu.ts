@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
-import type { Runner, RunnerOptions } from "../../engine/api.ts";
+import type { Runner, RunnerOptions, TensorFormat } from "../../engine/api.ts";
 import { openRunnerOn } from "../../engine/backends/wgsl.ts";
 import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
 import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
+import { tensorShapes } from "../../engine/models/weights.ts";
 import { positionPlan } from "../../engine/position/bands.ts";
 import { openReferenceRunner } from "../../engine/reference/open.ts";
 import { biased, bloomLike, gemmaLike, keyShifted, mixedLayers, reindexings } from "../support/decoderShapes.ts";
 import { assertClose } from "../support/gpuArrays.ts";
 import { goldenDecoder, goldenDecoders, randomModel } from "../support/goldenModels.ts";
 import { requireGpu } from "../support/requireDevice.ts";
+import { bytesStore, randomTensor } from "../support/weightBytes.ts";
 
 /** f32 logits of tiny models, a few units large: thousands of roundings of one part in ten million each. */
 const TOLERANCE = 5e-5;
@@ -93,14 +95,48 @@ describe("forward pass", () => {
     });
   }
 
-  it("q8_0 weights equal the reference on rounded weights, and differ from f32", async () => {
-    const { spec, weights } = randomModel(keyShifted);
+  for (const weightFormat of ["q8_0", "q4_0"] as const) {
+    it(`${weightFormat} weights equal the reference on rounded weights, and are as far from f32 as they say`, async () => {
+      const { spec, weights } = randomModel(keyShifted);
+      const ids = tokens(20, spec.vocabSize);
+      const reference = await openReferenceRunner({ spec, weights, weightFormat });
+      const exact = await openReferenceRunner({ spec, weights, weightFormat: "f32" });
+      const runner = await openGpu({ spec, weights, weightFormat });
+      const logits = await logitsOf(runner, ids);
+      assertClose(logits, await logitsOf(reference, ids), TOLERANCE, weightFormat);
+      const unrounded = await logitsOf(exact, ids);
+      assert(logits.some((value, i) => Math.abs(value - unrounded[i]) > 10 * TOLERANCE));
+      const error = runner.quantizationError ?? assert.fail("no error is reported");
+      assert(Math.abs(error - (reference.quantizationError ?? 0)) < 1e-9);
+      // Uniform numbers: the step over the square root of 12, against their own deviation.
+      const [low, high] = weightFormat === "q8_0" ? [0.003, 0.006] : [0.05, 0.11];
+      assert(error > low && error < high, `${error}`);
+      assert.equal(exact.quantizationError, undefined);
+    });
+  }
+
+  it("weights keep the formats of their file: 16 bits, and blocks of several kinds side by side", async () => {
+    const { spec } = randomModel({ ...keyShifted, hiddenSize: 256, intermediateSize: 256, headDim: 64, rotaryDim: 32 });
+    const formats: TensorFormat[] = ["bf16", "f16", "q4_0", "q5_0", "q8_0", "q4_k", "q5_k", "q6_k"];
+    let next = 0;
+    const tensors = [...tensorShapes(spec)].map(([name, shape]) => {
+      const format = shape.length === 2 && name.endsWith(".weight") ? (formats[next++ % formats.length] ?? "f32") : "f32";
+      return [name, randomTensor(name, format, shape)] as const;
+    });
+    assert(next > formats.length);
+    const weights = bytesStore(Object.fromEntries(tensors));
     const ids = tokens(20, spec.vocabSize);
-    const expected = await logitsOf(await openReferenceRunner({ spec, weights, weightFormat: "q8_0" }), ids);
-    const exact = await logitsOf(await openReferenceRunner({ spec, weights, weightFormat: "f32" }), ids);
-    const logits = await logitsOf(await openGpu({ spec, weights, weightFormat: "q8_0" }), ids);
-    assertClose(logits, expected, TOLERANCE, "q8_0");
-    assert(logits.some((value, i) => Math.abs(value - exact[i]) > 10 * TOLERANCE));
+    const reference = await openReferenceRunner({ spec, weights, weightFormat: "file" });
+    const expected = await logitsOf(reference, ids);
+    const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+    const runner = await openGpu({ spec, weights, weightFormat: "file" });
+    assert.equal(runner.quantizationError, undefined);
+    // Weights of size one make large activations: relative to the largest logit it is the tolerance of the others.
+    assertClose(await logitsOf(runner, ids), expected, TOLERANCE * largest, "all formats");
+    runner.truncate(0);
+    const stepwise: number[] = [];
+    for (const id of ids) stepwise.push(...(await logitsOf(runner, [id])));
+    assertClose(stepwise, expected, TOLERANCE * largest, "token by token");
   });
 
   it("weights in slices of a few rows and a cache of small buffers give the same", async () => {
