@@ -9,6 +9,7 @@ import type {
   Runner,
   Runtime,
   SessionInfo,
+  MatmulPrecision,
   WeightFormat,
   WeightStore,
 } from "./api.ts";
@@ -41,6 +42,8 @@ import { checkIds } from "./reference/checks.ts";
 export interface SessionOptions {
   backend: BackendChoice;
   weightFormat: WeightFormat;
+  /** How products with weights are made on WebGPU (default exact). */
+  products?: MatmulPrecision;
   /** Upper bound on the KV cache; by default what the device holds. */
   capacityTokens?: number;
   /** Only token ids will be handed in: the model needs no tokenizer. */
@@ -183,6 +186,7 @@ class OpenSession implements Session {
         spec,
         weights,
         weightFormat: this.options.weightFormat,
+        products: this.options.products,
         capacityTokens: this.options.capacityTokens,
         signal,
         onProgress: (doneBytes, totalBytes) => this.options.onProgress?.(stage, doneBytes, totalBytes),

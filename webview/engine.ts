@@ -85,9 +85,9 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
       dispatch({ type: "searchEvent", ...search });
     });
     const files = model.files.map(({ name, sizeBytes, pieceBytes }) => ({ name, sizeBytes, pieceBytes }));
-    const { backend, weightFormat } = settings;
+    const { backend, weightFormat, products } = settings;
     const { label, ggufName } = model;
-    const info = await channel.call("engine/open", { label, ggufName, files, backend, weightFormat });
+    const info = await channel.call("engine/open", { label, ggufName, files, backend, weightFormat, products });
     if (!signal.aborted) dispatch({ type: "engineReady", info });
     return channel;
   };

@@ -198,7 +198,8 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     const settings = { ...before, ...change };
     dispatch({ type: "settings", settings });
     attempt(host.call("settings/write", settings));
-    if (settings.backend !== before.backend || settings.weightFormat !== before.weightFormat) {
+    const reopens = (["backend", "weightFormat", "products"] as const).some((key) => settings[key] !== before[key]);
+    if (reopens) {
       asking?.abort();
       openEngine();
     }

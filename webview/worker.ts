@@ -28,12 +28,13 @@ let session: Session | undefined;
 const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls, EngineCalls, EngineTopics, PageTopics>(
   pagePort,
   {
-    "engine/open": async ({ label, ggufName, files, backend, weightFormat }) => {
+    "engine/open": async ({ label, ggufName, files, backend, weightFormat, products }) => {
       session?.close();
       session = undefined;
       const opened = await openSession(modelFiles(label, ggufName, files), runtime(), {
         backend,
         weightFormat,
+        products,
         onProgress: (stage, doneBytes, totalBytes) => {
           page.publish("opening", { stage, doneBytes, totalBytes });
         },

@@ -1,5 +1,5 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
-import type { BackendChoice, Sampling, WeightFormat } from "../../engine/api.ts";
+import type { BackendChoice, MatmulPrecision, Sampling, WeightFormat } from "../../engine/api.ts";
 import { releasedSearch, searchOfSize, type SearchOptions } from "../../engine/position/search.ts";
 import { type PackFormat, packFormats } from "../../engine/pack/exportPack.ts";
 
@@ -21,6 +21,7 @@ export interface OpenArgs {
   model: string | undefined;
   backend: BackendChoice;
   weightFormat: WeightFormat;
+  products: MatmulPrecision;
 }
 
 export interface ModelArgs extends OpenArgs {
@@ -98,6 +99,7 @@ const openOptions = {
   model: { type: "string" },
   backend: { type: "string" },
   quant: { type: "string" },
+  products: { type: "string" },
 } as const satisfies OptionTable;
 
 const modelOptions = { ...openOptions, rope: { type: "string" } } as const satisfies OptionTable;
@@ -105,11 +107,12 @@ const modelOptions = { ...openOptions, rope: { type: "string" } } as const satis
 const json = { json: { type: "boolean" } } as const;
 
 const backends = ["auto", "wgsl", "ort", "reference"] as const satisfies readonly BackendChoice[];
-const weightFormats = ["f32", "q8_0"] as const satisfies readonly WeightFormat[];
+const weightFormats = ["file", "f32", "q8_0", "q4_0"] as const satisfies readonly WeightFormat[];
+const precisions = ["exact", "fast"] as const satisfies readonly MatmulPrecision[];
 const quotes = ["constrained", "free"] as const;
 
 const backendUsage = `[--model <folder>] [--backend ${backends.join("|")}]`;
-const quantUsage = `[--quant ${weightFormats.join("|")}]`;
+const quantUsage = `[--quant ${weightFormats.join("|")}] [--products ${precisions.join("|")}]`;
 const modelUsage = `${backendUsage} [--rope <kind, JSON or .json file>] ${quantUsage}`;
 
 /** One line per command, shown by `lcp help` and with every usage error. */
@@ -326,15 +329,19 @@ function expect<Names extends readonly string[]>(
   return given as { [I in keyof Names]: string };
 }
 
-function modelArgs(name: Named, values: { model?: string; backend?: string; rope?: string; quant?: string }): ModelArgs {
+function modelArgs(
+  name: Named,
+  values: { model?: string; backend?: string; rope?: string; quant?: string; products?: string },
+): ModelArgs {
   return { ...openArgs(name, values), rope: values.rope ?? "auto" };
 }
 
-function openArgs(name: Named, values: { model?: string; backend?: string; quant?: string }): OpenArgs {
+function openArgs(name: Named, values: { model?: string; backend?: string; quant?: string; products?: string }): OpenArgs {
   return {
     model: values.model,
     backend: oneOf(name, "--backend", values.backend ?? "auto", backends),
-    weightFormat: oneOf(name, "--quant", values.quant ?? "f32", weightFormats),
+    weightFormat: oneOf(name, "--quant", values.quant ?? "file", weightFormats),
+    products: oneOf(name, "--products", values.products ?? "exact", precisions),
   };
 }
 

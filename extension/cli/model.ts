@@ -63,6 +63,7 @@ export async function withSession<Result>(
     session = await openSession(files, await openRuntime(args.backend, packageRoot), {
       backend: args.backend,
       weightFormat: args.weightFormat,
+      products: args.products,
       idsOnly,
       signal,
       onProgress: (stage, doneBytes, totalBytes) => {

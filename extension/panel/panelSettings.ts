@@ -7,7 +7,8 @@ type Stored = Omit<PanelSettings, "backend">;
 const storageKey = "panelSettings";
 const defaults: Stored = {
   rope: { kind: "auto" },
-  weightFormat: "f32",
+  weightFormat: "file",
+  products: "exact",
   sampling: { temperature: 0, topP: 1, seed: 0 },
   quote: "constrained",
   maxAnswerTokens: 128,

@@ -6,7 +6,7 @@ import { dropdown, textField } from "../components/ui.ts";
 import type { Playground } from "../playground.ts";
 import type { PanelSettings } from "../protocol/panel.ts";
 import type { State } from "../state/store.ts";
-import { backendField, weightFormatField } from "./header.ts";
+import { backendField, productsField, weightFormatField } from "./header.ts";
 
 /** Longest answer that may be asked for: the window is for the repository. */
 const MAX_ANSWER_TOKENS = 4096;
@@ -56,6 +56,7 @@ function fields(settings: PanelSettings, play: Playground): TemplateResult {
       },
     )}
     ${backendField(settings, play, "lc-inspect-backend")} ${weightFormatField(settings, play, "lc-inspect-weight-format")}
+    ${productsField(settings, play, "lc-inspect-products")}
   </div>`;
 }
 

@@ -1,7 +1,7 @@
 /** The strip that never moves: what will happen when a question is asked. A chip opens its settings under the strip. */
 import { html, nothing } from "lit";
 import type { TemplateResult } from "lit";
-import type { BackendChoice, SessionInfo, WeightFormat } from "../../engine/api.ts";
+import type { BackendChoice, MatmulPrecision, SessionInfo, WeightFormat } from "../../engine/api.ts";
 import { label } from "../../engine/position/limits.ts";
 import { windowMeter } from "../components/bars.ts";
 import { button, dropdown } from "../components/ui.ts";
@@ -111,7 +111,7 @@ function drawerBody(
   switch (chip) {
     case "model":
       return html`${info ? html`<p>${modelFacts(info)}</p>` : html`<p>No model is open.</p>`}
-        <div class="fields">${weightFormatField(settings, play)}</div>
+        <div class="fields">${weightFormatField(settings, play)} ${productsField(settings, play)}</div>
         ${button({ label: "Choose another model folder…", onClick: play.chooseModel })}`;
     case "backend":
       return html`<p>${info ? `${backendName(info)} on ${info.device}: ${info.backendBecause}` : "The engine is not open."}</p>
@@ -150,7 +150,14 @@ function modelFacts(info: SessionInfo): string {
     spec.kind === "decoder"
       ? `${layers}, ${spec.headCount} heads over ${spec.kvHeadCount} key/value heads of ${spec.headDim}`
       : `${layers} with a state of constant size`;
-  return `${info.model} (${spec.modelType}): ${exact(info.parameterCount)} parameters, ${shape}; ${mebibytes(info.weightBytes)} as ${info.weightFormat}.`;
+  return `${info.model} (${spec.modelType}): ${exact(info.parameterCount)} parameters, ${shape}; ${mebibytes(info.weightBytes)} ${storedAs(info)}.`;
+}
+
+/** How the weights are kept, and what rounding them cost. */
+function storedAs({ weightFormat, quantizationError }: SessionInfo): string {
+  const kept = weightFormat === "file" ? "as in the file" : `as ${weightFormat}`;
+  if (quantizationError === undefined) return kept;
+  return `${kept}, which are ${(100 * quantizationError).toPrecision(2)} % off those of the file (relative RMS)`;
 }
 
 function windowDrawer(facts: ReturnType<typeof windowFacts>): TemplateResult {
@@ -198,6 +205,22 @@ export function backendField(settings: PanelSettings, play: Playground, testId =
   });
 }
 
+/** How products with weights are made on WebGPU; another choice opens the engine anew. */
+export function productsField(settings: PanelSettings, play: Playground, testId = "lc-products"): TemplateResult {
+  return dropdown<MatmulPrecision>({
+    label: "Products on WebGPU",
+    value: settings.products,
+    testId,
+    options: [
+      { value: "exact", text: "exact (f32)" },
+      { value: "fast", text: "fast (8-bit inputs, half a percent off)" },
+    ],
+    onChange: (products) => {
+      play.changeSettings({ products });
+    },
+  });
+}
+
 /** How matmul weights are kept; another choice opens the engine anew. */
 export function weightFormatField(settings: PanelSettings, play: Playground, testId = "lc-weight-format"): TemplateResult {
   return dropdown<WeightFormat>({
@@ -205,8 +228,10 @@ export function weightFormatField(settings: PanelSettings, play: Playground, tes
     value: settings.weightFormat,
     testId,
     options: [
-      { value: "f32", text: "f32 (exact)" },
-      { value: "q8_0", text: "q8_0 (a quarter of the memory)" },
+      { value: "file", text: "as in the file" },
+      { value: "f32", text: "f32 (4 bytes a number)" },
+      { value: "q8_0", text: "q8_0 (8.5 bits a number)" },
+      { value: "q4_0", text: "q4_0 (4.5 bits a number)" },
     ],
     onChange: (weightFormat) => {
       play.changeSettings({ weightFormat });

@@ -1,5 +1,5 @@
 /** Extension host <-> panel page. A request and its reply are one entry; nothing else crosses this wire. */
-import type { BackendChoice, RopeChoice, Sampling, SnapshotFile, WeightFormat } from "../../engine/api.ts";
+import type { BackendChoice, MatmulPrecision, RopeChoice, Sampling, SnapshotFile, WeightFormat } from "../../engine/api.ts";
 import type { AskResult } from "../../engine/generate/api.ts";
 import type { RopeSearchState } from "../../engine/eval/api.ts";
 
@@ -37,6 +37,7 @@ export interface PanelSettings {
   backend: BackendChoice;
   /** How the matmul weights are stored; a change reopens the engine. */
   weightFormat: WeightFormat;
+  products: MatmulPrecision;
   sampling: Sampling;
   quote: "constrained" | "free";
   maxAnswerTokens: number;

@@ -6,6 +6,7 @@ import type {
   RopeChoice,
   SessionInfo,
   SnapshotFile,
+  MatmulPrecision,
   WeightFormat,
 } from "../../engine/api.ts";
 import type { AskEvent, AskOptions, AskResult } from "../../engine/generate/api.ts";
@@ -25,6 +26,7 @@ export interface EngineCalls {
       files: { name: string; sizeBytes: number; pieceBytes: number }[];
       backend: BackendChoice;
       weightFormat: WeightFormat;
+      products: MatmulPrecision;
     };
     result: SessionInfo;
   };

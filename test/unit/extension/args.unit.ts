@@ -61,6 +61,7 @@ test("every option reaches the command", () => {
       backend: "ort",
       rope: "yarn",
       weightFormat: "q8_0",
+      products: "exact",
       sampling: { temperature: 0.5, topP: 0.9, seed: 7 },
       quote: "free",
       maxAnswerTokens: 9,
@@ -74,7 +75,8 @@ test("every option reaches the command", () => {
     model: undefined,
     backend: "reference",
     rope: "auto",
-    weightFormat: "f32",
+    weightFormat: "file",
+    products: "exact",
   });
   assert.deepEqual(
     parseCommand([
@@ -88,6 +90,7 @@ test("every option reaches the command", () => {
       model: "m",
       backend: "ort",
       weightFormat: "q8_0",
+      products: "exact",
       targetTokens: 8192,
       documents: 3,
       search: { ...releasedSearch, population: 8, parents: 4, mutations: 2, crossovers: 2, iterations: 5, seed: 7 },
@@ -102,7 +105,8 @@ test("every option reaches the command", () => {
     folder: "src",
     model: undefined,
     backend: "auto",
-    weightFormat: "f32",
+    weightFormat: "file",
+    products: "exact",
     targetTokens: 8192,
     documents: 1,
     search: releasedSearch,

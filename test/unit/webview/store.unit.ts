@@ -56,6 +56,7 @@ const settings: PanelSettings = {
   rope: { kind: "auto" },
   backend: "auto",
   weightFormat: "f32",
+  products: "exact",
   sampling: { temperature: 0, topP: 1, seed: 1 },
   quote: "constrained",
   maxAnswerTokens: 64,
