@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import * as vscode from "vscode";
 import { EngineError } from "../../engine/errors.ts";
-import { parseJson } from "../../engine/formats/json.ts";
+import { parsePythonJson } from "../../engine/formats/jsonText.ts";
 import { parseSpec } from "../../engine/models/spec.ts";
 import {
   gitCommitsSetting,
@@ -85,7 +85,7 @@ function requireModelWindow(model: Model): number {
   } catch (error) {
     throw new EngineError("not-found", `the window of the model is not known: ${String(error)}`, remedy, { path });
   }
-  return parseSpec(parseJson(text, path, "unsupported-model", remedy)).maxPositionEmbeddings;
+  return parseSpec(parsePythonJson(text, path, "unsupported-model", remedy)).maxPositionEmbeddings;
 }
 
 function tokenizerSource(modelPath: string): string {

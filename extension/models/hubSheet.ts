@@ -1,7 +1,7 @@
 import { relative } from "node:path";
 import * as vscode from "vscode";
 import { plainError } from "../../engine/errors.ts";
-import { parseJson } from "../../engine/formats/json.ts";
+import { parsePythonJson } from "../../engine/formats/jsonText.ts";
 import { exactTokens } from "../budget/numbers.ts";
 import { freeBytes, sumOf } from "../hub/downloadModel.ts";
 import { type Hub, pageUrl } from "../hub/hub.ts";
@@ -96,7 +96,7 @@ async function outlookOf({ hub, found, choice }: Proposal): Promise<Outlook | un
   if (choice.kind === "gguf") return undefined;
   const text = await readRepositoryText(hub, found, "config.json");
   try {
-    return { model: modelOfConfig(parseJson(text, "config.json", "unsupported-model", "choose another repository")) };
+    return { model: modelOfConfig(parsePythonJson(text, "config.json", "unsupported-model", "choose another repository")) };
   } catch (error) {
     const { message, remedy } = plainError(error);
     return { problem: `${message}; ${remedy}` };

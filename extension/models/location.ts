@@ -72,7 +72,7 @@ export async function readModelFolder(path: string, needsTokenizer = true): Prom
   // An RWKV-7 as BlinkDL publishes it has no config.json; whether these weights are one is known when they are opened.
   const needed = names.has("model.safetensors") ? [] : ["config.json"];
   const missing = [...needed, ...(needsTokenizer ? ["tokenizer.json"] : [])].filter((name) => !names.has(name));
-  if (!hasSafetensors) missing.push("*.safetensors");
+  if (!hasSafetensors && !names.has("model.onnx")) missing.push("*.safetensors");
   if (missing.length > 0) {
     throw new EngineError("weights-missing", `the model folder "${path}" has no ${missing.join(", no ")}`, remedy, {
       folder: path,

@@ -110,7 +110,10 @@ test("a snapshot file is its hashed bytes or an error, and links do not lead out
 
 test("a model folder is checked before anything is loaded from it", () =>
   withTempTree(
-    { "ok/config.json": "{}", "ok/tokenizer.json": "{}", "ok/model.safetensors": "12345678", "half/config.json": "{}" },
+    {
+      ...{ "ok/config.json": "{}", "ok/tokenizer.json": "{}", "ok/model.safetensors": "12345678", "half/config.json": "{}" },
+      ...{ "onnx/config.json": "{}", "onnx/tokenizer.json": "{}", "onnx/model.onnx": "1", "onnx/model.onnx.data": "22" },
+    },
     async (folder) => {
       const { label, files, ggufName } = await readModelFolder(join(folder, "ok"));
       assert.deepEqual([label, ggufName], ["ok", undefined]);
@@ -127,6 +130,7 @@ test("a model folder is checked before anything is loaded from it", () =>
       await rejects("ok", "bad-argument", /not absolute/);
       await rejects(join(folder, "none"), "no-such-folder", /does not exist/);
       await rejects(join(folder, "ok", "config.json"), "no-such-folder", /is a file, and no GGUF file/);
+      assert.equal((await readModelFolder(join(folder, "onnx"))).files.length, 4);
       await rejects(join(folder, "half"), "weights-missing", /no tokenizer\.json, no \*\.safetensors/);
     },
   ));
