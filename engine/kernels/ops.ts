@@ -5,9 +5,9 @@ import type { Recorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
 import { openAttention } from "./attentionOps.ts";
 import { bound, BOUND_STRIDE } from "./bound.ts";
-import { gateMul } from "./gate_mul.ts";
+import { gateMul as gateMulKernel } from "./gate_mul.ts";
 import { layerNorm } from "./layer_norm.ts";
-import type { LinearOperations, Matrix } from "./linear.ts";
+import type { GateActivation, LinearOperations, Matrix } from "./linear.ts";
 import { all, groups, present } from "./programs.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { sample } from "./sample.ts";
@@ -49,7 +49,7 @@ export async function openOperations(
     all({
       rmsNorm: spec.norm === "rms" ? shaders.program(rmsNorm, {}) : absent,
       layerNorm: spec.norm === "layer" ? shaders.program(layerNorm, {}) : absent,
-      gateMul: shaders.program(gateMul, {
+      gateMul: shaders.program(gateMulKernel, {
         ACTIVATION: ACTIVATIONS[spec.activation],
         GATED: spec.mlp === "gated" ? 1 : 0,
       }),
@@ -59,6 +59,28 @@ export async function openOperations(
     }),
   ]);
   const boundGrid = (count: number): readonly [number] => [groups(Math.min(count, BOUND_STRIDE), 64)];
+
+  const fused = tokenFusions(spec);
+
+  const norm = (x: GPUBuffer, { weight, bias }: NormWeights, y: GPUBuffer, tokens: number, first = 0): void => {
+    if (spec.norm === "rms") {
+      recorder.run(present(programs.rmsNorm), { first, columns4, eps, accumulate: 0 }, { x, weight, y }, [tokens]);
+      return;
+    }
+    const params = { first, columns4, eps, hasBias: bias === undefined ? 0 : 1 };
+    recorder.run(present(programs.layerNorm), params, { x, weight, bias: bias ?? placeholder, y }, [tokens]);
+  };
+
+  /** Some models go on from the normed rows. */
+  const normBeforeLayer = (x: GPUBuffer, weights: NormWeights, normed: GPUBuffer, tokens: number): void => {
+    norm(x, weights, normed, tokens);
+    if (spec.residualAfterNorm) recorder.copy(normed, x, tokens * hiddenSize * 4);
+  };
+
+  const gateMul = (gateUp: GPUBuffer, y: GPUBuffer, tokens: number): void => {
+    const wide4 = spec.intermediateSize / 4;
+    recorder.run(programs.gateMul, { columns4: wide4 }, { gateUp, y }, [groups(wide4, 64), tokens]);
+  };
 
   return {
     ...matrices,
@@ -70,18 +92,27 @@ export async function openOperations(
     },
 
     /** y[t] = norm(x[first + t]) for [tokens, E]. */
-    norm(x: GPUBuffer, { weight, bias }: NormWeights, y: GPUBuffer, tokens: number, first = 0): void {
-      if (spec.norm === "rms") {
-        recorder.run(present(programs.rmsNorm), { first, columns4, eps, accumulate: 0 }, { x, weight, y }, [tokens]);
+    norm,
+
+    /** y [tokens, rows] = norm(x) Wᵀ + bias. One token takes one dispatch where it can; else the normed rows lie in `normed` [tokens, E]. */
+    normedLinear(x: GPUBuffer, weights: NormWeights, matrix: Matrix, normed: GPUBuffer, y: GPUBuffer, tokens: number): void {
+      if (tokens === 1 && fused.norm) {
+        matrices.linearToken(x, matrix, y, { norm: { gain: weights.weight, eps } });
         return;
       }
-      const params = { first, columns4, eps, hasBias: bias === undefined ? 0 : 1 };
-      recorder.run(present(programs.layerNorm), params, { x, weight, bias: bias ?? placeholder, y }, [tokens]);
+      normBeforeLayer(x, weights, normed, tokens);
+      matrices.linear(normed, matrix, y, tokens);
     },
 
-    /** y = x for [tokens, E]. */
-    copyRows(x: GPUBuffer, y: GPUBuffer, tokens: number): void {
-      recorder.copy(x, y, tokens * hiddenSize * 4);
+    /** active [tokens, F] of norm(x) through gateUp, by way of `normed` [tokens, E] and `wide` [tokens, 2F or F] where it takes more than one dispatch. */
+    normedMlp(x: GPUBuffer, weights: NormWeights, gateUp: Matrix, { normed, wide, active }: MlpRows, tokens: number): void {
+      if (tokens === 1 && fused.gate !== undefined && matrices.canGate(gateUp)) {
+        matrices.linearToken(x, gateUp, active, { norm: { gain: weights.weight, eps }, gate: fused.gate });
+        return;
+      }
+      normBeforeLayer(x, weights, normed, tokens);
+      matrices.linear(normed, gateUp, wide, tokens);
+      gateMul(wide, active, tokens);
     },
 
     /** y[t] += RMSNorm(x[t]) for [tokens, E]. */
@@ -90,10 +121,7 @@ export async function openOperations(
     },
 
     /** y [tokens, F] = act(gate) * up from gateUp [tokens, 2F], or act(up) from [tokens, F]. */
-    gateMul(gateUp: GPUBuffer, y: GPUBuffer, tokens: number): void {
-      const wide4 = spec.intermediateSize / 4;
-      recorder.run(programs.gateMul, { columns4: wide4 }, { gateUp, y }, [groups(wide4, 64), tokens]);
-    },
+    gateMul,
 
     /** The first `count` numbers clamped as `clip_qkv` says; nothing where the model has no such bound. */
     clampProjection(x: GPUBuffer, count: number): void {
@@ -115,6 +143,20 @@ export async function openOperations(
       recorder.run(programs.sample, params, { logits, allowed, result }, [1]);
     },
   };
+}
+
+/** Buffers of an MLP. */
+export interface MlpRows {
+  normed: GPUBuffer;
+  wide: GPUBuffer;
+  active: GPUBuffer;
+}
+
+/** What one token's products take along in their dispatch: RMSNorms before them, and gates with an activation that they know. */
+export function tokenFusions(spec: DecoderSpec): { norm: boolean; gate: GateActivation | undefined } {
+  const { norm, residualAfterNorm, mlp, activation } = spec;
+  const fusesNorm = norm === "rms" && !residualAfterNorm;
+  return { norm: fusesNorm, gate: fusesNorm && mlp === "gated" && activation !== "gelu" ? activation : undefined };
 }
 
 /** How a token is drawn; `uniform01` in [0, 1) is used above temperature 0. */

@@ -98,9 +98,7 @@ export function runLayer(decoder: GpuDecoder, index: number, span: Span): void {
   const positions = decoder.positions.layer(index);
   const rows = { qkv, rotated: bandActs.rotated };
 
-  op.norm(x, w.attentionNorm, normed, tokens); // [T, E]
-  if (spec.residualAfterNorm) op.copyRows(normed, x, tokens);
-  op.linear(normed, w.qkv, qkv, tokens); // [T, H + 2G, D]
+  op.normedLinear(x, w.attentionNorm, w.qkv, normed, qkv, tokens); // [T, H + 2G, D]
   op.clampProjection(qkv, tokens * w.qkv.rows);
   if (w.keyShift !== undefined && kv.tails !== undefined) op.keyShift(qkv, w.keyShift, kv.tails, span); // keys [T, G, D]
   if (w.headNorms !== undefined) op.qkNorm(qkv, w.headNorms.query, w.headNorms.key, tokens); // [T, H + G, D]
@@ -108,10 +106,7 @@ export function runLayer(decoder: GpuDecoder, index: number, span: Span): void {
   attend(op, rows, kv, positions, { out: attended, lse: tapped.lse, parts: bandActs.parts }, span); // [T, H, D]
   addProjection(w.output, attended, w.attentionPostNorm); // [T, E]
 
-  op.norm(x, w.mlpNorm, normed, tokens); // [T, E]
-  if (spec.residualAfterNorm) op.copyRows(normed, x, tokens);
-  op.linear(normed, w.gateUp, gateUp, tokens); // [T, 2F]
-  op.gateMul(gateUp, active, tokens); // [T, F]
+  op.normedMlp(x, w.mlpNorm, w.gateUp, { normed, wide: gateUp, active }, tokens); // [T, F]
   addProjection(w.down, active, w.mlpPostNorm); // [T, E]
 
   function addProjection(matrix: Matrix, from: GPUBuffer, postNorm: NormWeights | undefined): void {

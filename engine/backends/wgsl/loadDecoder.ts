@@ -2,7 +2,7 @@
 import type { DecoderSpec, WeightStore } from "../../api.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
 import type { Matrix, MatrixUse } from "../../kernels/linear.ts";
-import type { NormWeights } from "../../kernels/ops.ts";
+import { tokenFusions, type NormWeights } from "../../kernels/ops.ts";
 import type { DecoderWeights, LayerWeights } from "../../models/decoder.ts";
 import {
   EMBEDDING,
@@ -44,9 +44,15 @@ export async function loadDecoder(
 }
 
 /** What the forward pass does with each matrix. */
-export function matrixUses({ embedding, layers, head }: DecoderWeights): MatrixUse[] {
-  const inLayers = layers.flatMap(({ qkv, output, gateUp, down }) => [qkv, output, gateUp, down]);
-  return [{ matrix: embedding, table: true }, ...[...inLayers, head].map((matrix) => ({ matrix }))];
+export function matrixUses(spec: DecoderSpec, { embedding, layers, head }: DecoderWeights): MatrixUse[] {
+  const { norm, gate } = tokenFusions(spec);
+  const inLayers = layers.flatMap(({ qkv, output, gateUp, down }): MatrixUse[] => [
+    { matrix: qkv, norm },
+    { matrix: output },
+    { matrix: gateUp, norm, gate },
+    { matrix: down },
+  ]);
+  return [{ matrix: embedding, table: true }, ...inLayers, { matrix: head }];
 }
 
 async function loadLayer(loader: WeightLoader, spec: DecoderSpec, layer: number): Promise<LayerWeights> {
