@@ -9,10 +9,10 @@ import type {
   Runner,
   Runtime,
   SessionInfo,
-  MatmulPrecision,
   WeightFormat,
   WeightStore,
 } from "./api.ts";
+import type { MatmulPrecision } from "./kernels/variants.ts";
 import type { AskEvent, AskRequest, AskResult } from "./generate/api.ts";
 import { chooseBackend, type ChosenBackend } from "./backends/choose.ts";
 import { type OpenRunner, openRunner } from "./backends/open.ts";

@@ -6,9 +6,9 @@ import type {
   RopeChoice,
   SessionInfo,
   SnapshotFile,
-  MatmulPrecision,
   WeightFormat,
 } from "../../engine/api.ts";
+import type { MatmulPrecision } from "../../engine/kernels/variants.ts";
 import type { AskEvent, AskOptions, AskResult } from "../../engine/generate/api.ts";
 import type { RopePreview, RopeSearchEvent, RopeSearchRequest, RopeSearchResult } from "../../engine/eval/api.ts";
 
