@@ -30,6 +30,8 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
   /** Revisions of a restarted server go on behind those of the one before it. */
   private revisionOffset = 0;
   private stopping = false;
+  /** A first start that fails is told by who started it. */
+  private hasRun = false;
   readonly onDidChangeBudget = this.received.event;
 
   constructor(serverModule: string, options: ServerOptions, log: vscode.LogOutputChannel) {
@@ -67,8 +69,9 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
     });
     this.client.onDidChangeState(({ newState }) => {
       if (newState === State.Starting) this.revisionOffset = this.last?.revision ?? 0;
+      if (newState === State.Running) this.hasRun = true;
       // One that is started again is starting by then; after several crashes in a row none is.
-      if (newState === State.Stopped) setImmediate(() => this.tellIfGone());
+      if (isDown(newState)) setImmediate(() => this.tellIfGone());
     });
   }
 
@@ -90,7 +93,7 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
   /** Counts everything again, with these options; starts a server that had died. */
   async configure(options: ServerOptions): Promise<void> {
     this.options = options;
-    if (this.client.state === State.Stopped && !this.stopping) return this.start();
+    if (isDown(this.client.state) && !this.stopping) return this.start();
     await this.call("longContext/configure", options);
   }
 
@@ -121,7 +124,7 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
   }
 
   private tellIfGone(): void {
-    if (this.client.state !== State.Stopped || this.stopping) return;
+    if (!isDown(this.client.state) || !this.hasRun || this.stopping) return;
     this.log.error("the token server stopped several times in a row and is not started again");
     this.publishFailure(
       "the token server stopped several times in a row",
@@ -146,6 +149,11 @@ export class TokenClient implements BudgetSource, vscode.Disposable {
     this.last = failed;
     this.received.fire(failed);
   }
+}
+
+/** A server that dies while it is started again leaves its client in a state of its own. */
+function isDown(state: State): boolean {
+  return state === State.Stopped || state === State.StartFailed;
 }
 
 /** Tells of changes on disk soon, and of a burst at once: naming thousands of files would keep the editor busy. */

@@ -9,6 +9,8 @@ const slowMs = 150_000;
 
 describe("the playground", function () {
   this.timeout(2 * slowMs);
+  /** Other tests of this host have asked too. */
+  let runsBefore = 0;
 
   it("opens once and makes its engine ready", async () => {
     await vscode.commands.executeCommand(commandIds.openPlayground);
@@ -16,18 +18,18 @@ describe("the playground", function () {
     const { panel } = await engineReady();
     assert.equal(playgroundTabs().length, 1);
     assert.equal(panel?.run, "idle");
-    assert.equal(panel.runs, 0);
+    runsBefore = panel.runs;
   });
 
   it("keeps a finished run when it is closed and opened again", async () => {
     const accepted = await vscode.commands.executeCommand(commandIds.askQuestion, "Where is retryCeiling defined?");
     assert.deepEqual(accepted, { accepted: true });
-    await stateWhere("a finished run", ({ panel }) => panel?.run === "idle" && panel.runs === 1, slowMs);
+    await stateWhere("a finished run", ({ panel }) => panel?.run === "idle" && panel.runs === runsBefore + 1, slowMs);
     await vscode.window.tabGroups.close(playgroundTabs());
     assert.equal((await extensionState()).panel, undefined);
     await vscode.commands.executeCommand(commandIds.openPlayground);
     const { panel } = await engineReady();
-    assert.deepEqual({ run: panel?.run, runs: panel?.runs }, { run: "idle", runs: 1 });
+    assert.deepEqual({ run: panel?.run, runs: panel?.runs }, { run: "idle", runs: runsBefore + 1 });
   });
 
   it("says that a model path is wrong, and recovers when it is corrected", async () => {

@@ -8,7 +8,7 @@ import { freePort, installHost, startHost } from "../../extension/dev/vscodeHost
 import { launchBrowser } from "../support/browser.mjs";
 
 const [bundles, results, name = ""] = process.argv.slice(2);
-const limitMs = 300_000;
+const limitMs = 480_000;
 const say = (message) => process.stdout.write(`${message}\n`);
 const scratch = mkdtempSync(join(tmpdir(), "lcp-host-"));
 const workspace = join(scratch, "ferry");
