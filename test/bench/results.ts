@@ -1,4 +1,7 @@
-/** What benches share: where measured figures are kept (test/bench/results/<name>.json, with the date, the machine and the command), and medians. */
+/**
+ * What benches share: where measured figures are kept (test/bench/results/<name>.json, or in the folder BENCH_RESULTS, with the date, the
+ * machine and the command), and medians.
+ */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
@@ -16,7 +19,7 @@ export function keepResults(name: string, command: string, figures: Record<strin
     platform: process.platform,
     node: process.versions.node,
   };
-  const folder = join("test", "bench", "results");
+  const folder = process.env.BENCH_RESULTS ?? join("test", "bench", "results");
   mkdirSync(folder, { recursive: true });
   const content = { date: new Date().toISOString().slice(0, 10), machine, command, figures };
   writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(content, null, 2)}\n`);
