@@ -1,23 +1,29 @@
-/** Speed of the current adapter, each figure behind a check that the numbers are right. Run it on an otherwise idle machine. */
+/**
+ * Attention and a whole model on the current adapter, each figure behind a check that the numbers are right; products with matrices are
+ * in engine.bench.ts. Run it on an otherwise idle machine.
+ */
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
-import type { ModelSpec } from "../../engine/api.ts";
-import { loadMatrix } from "../../engine/backends/wgsl/loadWeights.ts";
+import type { Band, DecoderSpec } from "../../engine/api.ts";
+import { rangeRows } from "../../engine/attention/chunkPositions.ts";
 import { openWgslRunner } from "../../engine/backends/wgsl.ts";
-import { storageBuffer } from "../../engine/gpu/buffers.ts";
+import { storageBuffer, uploadedBuffer } from "../../engine/gpu/buffers.ts";
 import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
 import { openRecorder, type Recorder } from "../../engine/gpu/dispatch.ts";
 import { openShaderCache } from "../../engine/gpu/shader.ts";
-import { matvecFloats } from "../../engine/kernels/linear.ts";
-import { MAX_SPLITS, openOperations, type Operations } from "../../engine/kernels/ops.ts";
-import { alloc32, attention, linear } from "../../engine/reference/ops.ts";
-import { openReferenceRunner } from "../../engine/reference/runner.ts";
+import { MAX_SPLITS, splitKeys } from "../../engine/kernels/attentionOps.ts";
+import { openLinear } from "../../engine/kernels/linear.ts";
+import { openOperations, type Operations } from "../../engine/kernels/ops.ts";
+import { plainVariants } from "../../engine/kernels/variants.ts";
+import { attention } from "../../engine/reference/attend.ts";
+import { openReferenceRunner } from "../../engine/reference/open.ts";
+import { alloc32 } from "../../engine/reference/ops.ts";
 import { assertClose, download, numbers, upload } from "../support/gpuArrays.ts";
-import { randomModel, storeOf } from "../support/goldenModels.ts";
+import { randomModel } from "../support/goldenModels.ts";
 import { requireGpu, type TestGpu } from "../support/requireDevice.ts";
 
 /** The bundled model's shape. */
-const shape: Partial<ModelSpec> = {
+const shape: Partial<DecoderSpec> = {
   ...{
     vocabSize: 4096,
     hiddenSize: 256,
@@ -39,44 +45,15 @@ before(async () => {
   test = await requireGpu();
   gpu = await openDevice(test.gpu, test);
   recorder = openRecorder(gpu);
-  const scratch = {
-    placeholder: storageBuffer(gpu, "placeholder", 16),
-    parts: storageBuffer(gpu, "parts", matvecFloats(4096) * 4),
-  };
-  op = await openOperations(randomModel(shape).spec, "f32", openShaderCache(gpu), recorder, scratch);
+  const shaders = openShaderCache(gpu);
+  const scratch = { placeholder: storageBuffer(gpu, "placeholder", 16), slopes: storageBuffer(gpu, "slopes", 16) };
+  const setup = { gpu, shaders, recorder, placeholder: scratch.placeholder, variants: plainVariants, maxTokens: 1 };
+  op = await openOperations(randomModel(shape).spec, await openLinear([], setup), shaders, recorder, scratch);
   print(`${gpu.description}, ${test.how}`);
 });
 after(() => gpu.destroy());
 
 const room = (floats: number): GPUBuffer => storageBuffer(gpu, "room", floats * 4);
-
-it("matmul and matrix-vector product", async () => {
-  const [columns, rows] = [512, 1408];
-  const w = numbers("w", rows * columns);
-  const store = storeOf(new Map([["w_proj.weight", { shape: [rows, columns], values: w }]]));
-  const options = { weightFormat: "f32" as const, maxBindingBytes: 2 ** 26 };
-  const matrix = await loadMatrix(
-    { gpu, options, read: (name, start, end) => store.readRows(name, start, end), shape: (name) => store.shape(name) },
-    ["w_proj.weight"],
-    [],
-  );
-  for (const tokens of [1, 64, 256]) {
-    const x = numbers("x", tokens * columns);
-    const input = upload(gpu, x);
-    const y = room(tokens * rows);
-    const elapsedMs = await medianMs(() => op.linear(input, matrix, y, tokens));
-    // Sums of 512 products of numbers below one.
-    assertClose(
-      (await download(gpu, y, rows)).slice(0, rows),
-      linear(alloc32, x.slice(0, columns), w, undefined, columns),
-      1e-4,
-      "first row",
-    );
-    print(
-      `linear [${tokens}, ${columns}] x [${rows}, ${columns}]: ${elapsedMs.toFixed(2)} ms, ${gflops(2 * tokens * rows * columns, elapsedMs)} GFLOP/s`,
-    );
-  }
-});
 
 it("attention over 1024 keys", async () => {
   const { spec } = randomModel(shape);
@@ -90,14 +67,24 @@ it("attention over 1024 keys", async () => {
   const layer = { pages, keys: room(keys * 64), values: room(keys * 64) };
   const [out, lse, buffer] = [room(keys * 256), room(keys * 4), upload(gpu, qkv)];
   const parts = { out: room(MAX_SPLITS * 256), lse: room(MAX_SPLITS * 4) };
-  op.kvWrite(buffer, layer, undefined, { start: 0, tokens: keys });
-  const prefillMs = await medianMs(() => op.attendPrefill(buffer, layer, out, lse, { start: 0, tokens: keys }));
-  const last = upload(gpu, qkv.slice(-row));
+  const all = { start: 0, tokens: keys };
+  const band = { rows: buffer, isProjection: true };
+  op.kvWrite(buffer, band, layer, { queries: undefined, keys: true, values: true }, all);
+  // Every query sees all keys up to its own.
+  const causal: Band = { keys: (position) => [0, position + 1], queryPosition: (position) => position, copy: 0 };
+  const ranges = uploadedBuffer(gpu, "ranges", rangeRows(causal, 0, keys));
+  const prefillMs = await medianMs(() => op.attendPrefill(band, layer, ranges, { out, outStart: 0, lse, lseStart: 0 }, all));
+  const last = { rows: upload(gpu, qkv.slice(-row)), isProjection: true };
   const prefilled = (await download(gpu, out, keys * 256)).slice(-256);
-  const decodeMs = await medianMs(() => op.attendDecode(last, layer, parts, out, lse, keys - 1));
+  const share = splitKeys(keys);
+  const decodeMs = await medianMs(() => {
+    op.attendDecode(last, layer, parts, { position: keys - 1, from: 0, to: keys, ...share, firstSplit: 0 });
+    op.mergeParts(parts, out, lse, { splits: share.splits, tokens: 1, lseStart: keys - 1 });
+  });
   const part = (width: number, offset: number) =>
     Float32Array.from({ length: keys * width }, (_, i) => qkv[Math.floor(i / width) * row + offset + (i % width)]);
-  const expected = attention(alloc32, qkv.slice(-row, -row + 256), part(64, 256), part(64, 320), spec, keys - 1);
+  const scored = { queries: [qkv.slice(-row, -row + 256)], keys: [part(64, 256)], bands: [causal] };
+  const expected = attention(alloc32, scored, part(64, 320), spec, keys - 1);
   // Means of values below one.
   assertClose(prefilled, expected, 1e-5, "prefill");
   assertClose(await download(gpu, out, 256), expected, 1e-5, "decode");
