@@ -58,10 +58,8 @@ export async function chooseVariants(
   const halvesByIntegers = !unpacks;
   const slow = software ? "a software adapter gains nothing by it" : undefined;
   const inexact = precision === "exact" ? "it is not exact, and fast products were not asked for" : undefined;
-  const addsInSubgroups = await decide(
-    "subgroups",
-    slow ?? (subgroups ? undefined : "the device has no subgroups"),
-    () => trial.subgroups(),
+  const addsInSubgroups = await decide("subgroups", slow ?? (subgroups ? undefined : "the device has no subgroups"), () =>
+    trial.subgroups(),
   );
   const integers = await decide(
     "products of integers",

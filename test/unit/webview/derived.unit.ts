@@ -20,7 +20,15 @@ function ready(rope: RopeChoice, tokens: number, spec: ModelSpec = modelSpec()):
     tap: { layers: [0], because: "" },
   } as const;
   const sampling = { temperature: 0, topP: 1, seed: 1 };
-  const settings = { rope, backend: "auto", weightFormat: "f32", products: "exact", sampling, quote: "constrained", maxAnswerTokens: 100 } as const;
+  const settings = {
+    rope,
+    backend: "auto",
+    weightFormat: "f32",
+    products: "exact",
+    sampling,
+    quote: "constrained",
+    maxAnswerTokens: 100,
+  } as const;
   const budget = {
     revision: 1,
     state: "ready",

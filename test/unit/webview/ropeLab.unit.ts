@@ -58,7 +58,7 @@ const settings: PanelSettings = {
   rope: { kind: "linear", factor: 2 },
   backend: "auto",
   weightFormat: "f32",
-      products: "exact",
+  products: "exact",
   sampling: { temperature: 0, topP: 1, seed: 1 },
   quote: "constrained",
   maxAnswerTokens: 64,
