@@ -2,7 +2,6 @@
  * What the rest of the project sees of the engine: plain-data types and the interfaces of its parts.
  * No implementation lives here, so that a panel can import it without importing the engine.
  */
-import type { MatmulPrecision } from "./kernels/variants.ts";
 import type { Level, LineRange } from "./pack/levels.ts";
 
 /** Where a forward pass runs: our WGSL kernels, onnxruntime-web's WASM build, or plain loops. */
@@ -258,6 +257,12 @@ export interface WeightStore {
  * they are).
  */
 export type WeightFormat = "file" | "f32" | "q8_0" | "q4_0";
+
+/**
+ * How products with weight matrices are made on WebGPU. `exact`: in f32. `fast`: also from 8-bit integers (inputs rounded to 8 bits per
+ * block of 32) and binary16 numbers, where the device has them and passes a self-test; about half a percent of error in each product.
+ */
+export type MatmulPrecision = "exact" | "fast";
 
 export interface Sampling {
   /** 0 is greedy. */

@@ -11,8 +11,8 @@ import type {
   SessionInfo,
   WeightFormat,
   WeightStore,
+  MatmulPrecision,
 } from "./api.ts";
-import type { MatmulPrecision } from "./kernels/variants.ts";
 import type { AskEvent, AskRequest, AskResult } from "./generate/api.ts";
 import { chooseBackend, type ChosenBackend } from "./backends/choose.ts";
 import { type OpenRunner, openRunner } from "./backends/open.ts";

@@ -2,13 +2,14 @@
  * Chooses between kernels for the same product. What not every device has, or what is not exact, is tried on small matrices with known
  * answers first; a variant that is missing, wrong or not asked for is left out, and the reason is kept.
  */
+import type { MatmulPrecision } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { encodeF16 } from "../formats/floats.ts";
 import { quantizeRows } from "../formats/stored.ts";
 import { openLinear, type Matrix } from "../kernels/linear.ts";
 import { matrixFormatOf } from "../kernels/matrixFormats.ts";
 import { openRowStaging } from "../kernels/packRows.ts";
-import { plainVariants, type MatmulPrecision, type MatmulVariants } from "../kernels/variants.ts";
+import { plainVariants, type MatmulVariants } from "../kernels/variants.ts";
 import { openReadback, storageBuffer, uploadedBuffer } from "./buffers.ts";
 import type { EngineDevice } from "./device.ts";
 import { openRecorder } from "./dispatch.ts";

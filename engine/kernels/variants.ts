@@ -2,12 +2,6 @@
 import type { MatmulTile } from "./matmul.ts";
 import type { MatvecSum } from "./matvec.ts";
 
-/**
- * How products with weight matrices are made on WebGPU. `exact`: in f32. `fast`: also from 8-bit integers (inputs rounded to 8 bits per
- * block of 32) and binary16 numbers, where the device has them and passes a self-test; about half a percent of error in each product.
- */
-export type MatmulPrecision = "exact" | "fast";
-
 export interface MatmulVariants {
   /** Several tokens: with tiles in workgroup memory, the same in binary16, or without tiles, which is faster on software adapters. */
   matmul: MatmulTile;

@@ -1,6 +1,5 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
-import type { BackendChoice, Sampling, WeightFormat } from "../../engine/api.ts";
-import type { MatmulPrecision } from "../../engine/kernels/variants.ts";
+import type { BackendChoice, Sampling, WeightFormat, MatmulPrecision } from "../../engine/api.ts";
 import { releasedSearch, searchOfSize, type SearchOptions } from "../../engine/position/search.ts";
 import { type PackFormat, packFormats } from "../../engine/pack/exportPack.ts";
 

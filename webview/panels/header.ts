@@ -1,8 +1,7 @@
 /** The strip that never moves: what will happen when a question is asked. A chip opens its settings under the strip. */
 import { html, nothing } from "lit";
 import type { TemplateResult } from "lit";
-import type { BackendChoice, SessionInfo, WeightFormat } from "../../engine/api.ts";
-import type { MatmulPrecision } from "../../engine/kernels/variants.ts";
+import type { BackendChoice, SessionInfo, WeightFormat, MatmulPrecision } from "../../engine/api.ts";
 import { label } from "../../engine/position/limits.ts";
 import { windowMeter } from "../components/bars.ts";
 import { button, dropdown } from "../components/ui.ts";

@@ -1,6 +1,5 @@
 /** Extension host <-> panel page. A request and its reply are one entry; nothing else crosses this wire. */
-import type { BackendChoice, RopeChoice, Sampling, SnapshotFile, WeightFormat } from "../../engine/api.ts";
-import type { MatmulPrecision } from "../../engine/kernels/variants.ts";
+import type { BackendChoice, RopeChoice, Sampling, SnapshotFile, WeightFormat, MatmulPrecision } from "../../engine/api.ts";
 import type { AskResult } from "../../engine/generate/api.ts";
 import type { RopeSearchState } from "../../engine/eval/api.ts";
 

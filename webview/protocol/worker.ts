@@ -7,8 +7,8 @@ import type {
   SessionInfo,
   SnapshotFile,
   WeightFormat,
+  MatmulPrecision,
 } from "../../engine/api.ts";
-import type { MatmulPrecision } from "../../engine/kernels/variants.ts";
 import type { AskEvent, AskOptions, AskResult } from "../../engine/generate/api.ts";
 import type { RopePreview, RopeSearchEvent, RopeSearchRequest, RopeSearchResult } from "../../engine/eval/api.ts";
 
