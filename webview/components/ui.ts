@@ -16,6 +16,7 @@ import { html, nothing } from "lit";
 import type { TemplateResult } from "lit";
 import { ifDefined } from "lit/directives/if-defined.js";
 import { live } from "lit/directives/live.js";
+import { settled, typed, unlessTyping } from "./unlessTyping.ts";
 
 /** Defines the elements; called once, before the first render. */
 export function registerControls(): void {
@@ -116,8 +117,11 @@ export function textField(options: TextOptions): TemplateResult {
       aria-invalid=${options.problem ? "true" : "false"}
       placeholder=${ifDefined(options.placeholder)}
       data-testid=${ifDefined(options.testId)}
-      .value=${live(options.value)}
+      .value=${unlessTyping(options.value)}
+      @input=${typed}
+      @focusout=${settled}
       @change=${(event: Event) => {
+        settled(event);
         options.onChange(valueOf(event));
       }}
     ></vscode-text-field>
@@ -134,8 +138,11 @@ export function textList(options: TextOptions): TemplateResult {
       rows="3"
       resize="vertical"
       data-testid=${ifDefined(options.testId)}
-      .value=${live(options.value)}
+      .value=${unlessTyping(options.value)}
+      @input=${typed}
+      @focusout=${settled}
       @change=${(event: Event) => {
+        settled(event);
         options.onChange(valueOf(event));
       }}
     ></vscode-text-area>
