@@ -8,7 +8,7 @@ import type { TensorFormat } from "../../engine/api.ts";
 import { plainError } from "../../engine/errors.ts";
 import { chooseVariants } from "../../engine/gpu/selfTest.ts";
 import { openShaderCache } from "../../engine/gpu/shader.ts";
-import type { MatmulPrecision } from "../../engine/kernels/variants.ts";
+import type { MatmulPrecision } from "../../engine/api.ts";
 import { openBenchDevice, type BenchDevice } from "./benchDevice.ts";
 import { describeCase, openProductBench, type Measured, type ProductCase } from "./engineProducts.ts";
 import { openOrtWebgpu, type OrtFormat, type OrtWebgpu } from "./ortWebgpu.ts";

@@ -13,7 +13,7 @@ import { chooseVariants } from "../../engine/gpu/selfTest.ts";
 import { openShaderCache } from "../../engine/gpu/shader.ts";
 import { openLinear, type Matrix } from "../../engine/kernels/linear.ts";
 import { matrixBytes, matrixFormatOf } from "../../engine/kernels/matrixFormats.ts";
-import type { MatmulPrecision } from "../../engine/kernels/variants.ts";
+import type { MatmulPrecision } from "../../engine/api.ts";
 import { alloc32, linear } from "../../engine/reference/ops.ts";
 import { numbers } from "../support/gpuArrays.ts";
 import { bytesStore, randomTensor, valuesOf, type ByteTensor } from "../support/weightBytes.ts";
