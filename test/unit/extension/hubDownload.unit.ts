@@ -107,7 +107,14 @@ describe("downloading a model", () => {
       const before = server.requests.length;
       await download();
       await checkWhole(folder);
-      assert.deepEqual(rangesSince(before), [undefined, "bytes=1048576-", "bytes=2097152-"]);
+      // What a broken connection still had under way is lost, so it may have come a little less far than the server sent.
+      const [first, ...later] = rangesSince(before);
+      assert.equal(first, undefined);
+      const starts = later.map((range) => Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1]));
+      assert.equal(starts.length, 2);
+      for (const [index, start] of starts.entries()) {
+        assert.ok(start > (index + 0.5) * 2 ** 20 && start <= (index + 1) * 2 ** 20, `went on from ${start}`);
+      }
       assert.deepEqual(hub.waits, [1000, 1000], "each time something was gained");
     }));
 
@@ -115,12 +122,13 @@ describe("downloading a model", () => {
     inFolder(async ({ folder, part, download }) => {
       server.faults.push({ on: isWeights, truncateAt: 65_536 });
       await rejected(download(), "hub-unreachable", /broke|ended after/, /what was downloaded is kept/);
-      assert.equal((await stat(part)).size, 5 * 65_536);
+      const { size } = await stat(part);
+      assert.ok(size > 4 * 65_536 && size <= 5 * 65_536, `${size} bytes were kept`);
       server.faults.length = 0;
       const before = server.requests.length;
       await download();
       await checkWhole(folder);
-      assert.deepEqual(rangesSince(before), [`bytes=${5 * 65_536}-`]);
+      assert.deepEqual(rangesSince(before), [`bytes=${size}-`]);
     }));
 
   it("stops when it is told to, and goes on later", () =>
