@@ -7,6 +7,13 @@ import { trainedLength } from "../position/scaling.ts";
 /** Every way in which weights may be kept, the file's own first. */
 export const weightFormats = ["file", "f32", "q8_0", "q4_0"] as const satisfies readonly WeightFormat[];
 
+/** One tensor as it lies in its file. */
+export interface TensorFacts {
+  name: string;
+  shape: readonly number[];
+  format: TensorFormat;
+}
+
 export interface WeightFacts {
   parameterCount: number;
   /** The tensor format that takes the most bytes of the file. */
@@ -35,21 +42,20 @@ export interface Sentence {
 const CACHE_BYTES = 2 * 2 ** 30;
 /** What WebAssembly's 4 GiB leave for weights. */
 const WASM_WEIGHT_BYTES = 3 * 2 ** 30;
-const Q_BLOCK = 32;
 /** Formats that a quantisation on load starts from; blocks that are quantised already stay as they are. */
 const PLAIN: ReadonlySet<TensorFormat> = new Set(["f64", "f32", "f16", "bf16", "f8_e4m3", "f8_e5m2"]);
 
-/** Adds up the tensors of a model. A vector is always kept as f32. */
-export function weightFacts(tensors: Iterable<{ shape: readonly number[]; format: TensorFormat }>): WeightFacts {
+/** Adds up the tensors of a model, by their canonical names. */
+export function weightFacts(tensors: Iterable<TensorFacts>): WeightFacts {
   const bytes: Record<WeightFormat, number> = { file: 0, f32: 0, q8_0: 0, q4_0: 0 };
   const byFormat = new Map<TensorFormat, number>();
   let parameterCount = 0;
-  for (const { shape, format } of tensors) {
+  for (const tensor of tensors) {
+    const { shape, format } = tensor;
     const count = shape.reduce((product, size) => product * size, 1);
-    const inFile = (count / LAYOUTS[format].numbers) * LAYOUTS[format].bytes;
     parameterCount += count;
-    byFormat.set(format, (byFormat.get(format) ?? 0) + inFile);
-    for (const kept of weightFormats) bytes[kept] += keptBytes(kept, shape, count, format, inFile);
+    byFormat.set(format, (byFormat.get(format) ?? 0) + bytesOf(format, count));
+    for (const kept of weightFormats) bytes[kept] += bytesOf(keptFormat(kept, tensor), count);
   }
   const [largest] = [...byFormat].sort(([, a], [, b]) => b - a);
   return { parameterCount, format: largest?.[0] ?? "f32", bytes };
@@ -143,12 +149,12 @@ function warnings({ bytes }: WeightFacts, { backend, memoryBytes }: DeviceFacts)
   return found;
 }
 
-function keptBytes(kept: WeightFormat, shape: readonly number[], count: number, format: TensorFormat, inFile: number): number {
-  const f32 = count * Float32Array.BYTES_PER_ELEMENT;
-  const isMatrix = shape.length === 2 && (shape[1] ?? 0) % Q_BLOCK === 0;
-  if (kept === "f32" || shape.length < 2) return f32;
-  if (kept === "file" || !PLAIN.has(format)) return inFile;
-  return isMatrix ? bytesOf(kept, count) : f32;
+/** What a tensor is kept as: tables follow the choice, everything else is f32; what does not divide into blocks stays as it is. */
+function keptFormat(kept: WeightFormat, { name, shape, format }: TensorFacts): TensorFormat {
+  const isTable = shape.length === 2 && name.endsWith(".weight") && !/lora|dt_proj|norm/.test(name);
+  if (!isTable || kept === "f32") return "f32";
+  if (kept === "file" || !PLAIN.has(format)) return format;
+  return (shape[1] ?? 0) % LAYOUTS[kept].numbers === 0 ? kept : format;
 }
 
 /** "1.5 billion", "3.9 million", "812,000". */

@@ -12,6 +12,7 @@ import { type KnownModel, KnownModels, type Repair } from "./knownModels.ts";
 import type { ReadModel } from "./modelFacts.ts";
 import { ModelList } from "./modelList.ts";
 import { actionsOf, pickRow, rowItem } from "./modelPicks.ts";
+import { modelLabel } from "./location.ts";
 import { type ModelRow, rowDescription } from "./modelWords.ts";
 import { ModelsView } from "./modelsView.ts";
 import { preflightDocument, preflightOf } from "./preflightView.ts";
@@ -199,7 +200,7 @@ export class ModelFeatures implements vscode.Disposable {
     const separator = { label: "", kind: vscode.QuickPickItemKind.Separator };
     const picked = await vscode.window.showQuickPick<vscode.QuickPickItem & { row?: ModelRow }>([...items, separator, add], {
       title: "Long Context: Choose Model",
-      placeHolder: this.services.model.path,
+      placeHolder: `In use: ${modelLabel(this.services.model.path)}`,
       matchOnDescription: true,
     });
     if (picked === add) return (await this.addOnly(undefined))?.path;

@@ -85,7 +85,7 @@ export async function readModel(path: string): Promise<ReadModel> {
   const files = nodeModelFiles(path);
   try {
     const { spec, weights } = await loadModel(withoutTokenizer(files));
-    const tensors = [...tensorShapes(spec)].map(([name, shape]) => ({ shape, format: weights.format(name) }));
+    const tensors = [...tensorShapes(spec)].map(([name, shape]) => ({ name, shape, format: weights.format(name) }));
     return { spec, weights: weightFacts(tensors), family: spec.modelType, contextTokens: contextOf(spec) };
   } finally {
     await files.close();
@@ -97,7 +97,7 @@ export function modelOfConfig(config: unknown): ReadModel {
   const spec = parseSpec(config);
   const stated = isRecord(config) ? (config["dtype"] ?? config["torch_dtype"]) : undefined;
   const format = stated === "float32" ? "f32" : stated === "float16" ? "f16" : "bf16";
-  const weights = weightFacts([...tensorShapes(spec).values()].map((shape) => ({ shape, format })));
+  const weights = weightFacts([...tensorShapes(spec)].map(([name, shape]) => ({ name, shape, format })));
   return { spec, weights, family: spec.modelType, contextTokens: contextOf(spec) };
 }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, describe, it } from "node:test";
+import { after, afterEach, before, describe, it } from "node:test";
 import type { Locator } from "playwright-core";
 import { filesOfFolder, type HubServer, startHubServer } from "../support/hubServer.ts";
 import { PlaygroundPage } from "../support/playgroundPage.ts";
@@ -24,6 +24,11 @@ describe("models in the window", () => {
   after(async () => {
     await workbench.close();
     await hub.close();
+  });
+
+  afterEach(async () => {
+    // What the window looked like where a test failed.
+    await workbench.screenshot("models-last");
   });
 
   const view = (): Locator => workbench.page.locator(".pane", { has: workbench.page.locator('[aria-label="Models Section"]') });
@@ -69,6 +74,12 @@ describe("models in the window", () => {
   });
 
   it("are used from the list of what can be done with them, and the playground answers", async () => {
+    await workbench.runCommand("Long Context: Choose Model");
+    await quickRow("keyshift-4m").waitFor({ timeout: 15_000 });
+    await quickRow(repository).waitFor({ timeout: 15_000 });
+    await quickRow("Add Model…").waitFor({ timeout: 15_000 });
+    await workbench.screenshot("models-choose");
+    await workbench.page.keyboard.press("Escape");
     await row(repository).click();
     await quickRow("Use it").waitFor({ timeout: 15_000 });
     await workbench.screenshot("models-actions");
@@ -112,7 +123,11 @@ describe("models in the window", () => {
     const [commit = ""] = readdirSync(folder);
     assert.ok(existsSync(join(folder, commit, "model.safetensors")));
     await row(repository).click();
-    await quickRow("Delete it…").click({ timeout: 15_000 });
+    await quickRow("Delete it…").waitFor({ timeout: 15_000 });
+    await workbench.page.keyboard.press("Escape");
+    await quickRow("Delete it…").waitFor({ state: "hidden" });
+    await row(repository).focus();
+    await workbench.page.keyboard.press("Delete");
     const dialog = workbench.page.locator(".monaco-dialog-box");
     await dialog.getByText(`Delete ${repository}?`).waitFor({ timeout: 15_000 });
     assert.match(await dialog.innerText(), /8 MB that were downloaded will be deleted/);

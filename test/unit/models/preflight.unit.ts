@@ -29,7 +29,7 @@ const llama = parseSpec({
 });
 
 const weightsOf = (format: TensorFormat): WeightFacts =>
-  weightFacts([...tensorShapes(llama).values()].map((shape) => ({ shape, format: shape.length > 1 ? format : "f32" })));
+  weightFacts([...tensorShapes(llama)].map(([name, shape]) => ({ name, shape, format: shape.length > 1 ? format : "f32" })));
 
 const laptop: DeviceFacts = {
   backend: { kind: "wgsl", because: "a WebGPU adapter was found" },
@@ -64,8 +64,8 @@ describe("what a model asks of a machine", () => {
     assert.equal(bytes.q8_0, bytes.file);
     assert.equal(bytes.q4_0, bytes.file);
     assert.match(texts(weightsOf("q4_k"))[0] ?? "", /take 695 MB as the file has them \(mostly q4_k\), 4\.9 GB as f32\.$/);
-    const odd = weightFacts([{ shape: [8, 33], format: "f16" }]);
-    assert.equal(odd.bytes.q8_0, 8 * 33 * 4, "rows that are no whole blocks stay f32");
+    const odd = weightFacts([{ name: "x.weight", shape: [8, 33], format: "f16" }]);
+    assert.equal(odd.bytes.q8_0, 8 * 33 * 2, "rows that are no whole blocks stay as they are");
   });
 
   it("is the KV cache of the trained length, and how much of it the backends keep", () => {
