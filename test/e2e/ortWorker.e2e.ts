@@ -15,6 +15,7 @@ const workerSource = `
     const weights = {
       has: (name) => name in tensors,
       shape: (name) => tensors[name].shape,
+      format: () => "f32",
       readRows: async (name) => Float32Array.from(tensors[name].values),
     };
     try {
