@@ -90,7 +90,7 @@ async function openDecoderOn(
   const loaded = await loadDecoder(spec, weights, gpu, { ...options, maxBindingBytes });
   const { variants } = await chooseVariants(gpu, shaders, options.products ?? "exact");
   const acts = openActivations(spec, gpu, MAX_CHUNK_TOKENS);
-  const linear = await openLinear(matrixUses(spec, loaded.weights), {
+  const linear = await openLinear(matrixUses(spec, loaded.weights, variants), {
     ...{ gpu, shaders, recorder, placeholder, variants },
     maxTokens: acts.maxTokens,
   });

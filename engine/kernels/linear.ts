@@ -139,12 +139,19 @@ export async function openLinear(uses: readonly MatrixUse[], setup: LinearSetup)
       }
     },
 
+    /** Whether a norm in the same dispatch is worth it: where every invocation sums a whole row, every one would sum the squares again. */
+    takesNorms: takesNorms(variants),
+
     /** True where `linearToken` can open gates in the same dispatch: gates and what they open lie in one slice. */
     canGate: (matrix: Matrix): boolean => matrix.slices.length === 1,
 
     /** The product for one token, with the norm before it and the gate behind it in the same dispatch; y is [rows], with a gate [rows / 2]. */
     linearToken,
   };
+}
+
+export function takesNorms({ matvec }: MatmulVariants): boolean {
+  return matvec !== "none";
 }
 
 interface RoundedInputs {

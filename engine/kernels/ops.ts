@@ -60,7 +60,7 @@ export async function openOperations(
   ]);
   const boundGrid = (count: number): readonly [number] => [groups(Math.min(count, BOUND_STRIDE), 64)];
 
-  const fused = tokenFusions(spec);
+  const fused = tokenFusions(spec, matrices.takesNorms);
 
   const norm = (x: GPUBuffer, { weight, bias }: NormWeights, y: GPUBuffer, tokens: number, first = 0): void => {
     if (spec.norm === "rms") {
@@ -106,11 +106,16 @@ export async function openOperations(
 
     /** active [tokens, F] of norm(x) through gateUp, by way of `normed` [tokens, E] and `wide` [tokens, 2F or F] where it takes more than one dispatch. */
     normedMlp(x: GPUBuffer, weights: NormWeights, gateUp: Matrix, { normed, wide, active }: MlpRows, tokens: number): void {
-      if (tokens === 1 && fused.gate !== undefined && matrices.canGate(gateUp)) {
-        matrices.linearToken(x, gateUp, active, { norm: { gain: weights.weight, eps }, gate: fused.gate });
+      const gate = tokens === 1 && matrices.canGate(gateUp) ? fused.gate : undefined;
+      if (gate !== undefined && fused.norm) {
+        matrices.linearToken(x, gateUp, active, { norm: { gain: weights.weight, eps }, gate });
         return;
       }
       normBeforeLayer(x, weights, normed, tokens);
+      if (gate !== undefined) {
+        matrices.linearToken(normed, gateUp, active, { gate });
+        return;
+      }
       matrices.linear(normed, gateUp, wide, tokens);
       gateMul(wide, active, tokens);
     },
@@ -153,10 +158,12 @@ export interface MlpRows {
 }
 
 /** What one token's products take along in their dispatch: RMSNorms before them, and gates with an activation that they know. */
-export function tokenFusions(spec: DecoderSpec): { norm: boolean; gate: GateActivation | undefined } {
+export function tokenFusions(spec: DecoderSpec, takesNorms: boolean): { norm: boolean; gate: GateActivation | undefined } {
   const { norm, residualAfterNorm, mlp, activation } = spec;
-  const fusesNorm = norm === "rms" && !residualAfterNorm;
-  return { norm: fusesNorm, gate: fusesNorm && mlp === "gated" && activation !== "gelu" ? activation : undefined };
+  return {
+    norm: takesNorms && norm === "rms" && !residualAfterNorm,
+    gate: mlp === "gated" && activation !== "gelu" ? activation : undefined,
+  };
 }
 
 /** How a token is drawn; `uniform01` in [0, 1) is used above temperature 0. */

@@ -115,6 +115,29 @@ describe("forward pass", () => {
     });
   }
 
+  it("the kernels of a graphics card give the same, and those for fast products are as far off as rounding makes them", async () => {
+    const { spec, weights } = randomModel(keyShifted);
+    const ids = tokens(12, spec.vocabSize);
+    const options = { spec, weights, weightFormat: "q8_0" as const };
+    const expected = await logitsOf(await openReferenceRunner(options), ids);
+    const card = { ...gpu, abilities: { ...gpu.abilities, software: false, integerProducts: true } };
+    for (const products of ["exact", "fast"] as const) {
+      const runner = await openRunnerOn(card, shaders, { ...options, products });
+      // Chunks through tiles, then single tokens, with norms and gates in the dispatches of their products.
+      const logits = [...(await logitsOf(runner, ids.slice(0, 8)))];
+      for (const id of ids.slice(8)) logits.push(...(await logitsOf(runner, [id])));
+      if (products === "exact") assertClose(logits, expected, TOLERANCE, "exact");
+      else {
+        const off = logits.map((value, i) => Math.abs(value - expected[i]));
+        const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        const worst = Math.max(...off);
+        assert(worst > 10 * TOLERANCE, "inputs are rounded");
+        // Half a percent for each of a dozen products behind each other, of which the worst of some hundred logits is shown.
+        assert(worst < 0.05 * largest, `off by ${worst} of ${largest}`);
+      }
+    }
+  });
+
   it("weights keep the formats of their file: 16 bits, and blocks of several kinds side by side", async () => {
     const { spec } = randomModel({ ...keyShifted, hiddenSize: 256, intermediateSize: 256, headDim: 64, rotaryDim: 32 });
     const formats: TensorFormat[] = ["bf16", "f16", "q4_0", "q5_0", "q8_0", "q4_k", "q5_k", "q6_k"];

@@ -1,8 +1,9 @@
 /** A transformer's weights onto the device, layer by layer. */
 import type { DecoderSpec, WeightStore } from "../../api.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
-import type { Matrix, MatrixUse } from "../../kernels/linear.ts";
+import { takesNorms, type Matrix, type MatrixUse } from "../../kernels/linear.ts";
 import { tokenFusions, type NormWeights } from "../../kernels/ops.ts";
+import type { MatmulVariants } from "../../kernels/variants.ts";
 import type { DecoderWeights, LayerWeights } from "../../models/decoder.ts";
 import {
   EMBEDDING,
@@ -43,9 +44,13 @@ export async function loadDecoder(
   };
 }
 
-/** What the forward pass does with each matrix. */
-export function matrixUses(spec: DecoderSpec, { embedding, layers, head }: DecoderWeights): MatrixUse[] {
-  const { norm, gate } = tokenFusions(spec);
+/** What the forward pass does with each matrix on a device with these variants. */
+export function matrixUses(
+  spec: DecoderSpec,
+  { embedding, layers, head }: DecoderWeights,
+  variants: MatmulVariants,
+): MatrixUse[] {
+  const { norm, gate } = tokenFusions(spec, takesNorms(variants));
   const inLayers = layers.flatMap(({ qkv, output, gateUp, down }): MatrixUse[] => [
     { matrix: qkv, norm },
     { matrix: output },
