@@ -10,12 +10,16 @@ import { chooseVariants } from "../../engine/gpu/selfTest.ts";
 import { openShaderCache } from "../../engine/gpu/shader.ts";
 import type { MatmulPrecision } from "../../engine/api.ts";
 import { openBenchDevice, type BenchDevice } from "./benchDevice.ts";
-import { describeCase, openProductBench, type Measured, type ProductCase } from "./engineProducts.ts";
+import { openProductBench, type Measured, type ProductCase } from "./engineProducts.ts";
 import { openOrtWebgpu, type OrtFormat, type OrtWebgpu } from "./ortWebgpu.ts";
 import { measurePeaks } from "./peaks.ts";
 import { keepResults } from "./results.ts";
 
-interface Row extends ProductCase {
+interface Row {
+  format: TensorFormat;
+  rows: number;
+  columns: number;
+  tokens: number;
   precision: MatmulPrecision;
   /** Products that are run together, each with weights of its own. */
   copies: number;
@@ -50,20 +54,22 @@ it("products with weight matrices", { timeout: 3_600_000 }, async () => {
   const { reports } = await chooseVariants(gpu, openShaderCache(gpu), "fast");
   for (const { variant, used, because } of reports) print(`${variant}: ${used ? "used" : "not used"}, because ${because}`);
   const ort = await openOrt(bench);
-  const products = openProductBench(gpu);
+  const openCase = openProductBench(gpu);
   const rows: Row[] = [];
   const { shapes, tokens: counts } = plan(gpu.abilities.software);
   for (const [rowCount, columns] of shapes) {
-    for (const tokens of counts) {
-      for (const format of [...compared, ...alone]) {
-        const what = { format, rows: rowCount, columns, tokens };
+    for (const format of [...compared, ...alone]) {
+      const product = await openCase(format, rowCount, columns);
+      for (const tokens of counts) {
         // Without a variant that is faster than exact, fast products are the same.
-        const isInteger = gpu.abilities.software || format === "f32" ? [] : (["fast"] as const);
-        for (const precision of ["exact", ...isInteger] as const) {
-          rows.push(await measure(what, precision));
+        const faster = gpu.abilities.software || format === "f32" ? [] : (["fast"] as const);
+        for (const precision of ["exact", ...faster] as const) {
+          const row = { format, rows: rowCount, columns, tokens, precision, copies: product.copies };
+          rows.push({ ...row, ...(await measure(product, format, tokens, precision)) });
           print(describeRow(rows.at(-1)));
         }
       }
+      product.release();
     }
   }
   keepResults("engine", "npm run bench:engine", {
@@ -77,18 +83,22 @@ it("products with weight matrices", { timeout: 3_600_000 }, async () => {
     products: rows,
   });
 
-  async function measure(what: ProductCase, precision: MatmulPrecision): Promise<Row> {
-    const copies = products.copiesOf(what);
-    const ours = await products.ours(what, precision);
-    const format = compared.find((name) => name === what.format);
-    if (format === undefined) return { ...what, precision, copies, ours };
-    if (typeof ort === "string") return { ...what, precision, copies, ours, onnxruntime: { unavailable: ort } };
+  async function measure(
+    product: ProductCase,
+    format: TensorFormat,
+    tokens: number,
+    precision: MatmulPrecision,
+  ): Promise<Pick<Row, "ours" | "onnxruntime" | "ratio">> {
+    const ours = await product.ours(tokens, precision);
+    const comparedAs = compared.find((name) => name === format);
+    if (comparedAs === undefined) return { ours };
+    if (typeof ort === "string") return { ours, onnxruntime: { unavailable: ort } };
     try {
-      const theirs = await products.theirs({ ...what, format }, precision, ort);
-      return { ...what, precision, copies, ours, onnxruntime: theirs, ratio: theirs.ms / ours.ms };
+      const theirs = await product.theirs(ort, comparedAs, tokens, precision);
+      return { ours, onnxruntime: theirs, ratio: theirs.ms / ours.ms };
     } catch (error) {
       gpu.check();
-      return { ...what, precision, copies, ours, onnxruntime: { unavailable: plainError(error).message } };
+      return { ours, onnxruntime: { unavailable: plainError(error).message } };
     }
   }
 });
@@ -112,7 +122,8 @@ function describeRow(row: Row | undefined): string {
       : "ms" in theirs
         ? `; onnxruntime ${theirs.ms.toFixed(3)} ms, ratio ${ratio?.toFixed(2) ?? "none"}`
         : `; onnxruntime: ${theirs.unavailable}`;
-  return `${describeCase(row)}, ${row.precision}: ${own}${other}`;
+  const { format, tokens, rows, columns, precision } = row;
+  return `${format}, ${tokens} x [${rows}, ${columns}], ${precision}: ${own}${other}`;
 }
 
 function print(line: string): void {

@@ -3,8 +3,8 @@
  * `writeBuffer` refuses, so they are copied first; nothing else is changed.
  */
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { openBlockWeight, putRows } from "../../engine/backends/ort/blockWeights.ts";
 import {
   encodeOnnxModel,
@@ -89,7 +89,7 @@ async function startRuntime(gpu: GPU): Promise<Runtime> {
   }
   Reflect.set(GPUQueue.prototype, "writeBuffer", writeCopied);
   const ort = await import("onnxruntime-web/webgpu");
-  const folder = dirname(createRequire(import.meta.url).resolve("onnxruntime-web/webgpu"));
+  const folder = dirname(fileURLToPath(import.meta.resolve("onnxruntime-web/webgpu")));
   const wasm = readFileSync(join(folder, "ort-wasm-simd-threaded.asyncify.wasm"));
   ort.env.wasm.wasmBinary = wasm.buffer.slice(wasm.byteOffset, wasm.byteOffset + wasm.length);
   ort.env.wasm.numThreads = 1;
