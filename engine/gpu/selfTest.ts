@@ -144,7 +144,7 @@ export function openTrial(gpu: EngineDevice, shaders: ShaderCache) {
       format === "f32" ? { bytes: new Uint8Array(w.buffer), values: w } : quantizeRows(w, columns, format);
     const matrix = matrixOf(format, bytes, rows, columns);
     let worst = 0;
-    for (const tokens of [1, 66]) {
+    for (const tokens of [1, 5, 66]) {
       const x = uniform(tokens * columns, 2);
       worst = Math.max(worst, relativeRms(await product(matrix, x, variants), products(x, values, columns)));
     }

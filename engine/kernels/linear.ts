@@ -4,7 +4,7 @@ import type { EngineDevice } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
 import { openLinearPrograms } from "./linearPrograms.ts";
-import { INTEGER_TILE, matmulTiles } from "./matmul.ts";
+import { integerTile, matmulTiles, tileTokens } from "./matmul.ts";
 import { blocksOf, hasWholeBlocks, matrixLayouts, type MatrixFormat } from "./matrixFormats.ts";
 import { matvecSums, type MatvecActivation } from "./matvec.ts";
 import { groups } from "./programs.ts";
@@ -130,11 +130,13 @@ export async function openLinear(uses: readonly MatrixUse[], setup: LinearSetup)
           if (!isRounded) round(x, blocks, tokens, rounded);
           isRounded = true;
           const buffers = { codes, scales, xCodes: rounded.codes, xScales: rounded.scales, bias, y };
-          const grid = [groups(rows, INTEGER_TILE), groups(tokens, INTEGER_TILE)] as const;
-          recorder.run(programs.matmulIntegers(format), params, buffers, grid);
+          const size = tileTokens(integerTile.sizes, tokens);
+          const grid = [groups(rows, integerTile.rows), groups(tokens, size)] as const;
+          recorder.run(programs.matmulIntegers(format, size), params, buffers, grid);
         } else {
-          const grid = [groups(rows, tile.rows), groups(tokens, tile.tokens)] as const;
-          recorder.run(programs.matmul(format, hasWholeBlocks(matrix)), params, { codes, scales, x, bias, y }, grid);
+          const size = tileTokens(tile.sizes, tokens);
+          const grid = [groups(rows, tile.rows), groups(tokens, size)] as const;
+          recorder.run(programs.matmul(format, hasWholeBlocks(matrix), size), params, { codes, scales, x, bias, y }, grid);
         }
       }
     },

@@ -2,7 +2,7 @@
 import type { ShaderCache } from "../gpu/shader.ts";
 import { embed } from "./embed.ts";
 import type { MatrixUse } from "./linear.ts";
-import { matmul, matmulIntegers } from "./matmul.ts";
+import { integerTile, matmul, matmulIntegers, matmulTiles } from "./matmul.ts";
 import { constsOf, hasWholeBlocks, matrixLayouts, type MatrixFormat } from "./matrixFormats.ts";
 import { activationCodes, matvec, matvecIntegers, matvecSums, type MatvecActivation } from "./matvec.ts";
 import { quantizeRows } from "./quantize_rows.ts";
@@ -18,14 +18,16 @@ export async function openLinearPrograms(uses: readonly MatrixUse[], shaders: Sh
     ACTIVATION: activationCodes[gate],
   });
   const embeds = wanted((format: MatrixFormat) => shaders.program(embed(format), consts(format)));
-  const matmuls = wanted((format: MatrixFormat, whole: boolean) =>
-    shaders.program(matmul(format, variants.matmul, whole), consts(format)),
+  const matmuls = wanted((format: MatrixFormat, whole: boolean, TOKENS: number) =>
+    shaders.program(matmul(format, variants.matmul, whole), { ...consts(format), TOKENS }),
   );
   const matvecs = wanted((format: MatrixFormat, whole: boolean, norm: boolean, gate: MatvecActivation) =>
     shaders.program(matvec(format, variants.matvec, whole), tokenConsts(format, norm, gate)),
   );
   const quantizes = wanted((norm: boolean) => shaders.program(quantizeRows, { NORM: norm ? 1 : 0 }));
-  const integerMatmuls = wanted((format: MatrixFormat) => shaders.program(matmulIntegers(format), consts(format)));
+  const integerMatmuls = wanted((format: MatrixFormat, TOKENS: number) =>
+    shaders.program(matmulIntegers(format), { ...consts(format), TOKENS }),
+  );
   const integerMatvecs = wanted((format: MatrixFormat, gate: MatvecActivation) =>
     shaders.program(matvecIntegers(format, variants.matvec), tokenConsts(format, false, gate)),
   );
@@ -36,10 +38,10 @@ export async function openLinearPrograms(uses: readonly MatrixUse[], shaders: Sh
       if (table) embeds.want(format);
       if (variants.integers && matrixLayouts[format].integers) {
         for (const isNormed of [false, norm]) quantizes.want(isNormed);
-        integerMatmuls.want(format);
+        for (const size of integerTile.sizes) integerMatmuls.want(format, size);
         for (const activation of ["none", gate] as const) integerMatvecs.want(format, activation);
       } else {
-        matmuls.want(format, whole);
+        for (const size of matmulTiles[variants.matmul].sizes) matmuls.want(format, whole, size);
         matvecs.want(format, whole, false, "none");
         matvecs.want(format, whole, norm, gate);
       }
@@ -64,7 +66,7 @@ export async function openLinearPrograms(uses: readonly MatrixUse[], shaders: Sh
 }
 
 /** Things that are made once per set of arguments, all at the same time, and looked up afterwards. */
-function wanted<A extends readonly (string | boolean)[], T>(make: (...args: A) => Promise<T>) {
+function wanted<A extends readonly (string | boolean | number)[], T>(make: (...args: A) => Promise<T>) {
   const making = new Map<string, Promise<T>>();
   return {
     want(...args: A): void {

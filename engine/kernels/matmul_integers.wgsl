@@ -4,8 +4,8 @@
 //   xCodes, xScales  [tokens, columns / 16] and [tokens, columns / 32] as quantize_rows makes them
 //   bias [rows of all slices]; read where hasBias is 1
 //   y    [tokens, yRow]; this slice's rows go to columns rowStart ..
-// A workgroup computes 64 tokens x 64 outputs, a block of 32 columns at a time: its invocations fetch 16 codes of one row and of one token
-// each into tiles of workgroup memory, then each computes 8 tokens x 4 outputs in registers.
+// A workgroup computes TOKENS tokens (64, or 16 where there are few) x 64 outputs, a block of 32 columns at a time: its invocations fetch
+// 16 codes of one row and of one token each into tiles of workgroup memory, then each computes TOKENS / 8 tokens x 4 outputs in registers.
 // Reference: linear() in reference/ops.ts on x rounded block by block.
 struct Params {
   tokens: u32,
@@ -22,8 +22,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
 
-var<workgroup> inputs: array<array<vec4u, 64>, 2>;
-var<workgroup> inputScales: array<vec2f, 64>;
+var<workgroup> inputs: array<array<vec4u, TOKENS>, 2>;
+var<workgroup> inputScales: array<vec2f, TOKENS>;
 var<workgroup> weights: array<array<vec4u, 64>, 2>;
 var<workgroup> weightScales: array<vec2f, 64>;
 
@@ -50,26 +50,29 @@ fn dot16(a: vec4u, b: vec4u) -> i32 {
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let firstRow = group.x * 64u;
-  let firstToken = group.y * 64u;
+  let firstToken = group.y * TOKENS;
   // What this invocation fetches. Rows and tokens behind the last are computed and not stored.
   let half = lane >> 6u;
   let item = lane & 63u;
   let row = min(firstRow + item, params.rows - 1u);
-  let token = min(firstToken + item, params.tokens - 1u);
-  // What it computes: outputs output, + 16, + 32, + 48 of tokens tokens .. + 7.
+  let token = min(firstToken + (item & (TOKENS - 1u)), params.tokens - 1u);
+  // What it computes: outputs output, + 16, + 32, + 48 of TOKENS / 8 tokens from tokens on.
   let output = lane & 15u;
-  let tokens = (lane >> 4u) * 8u;
-  var sums: array<vec4f, 8>;
+  let tokens = (lane >> 4u) * (TOKENS / 8u);
+  var sums: array<vec4f, TOKENS / 8u>;
   for (var block = 0u; block < params.blocks; block++) {
     let codes16 = bytes16(row, block * 2u + half);
     let values = xCodes[(token * params.blocks + block) * 2u + half];
     workgroupBarrier();
     weights[half][item] = codes16;
-    inputs[half][item] = values;
     if (half == 0u) {
       weightScales[item] = scaleAndOffset(row, block);
-    } else {
-      inputScales[item] = xScales[token * params.blocks + block];
+    }
+    if (item < TOKENS) {
+      inputs[half][item] = values;
+      if (half == 1u) {
+        inputScales[item] = xScales[token * params.blocks + block];
+      }
     }
     workgroupBarrier();
     let s0 = weightScales[output];
@@ -80,7 +83,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     let offset = vec4f(s0.y, s1.y, s2.y, s3.y);
     let low = array(weights[0][output], weights[0][output + 16u], weights[0][output + 32u], weights[0][output + 48u]);
     let high = array(weights[1][output], weights[1][output + 16u], weights[1][output + 32u], weights[1][output + 48u]);
-    for (var i = 0u; i < 8u; i++) {
+    for (var i = 0u; i < TOKENS / 8u; i++) {
       let first = inputs[0][tokens + i];
       let second = inputs[1][tokens + i];
       let products = vec4i(
@@ -93,7 +96,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       sums[i] += vec4f(products) * (scale * x.x) + offset * x.y;
     }
   }
-  for (var i = 0u; i < 8u; i++) {
+  for (var i = 0u; i < TOKENS / 8u; i++) {
     let at = firstToken + tokens + i;
     store(at, firstRow + output, sums[i].x);
     store(at, firstRow + output + 16u, sums[i].y);

@@ -4,7 +4,7 @@
 //   codes, scales  w [rows, columns] as the file matrix_<format>.wgsl in front of this one says; x as matmul_input says
 //   bias [rows of all slices]; read where hasBias is 1
 //   y    [tokens, yRow]; this slice's rows go to columns rowStart ..
-// A workgroup computes 64 tokens x 64 outputs, 32 columns at a time, as in matmul_tiled; its tiles are half as large (4 KiB each).
+// A workgroup computes TOKENS tokens x 64 outputs, 32 columns at a time, as in matmul_tiled; its tiles are half as large.
 // Reference: linear() in reference/ops.ts on x and w rounded to binary16.
 struct Params {
   tokens: u32,
@@ -20,7 +20,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
-var<workgroup> inputs: array<array<vec4h, 64>, 8>;
+var<workgroup> inputs: array<array<vec4h, TOKENS>, 8>;
 var<workgroup> weights: array<array<vec4h, 64>, 8>;
 
 fn store(token: u32, output: u32, value: f32) {
@@ -54,15 +54,15 @@ fn products(sums: vec4f, value: vec4h, w: mat4x4h) -> vec4f {
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let firstRow = group.x * 64u;
-  let firstToken = group.y * 64u;
+  let firstToken = group.y * TOKENS;
   // What this invocation fetches: half a block of one row and of one token. Rows and tokens behind the last are computed and not stored.
   let half = lane >> 6u;
   let item = lane & 63u;
   let row = min(firstRow + item, params.rows - 1u);
-  let token = min(firstToken + item, params.tokens - 1u);
-  // What it computes: outputs output, + 16, + 32, + 48 of tokens tokens .. + 7.
+  let token = min(firstToken + (item & (TOKENS - 1u)), params.tokens - 1u);
+  // What it computes: outputs output, + 16, + 32, + 48 of TOKENS / 8 tokens from tokens on.
   let output = lane & 15u;
-  let tokens = (lane >> 4u) * 8u;
+  let tokens = (lane >> 4u) * (TOKENS / 8u);
   var sums0 = vec4f(0.0);
   var sums1 = vec4f(0.0);
   var sums2 = vec4f(0.0);
@@ -82,10 +82,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     weights[first + 1u][item] = vec4h(w.codes[1] * w.scale + offset);
     weights[first + 2u][item] = vec4h(w.codes[2] * w.scale + offset);
     weights[first + 3u][item] = vec4h(w.codes[3] * w.scale + offset);
-    inputs[first][item] = vec4h(values[0]);
-    inputs[first + 1u][item] = vec4h(values[1]);
-    inputs[first + 2u][item] = vec4h(values[2]);
-    inputs[first + 3u][item] = vec4h(values[3]);
+    if (item < TOKENS) {
+      inputs[first][item] = vec4h(values[0]);
+      inputs[first + 1u][item] = vec4h(values[1]);
+      inputs[first + 2u][item] = vec4h(values[2]);
+      inputs[first + 3u][item] = vec4h(values[3]);
+    }
     workgroupBarrier();
     for (var k = 0u; k < 8u; k++) {
       let columns = transpose(
@@ -93,21 +95,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       );
       sums0 = products(sums0, inputs[k][tokens], columns);
       sums1 = products(sums1, inputs[k][tokens + 1u], columns);
-      sums2 = products(sums2, inputs[k][tokens + 2u], columns);
-      sums3 = products(sums3, inputs[k][tokens + 3u], columns);
-      sums4 = products(sums4, inputs[k][tokens + 4u], columns);
-      sums5 = products(sums5, inputs[k][tokens + 5u], columns);
-      sums6 = products(sums6, inputs[k][tokens + 6u], columns);
-      sums7 = products(sums7, inputs[k][tokens + 7u], columns);
+      if (TOKENS == 64u) {
+        sums2 = products(sums2, inputs[k][tokens + 2u], columns);
+        sums3 = products(sums3, inputs[k][tokens + 3u], columns);
+        sums4 = products(sums4, inputs[k][tokens + 4u], columns);
+        sums5 = products(sums5, inputs[k][tokens + 5u], columns);
+        sums6 = products(sums6, inputs[k][tokens + 6u], columns);
+        sums7 = products(sums7, inputs[k][tokens + 7u], columns);
+      }
     }
   }
   let at = firstToken + tokens;
   storeToken(at, firstRow + output, sums0);
   storeToken(at + 1u, firstRow + output, sums1);
-  storeToken(at + 2u, firstRow + output, sums2);
-  storeToken(at + 3u, firstRow + output, sums3);
-  storeToken(at + 4u, firstRow + output, sums4);
-  storeToken(at + 5u, firstRow + output, sums5);
-  storeToken(at + 6u, firstRow + output, sums6);
-  storeToken(at + 7u, firstRow + output, sums7);
+  if (TOKENS == 64u) {
+    storeToken(at + 2u, firstRow + output, sums2);
+    storeToken(at + 3u, firstRow + output, sums3);
+    storeToken(at + 4u, firstRow + output, sums4);
+    storeToken(at + 5u, firstRow + output, sums5);
+    storeToken(at + 6u, firstRow + output, sums6);
+    storeToken(at + 7u, firstRow + output, sums7);
+  }
 }

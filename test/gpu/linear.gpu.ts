@@ -26,7 +26,7 @@ before(async () => {
 after(() => gpu.destroy());
 
 const direct: Partial<MatmulVariants> = { matmul: "direct", matvec: "none" };
-const tokenCounts = [1, 2, 5, 33, 64, 65];
+const tokenCounts = [1, 2, 5, 16, 17, 33, 64, 65];
 
 const room = (floats: number): GPUBuffer => storageBuffer(gpu, "room", floats * 4);
 
@@ -217,7 +217,7 @@ describe("products of integers", () => {
 
   for (const format of formats) {
     // Tiles take seconds to compile on a software adapter; the codes they read are those of the other kernel.
-    const tokenCounts = format === "q4_0" || format === "q5_k" ? [1, 66] : [1];
+    const tokenCounts = format === "q4_0" || format === "q5_k" ? [1, 7, 66] : [1];
     it(`${format}: exact for inputs rounded to 8 bits (${tokenCounts.join(" and ")} tokens)`, async () => {
       const columns = LAYOUTS[format].numbers === 256 ? 512 : 96;
       const tensor = randomTensor("w", format, [70, columns]);
