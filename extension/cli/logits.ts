@@ -13,20 +13,24 @@ export async function logits(
   signal: AbortSignal,
 ): Promise<void> {
   const { ids, all, json } = command;
-  const { backend, rows } = await withSession(
+  const { info, rows } = await withSession(
     command,
     packageRoot,
     output,
     signal,
     async (session, rope) => {
       const found = await session.logits(ids, { rope, all, signal });
-      return { backend: session.info.backend, rows: found.logits };
+      return { info: session.info, rows: found.logits };
     },
     true,
   );
+  const { backend, weightFormat, quantizationError } = info;
   if (json) {
-    output.out(jsonLine({ backend, tokens: ids.length, logits: rows }));
+    output.out(jsonLine({ backend, weightFormat, quantizationError, tokens: ids.length, logits: rows }));
     return;
+  }
+  if (quantizationError !== undefined) {
+    output.out(`weights rounded to ${weightFormat}, relative error ${(100 * quantizationError).toPrecision(2)} %\n`);
   }
   output.out(`backend ${backend}, ${ids.length} tokens; the ${shownLogits} largest logits of each position shown as id:logit\n`);
   const firstPosition = ids.length - rows.length;

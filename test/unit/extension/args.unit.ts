@@ -49,7 +49,7 @@ test("every option reaches the command", () => {
   );
   assert.deepEqual(
     parseCommand([
-      ..."ask src Where? --model m --backend ort --rope yarn --quant q8_0 --max-tokens 9".split(" "),
+      ..."ask src Where? --model m --backend ort --rope yarn --quant q8_0 --products fast --max-tokens 9".split(" "),
       ..."--temperature 0.5 --top-p 0.9 --seed 7 --quote free".split(" "),
     ]),
     {
@@ -61,7 +61,7 @@ test("every option reaches the command", () => {
       backend: "ort",
       rope: "yarn",
       weightFormat: "q8_0",
-      products: "exact",
+      products: "fast",
       sampling: { temperature: 0.5, topP: 0.9, seed: 7 },
       quote: "free",
       maxAnswerTokens: 9,
@@ -127,6 +127,7 @@ test("wrong usage names what is wrong", () => {
   checkWrong(["ask", "a", "  "], /<question> is missing/);
   checkWrong(["ask", "a", "q", "--backend", "cuda"], /--backend is "cuda", not one of auto, wgsl, ort, reference/);
   checkWrong(["ask", "a", "q", "--quant", "q4"], /--quant/);
+  checkWrong(["ask", "a", "q", "--products", "quick"], /--products/);
   checkWrong(["ask", "a", "q", "--quote", "maybe"], /--quote/);
   checkWrong(["ask", "a", "q", "--top-p", "0"], /--top-p has "0", not a number above 0 up to 1/);
   checkWrong(["ask", "a", "q", "--max-tokens", "1.5"], /not a whole number from 1/);
