@@ -1,5 +1,6 @@
 /** Q4_0: blocks of 32 codes of four bits with one f16 scale, as in ggml; the block runs along the columns of a row-major matrix. */
 import { decodeF16, encodeF16 } from "./floats.ts";
+import { nearest } from "./q8.ts";
 
 export const Q4_BLOCK = 32;
 
@@ -26,8 +27,10 @@ export function quantizeQ4(matrix: Float32Array, columns: number): Q4Matrix {
     for (let i = start; i < start + Q4_BLOCK; i++) if (Math.abs(matrix[i]) > Math.abs(largest)) largest = matrix[i];
     const scale = largest === 0 ? 0 : decodeF16(encodeF16(largest / -8));
     scales[block] = scale;
+    const steps = scale === 0 ? 0 : 1 / scale;
     for (let i = start; i < start + Q4_BLOCK; i++) {
-      codes[i] = scale === 0 ? 8 : Math.max(0, Math.min(15, Math.round(matrix[i] / scale) + 8));
+      const code = nearest(matrix[i] * steps) + 8;
+      codes[i] = code < 0 ? 0 : code > 15 ? 15 : code;
     }
   }
   return { codes, scales };

@@ -150,6 +150,55 @@ describe("slices", () => {
   });
 });
 
+describe("loading", () => {
+  const names = ["w_proj.weight", "norm.weight"];
+  const tensors = {
+    "w_proj.weight": randomTensor("w", "f32", [5100, 1024]),
+    "norm.weight": randomTensor("n", "bf16", [64]),
+  };
+
+  it("a large matrix goes through in bounded pieces, and progress ends at the bytes of the file", async () => {
+    const store = bytesStore(tensors);
+    const seen: [number, number][] = [];
+    const loader = openWeightLoader(gpu, store, names, {
+      ...{ weightFormat: "file", maxBindingBytes: 2 ** 27 },
+      onProgress: (done, total) => seen.push([done, total]),
+    });
+    const matrix = await loader.matrix(["w_proj.weight"]);
+    const norm = await loader.vector("norm.weight", 1);
+    assert.equal(matrix.slices.length, 1);
+    assert(store.largestRead() <= 16 * 2 ** 20 && store.largestRead() > 2 ** 20, `${store.largestRead()} bytes at once`);
+    const total = 5100 * 1024 * 4 + 128;
+    assert.deepEqual(seen.at(-1), [total, total]);
+    assert(seen.length > 2);
+    // Whole panels of 32 rows, and the vector in f32.
+    assert.equal(loader.deviceBytes(), 5120 * 1024 * 4 + 256);
+    const op = await open([{ matrix, table: true }], direct);
+    const ids = Uint32Array.of(0, 4095, 4096, 5099);
+    const x = room(4 * 1024);
+    op.embed(upload(gpu, ids), matrix, x, 4, 1);
+    assertClose(await result(x, 4096), embed(alloc32, valuesOf(tensors["w_proj.weight"]), ids, 1024, 1), 0, "rows");
+    const values = valuesOf(tensors["norm.weight"]).map((value) => value + 1);
+    assertClose(await result(norm, 64), values, 0, "the vector, with what is added to it");
+  });
+
+  it("stops between pieces", async () => {
+    const stop = new AbortController();
+    const options = { weightFormat: "file" as const, maxBindingBytes: 2 ** 27, signal: stop.signal };
+    const loader = openWeightLoader(gpu, bytesStore(tensors), names, { ...options, onProgress: () => stop.abort() });
+    await assert.rejects(loader.matrix(["w_proj.weight"]), { code: "aborted" });
+    assert(loader.deviceBytes() > 0);
+  });
+
+  it("a matrix whose panel cannot be bound is refused, with what to do", async () => {
+    const wide = { "w_proj.weight": randomTensor("w", "f32", [1, 2 ** 20]) };
+    const small = { ...gpu, maxBufferBytes: 2 ** 20 };
+    const options = { weightFormat: "file" as const, maxBindingBytes: 2 ** 20 };
+    const loader = openWeightLoader(small, bytesStore(wide), ["w_proj.weight"], options);
+    await assert.rejects(loader.matrix(["w_proj.weight"]), { code: "limit-exceeded" });
+  });
+});
+
 describe("one token with its neighbours", () => {
   const eps = 1e-5;
   // Blocks that fill and do not fill; offsets; norms; either activation; every way of adding the parts that this device has.

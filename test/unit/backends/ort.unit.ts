@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import type { DecoderSpec, Runner, RunnerOptions, WeightStore } from "../../../engine/api.ts";
+import type { DecoderSpec, Runner, RunnerOptions, TensorFormat, WeightStore } from "../../../engine/api.ts";
 import { openOrtRunner } from "../../../engine/backends/ort.ts";
 import { EngineError } from "../../../engine/errors.ts";
 import { EMBEDDING, tensorShapes } from "../../../engine/models/weights.ts";
@@ -10,6 +10,7 @@ import { resolveRope } from "../../../engine/position/choose.ts";
 import { openReferenceRunner } from "../../../engine/reference/open.ts";
 import { bloomLike, gemmaLike, keyShifted, mixedLayers, reindexings } from "../../support/decoderShapes.ts";
 import { goldenDecoder, goldenDecoders, randomModel } from "../../support/goldenModels.ts";
+import { bytesStore, randomTensor } from "../../support/weightBytes.ts";
 
 const greedy = { temperature: 0, topP: 1, seed: 0 };
 // Two float32 programs that sum in another order differ by rounding only; the logits here are of size one.
@@ -197,16 +198,39 @@ describe("the WebAssembly twin against the reference", () => {
     ort.dispose();
   });
 
-  it("unpacks q8_0 weights to the same numbers", async () => {
-    const overrides = { ...everything, hiddenSize: 64, intermediateSize: 96 };
-    const { ort, reference, spec } = await bothRunners(overrides, { weightFormat: "q8_0" });
-    const full = await ortRunner(randomModel(overrides));
-    const ids = tokens(70, spec.vocabSize);
-    const logits = await ort.append(ids, { logits: "all" });
-    assertClose(logits, await reference.append(ids, { logits: "all" }), FLOAT_TOLERANCE);
-    assert.notDeepEqual(await full.append(ids, { logits: "all" }), logits, "quantising must change something");
+  for (const weightFormat of ["q8_0", "q4_0"] as const) {
+    it(`unpacks ${weightFormat} weights to the same numbers, and says how far they are from the file's`, async () => {
+      const overrides = { ...everything, hiddenSize: 64, intermediateSize: 96 };
+      const { ort, reference, spec } = await bothRunners(overrides, { weightFormat });
+      const full = await ortRunner(randomModel(overrides));
+      const ids = tokens(70, spec.vocabSize);
+      const logits = await ort.append(ids, { logits: "all" });
+      assertClose(logits, await reference.append(ids, { logits: "all" }), FLOAT_TOLERANCE);
+      assert.notDeepEqual(await full.append(ids, { logits: "all" }), logits, "quantising must change something");
+      assert(ort.quantizationError !== undefined && ort.quantizationError > 0.001);
+      assert.equal(ort.quantizationError, reference.quantizationError);
+      assert.equal(full.quantizationError, undefined);
+      ort.dispose();
+      full.dispose();
+    });
+  }
+
+  it("keeps the blocks of a file where onnxruntime has kernels for them, and widens the others", async () => {
+    const { spec } = randomModel({ ...everything, hiddenSize: 64, intermediateSize: 96 });
+    const formats: TensorFormat[] = ["q8_0", "q4_0", "q5_1", "bf16", "affine4"];
+    let next = 0;
+    const tensors = [...tensorShapes(spec)].map(([name, shape]) => {
+      const isMatrix = shape.length === 2 && name.endsWith(".weight");
+      return [name, randomTensor(name, isMatrix ? (formats[next++ % formats.length] ?? "f32") : "f32", shape)] as const;
+    });
+    const model = { spec, weights: bytesStore(Object.fromEntries(tensors)), weightFormat: "file" } as const;
+    const [ort, reference] = [await ortRunner(model), await openReferenceRunner(model)];
+    const ids = tokens(30, spec.vocabSize);
+    const expected = await reference.append(ids, { logits: "all" });
+    const largest = expected?.reduce((most, value) => Math.max(most, Math.abs(value)), 1) ?? 1;
+    assertClose(await ort.append(ids, { logits: "all" }), expected, FLOAT_TOLERANCE * largest);
+    assert.equal(ort.quantizationError, undefined);
     ort.dispose();
-    full.dispose();
   });
 
   it("puts the slices of a large output head together", async () => {
