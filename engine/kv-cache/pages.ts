@@ -7,10 +7,9 @@ import type { CachedKeys } from "../attention/attend.ts";
 import { EngineError } from "../errors.ts";
 import { allocated, storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
+import { DEFAULT_CACHE_BYTES } from "../models/memory.ts";
 import { cacheTooLarge, checkRoom } from "../reference/checks.ts";
 
-/** WebGPU does not tell how much memory a device has; without a wish of the user the cache stays below this. */
-const DEFAULT_CACHE_BYTES = 2 * 2 ** 30;
 const FIRST_PAGES = 64;
 
 /** Buffers of one layer. */

@@ -1,8 +1,10 @@
 /** What a model asks of a machine, in sentences for a person, before it is loaded. Pure. */
 import type { ModelSpec, TensorFormat, WeightFormat } from "../api.ts";
 import type { ChosenBackend } from "../backends/choose.ts";
-import { bytesOf, LAYOUTS } from "../formats/layouts.ts";
+import { bytesOf } from "../formats/layouts.ts";
+import { storedFormat } from "../formats/stored.ts";
 import { trainedLength } from "../position/scaling.ts";
+import { DEFAULT_CACHE_BYTES, WASM_WEIGHT_BYTES } from "./memory.ts";
 
 /** Every way in which weights may be kept, the file's own first. */
 export const weightFormats = ["file", "f32", "q8_0", "q4_0"] as const satisfies readonly WeightFormat[];
@@ -38,24 +40,16 @@ export interface Sentence {
   text: string;
 }
 
-/** The backends' own bound on the KV cache, where the user sets none. */
-const CACHE_BYTES = 2 * 2 ** 30;
-/** What WebAssembly's 4 GiB leave for weights. */
-const WASM_WEIGHT_BYTES = 3 * 2 ** 30;
-/** Formats that a quantisation on load starts from; blocks that are quantised already stay as they are. */
-const PLAIN: ReadonlySet<TensorFormat> = new Set(["f64", "f32", "f16", "bf16", "f8_e4m3", "f8_e5m2"]);
-
 /** Adds up the tensors of a model, by their canonical names. */
 export function weightFacts(tensors: Iterable<TensorFacts>): WeightFacts {
   const bytes: Record<WeightFormat, number> = { file: 0, f32: 0, q8_0: 0, q4_0: 0 };
   const byFormat = new Map<TensorFormat, number>();
   let parameterCount = 0;
-  for (const tensor of tensors) {
-    const { shape, format } = tensor;
+  for (const { name, shape, format } of tensors) {
     const count = shape.reduce((product, size) => product * size, 1);
     parameterCount += count;
     byFormat.set(format, (byFormat.get(format) ?? 0) + bytesOf(format, count));
-    for (const kept of weightFormats) bytes[kept] += bytesOf(keptFormat(kept, tensor), count);
+    for (const kept of weightFormats) bytes[kept] += bytesOf(storedFormat(name, shape, format, kept), count);
   }
   const [largest] = [...byFormat].sort(([, a], [, b]) => b - a);
   return { parameterCount, format: largest?.[0] ?? "f32", bytes };
@@ -98,14 +92,14 @@ function contextSentences(spec: ModelSpec, { maxBindingBytes }: DeviceFacts): Se
       },
     ];
   }
-  const affordable = Math.floor(CACHE_BYTES / tokenBytes);
+  const affordable = Math.floor(DEFAULT_CACHE_BYTES / tokenBytes);
   const layerBytes = spec.kind === "decoder" ? tokenBytes / (2 * spec.layerCount) : tokenBytes;
   const bindable = maxBindingBytes === undefined ? Infinity : Math.floor(maxBindingBytes / layerBytes);
   const holds = Math.min(affordable, bindable);
   const because =
     bindable < affordable
       ? `one layer's keys must fit a buffer of ${size(maxBindingBytes ?? 0)} on this device`
-      : `a cache of ${size(CACHE_BYTES)} is kept`;
+      : `a cache of ${size(DEFAULT_CACHE_BYTES)} is kept`;
   const fit = holds >= trained ? "all of it fits" : `of that ${tokens(holds)} fit`;
   return [
     {
@@ -147,14 +141,6 @@ function warnings({ bytes }: WeightFacts, { backend, memoryBytes }: DeviceFacts)
     );
   }
   return found;
-}
-
-/** What a tensor is kept as: tables follow the choice, everything else is f32; what does not divide into blocks stays as it is. */
-function keptFormat(kept: WeightFormat, { name, shape, format }: TensorFacts): TensorFormat {
-  const isTable = shape.length === 2 && name.endsWith(".weight") && !/lora|dt_proj|norm/.test(name);
-  if (!isTable || kept === "f32") return "f32";
-  if (kept === "file" || !PLAIN.has(format)) return format;
-  return (shape[1] ?? 0) % LAYOUTS[kept].numbers === 0 ? kept : format;
 }
 
 /** "1.5 billion", "3.9 million", "812,000". */

@@ -1,6 +1,7 @@
 import type { DecoderSpec, ModelSpec, RunnerOptions, WeightFormat, WeightStore } from "../../api.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
 import { openQuantizationError, readStored, storedFormat } from "../../formats/stored.ts";
+import { WASM_WEIGHT_BYTES } from "../../models/memory.ts";
 import {
   checkWeights,
   EMBEDDING,
@@ -101,8 +102,6 @@ export function embed(
 
 /** Bytes of one slice of the output head: small enough that making its graph never needs a large second copy. */
 const HEAD_SLICE_BYTES = 64 * 2 ** 20;
-/** What is left of WebAssembly's 4 GiB for weights, beside activations and one layer's second copy while it is loaded. */
-const WEIGHT_LIMIT_BYTES = 3 * 2 ** 30;
 
 /** Throws `limit-exceeded` where the weights cannot fit. A table that only looks rows up stays outside WebAssembly. */
 export function refuseTooLarge(spec: ModelSpec, weights: WeightStore, format: WeightFormat): void {
@@ -111,9 +110,9 @@ export function refuseTooLarge(spec: ModelSpec, weights: WeightStore, format: We
     if (isEmbedding(spec, name) && !spec.tiedEmbeddings) continue;
     bytes += bytesInMemory(keptFormat(name, shape, weights, format), sizeOf(shape));
   }
-  if (bytes <= WEIGHT_LIMIT_BYTES) return;
+  if (bytes <= WASM_WEIGHT_BYTES) return;
   const needMiB = Math.ceil(bytes / 2 ** 20);
-  const haveMiB = WEIGHT_LIMIT_BYTES / 2 ** 20;
+  const haveMiB = WASM_WEIGHT_BYTES / 2 ** 20;
   const remedy = format === "q4_0" ? "use WebGPU, or a smaller model" : "store the weights as q8_0 or q4_0, or use WebGPU";
   const message = `the weights need ${needMiB} MiB and WebAssembly holds ${haveMiB} MiB of weights`;
   throw new EngineError("limit-exceeded", message, remedy, { needMiB, haveMiB });

@@ -13,6 +13,7 @@ import {
   type TokenMask,
 } from "../../api.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
+import { DEFAULT_CACHE_BYTES } from "../../models/memory.ts";
 import { layerBands, positionPlan } from "../../position/bands.ts";
 import { positionsFrom } from "../../position/rope.ts";
 import { localTable } from "../../position/scaling.ts";
@@ -30,8 +31,6 @@ import { QueryTap } from "./queryTap.ts";
 
 /** Cached keys of one `attend` call: the scores of a chunk stay in the processor's cache, the calls stay few. */
 const BLOCK_TOKENS = 1024;
-/** KV cache that a machine is trusted with when nobody says otherwise; it lies in JavaScript's memory. */
-const DEFAULT_KV_BYTES = 2 * 2 ** 30;
 const DEFAULT_TAP_BYTES = 256 * 2 ** 20;
 const LARGEST_CHUNK = 128;
 const FIRST_CHUNK = 32;
@@ -76,7 +75,7 @@ export class OrtRunner implements Runner {
     this.device = device;
     this.smallestChunk = decoder.embedding.kind === "f32" ? FIRST_CHUNK : 64;
     const tokenBytes = 2 * this.spec.layerCount * this.spec.kvHeadCount * this.spec.headDim * Float32Array.BYTES_PER_ELEMENT;
-    this.capacityTokens = capacityOf(options, Math.floor(DEFAULT_KV_BYTES / tokenBytes));
+    this.capacityTokens = capacityOf(options, Math.floor(DEFAULT_CACHE_BYTES / tokenBytes));
     this.queryTap = new QueryTap(this.spec, options.tapBytes ?? DEFAULT_TAP_BYTES);
     this.local = localTable(spec);
     this.plan = positionPlan(spec.rope, spec, spec.maxPositionEmbeddings);

@@ -1,59 +1,20 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { SessionInfo } from "../../../engine/api.ts";
-import type { AskResult } from "../../../engine/generate/api.ts";
 import type { PlainError } from "../../../engine/errors.ts";
 import type { RopePreview, RopeSearchResult, RopeSearchState } from "../../../engine/eval/api.ts";
 import { checkScaling, ropeBase } from "../../../engine/position/scaling.ts";
 import { searchOfSize, startSearch } from "../../../engine/position/search.ts";
-import type { SavedRun } from "../../../webview/protocol/panel.ts";
 import { exactRunOf, readSearchForm, resumeProblem, searchedBest, suggestedForm } from "../../../webview/state/lab.ts";
 import type { SearchSettings } from "../../../webview/state/lab.ts";
 import { busyWith, initialState, reduce } from "../../../webview/state/store.ts";
 import type { Action, State } from "../../../webview/state/store.ts";
 import { modelSpec } from "./modelSpec.ts";
+import { savedRun, sessionInfo } from "./panelFixtures.ts";
 
 const spec = modelSpec();
 const boom: PlainError = { code: "device-lost", message: "gone", remedy: "ask again", facts: {} };
 const aborted: PlainError = { ...boom, code: "aborted" };
 const limit = { tokens: 2048, because: "rope scaling", explanation: "", wouldBe: 1024 } as const;
-const info: SessionInfo = {
-  model: "tiny",
-  spec,
-  parameterCount: 1,
-  backend: "wgsl",
-  backendBecause: "",
-  device: "",
-  weightFormat: "f32",
-  weightBytes: 4,
-  capacityTokens: 65536,
-  tap: { layers: [0], because: "" },
-};
-
-function savedRun(id: string, change: Partial<AskResult> = {}): SavedRun {
-  const result: AskResult = {
-    question: "where?",
-    answer: `answer ${id}`,
-    absent: false,
-    stoppedBy: "end",
-    citations: [],
-    lookedAt: [],
-    promptTokens: 900,
-    reusedTokens: 0,
-    answerTokens: 10,
-    answerStart: 900,
-    backend: "wgsl",
-    backendBecause: "",
-    device: "",
-    rope: { kind: "none" },
-    limit,
-    rows: [],
-    packed: [],
-    timings: { packMs: 1, prefillMs: 1, decodeMs: 1 },
-    ...change,
-  };
-  return { id, askedAt: `2026-01-01T00:00:0${id.length}.000Z`, result };
-}
 
 const preview: RopePreview = {
   question: "where?",
@@ -95,7 +56,7 @@ function after(...actions: Action[]): State {
 }
 
 const answered: Action[] = [
-  { type: "engineReady", info },
+  { type: "engineReady", info: sessionInfo({ spec }) },
   { type: "runStarted", id: "r", question: "where?" },
   { type: "runFinished", run: savedRun("r") },
 ];

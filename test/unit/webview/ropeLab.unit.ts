@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { RopeChoice, SessionInfo } from "../../../engine/api.ts";
-import type { AskResult } from "../../../engine/generate/api.ts";
+import type { RopeChoice } from "../../../engine/api.ts";
 import { abortedError } from "../../../engine/errors.ts";
 import type { RopePreview, RopeSearchResult, RopeSearchState } from "../../../engine/eval/api.ts";
 import { parseRope } from "../../../engine/position/ropeJson.ts";
 import { searchOfSize, startSearch } from "../../../engine/position/search.ts";
 import type { EngineClient, Host } from "../../../webview/engine.ts";
-import type { HostCalls, PanelSettings } from "../../../webview/protocol/panel.ts";
+import type { HostCalls } from "../../../webview/protocol/panel.ts";
 import { createRopeLab, keepSearch, loadSearch } from "../../../webview/ropeLab.ts";
 import { suggestedForm } from "../../../webview/state/lab.ts";
 import { createStore, initialState } from "../../../webview/state/store.ts";
 import type { Action } from "../../../webview/state/store.ts";
 import { modelSpec } from "./modelSpec.ts";
+import { askResult, panelSettings, sessionInfo } from "./panelFixtures.ts";
 
 const spec = modelSpec();
 const limit = { tokens: 2048, because: "rope scaling", explanation: "", wouldBe: 1024 } as const;
@@ -27,42 +27,9 @@ const preview: RopePreview = {
   recomputedTokens: 20,
   timings: { repositionMs: 1, prefillMs: 1, decodeMs: 1 },
 };
-const result: AskResult = {
-  ...common,
-  promptTokens: 900,
-  reusedTokens: 0,
-  answerTokens: 3,
-  answerStart: 900,
-  backend: "wgsl",
-  backendBecause: "",
-  device: "",
-  rope: { kind: "none" },
-  limit,
-  rows: [],
-  packed: [],
-  timings: { packMs: 1, prefillMs: 1, decodeMs: 1 },
-};
-const info: SessionInfo = {
-  model: "tiny",
-  spec,
-  parameterCount: 1,
-  backend: "wgsl",
-  backendBecause: "",
-  device: "",
-  weightFormat: "f32",
-  weightBytes: 4,
-  capacityTokens: 65536,
-  tap: { layers: [0], because: "" },
-};
-const settings: PanelSettings = {
-  rope: { kind: "linear", factor: 2 },
-  backend: "auto",
-  weightFormat: "f32",
-  products: "exact",
-  sampling: { temperature: 0, topP: 1, seed: 1 },
-  quote: "constrained",
-  maxAnswerTokens: 64,
-};
+const result = askResult({ answerTokens: 3 });
+const info = sessionInfo({ spec });
+const settings = panelSettings({ kind: "linear", factor: 2 });
 const options = searchOfSize(8, 2, 0);
 
 function searchState(judged: number): RopeSearchState {

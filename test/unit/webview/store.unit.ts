@@ -1,39 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { SessionInfo } from "../../../engine/api.ts";
-import type { AskResult } from "../../../engine/generate/api.ts";
 import type { PlainError } from "../../../engine/errors.ts";
-import type { BudgetSnapshot, PanelSettings, SavedRun } from "../../../webview/protocol/panel.ts";
+import type { BudgetSnapshot } from "../../../webview/protocol/panel.ts";
 import { initialState, panelState, reduce, shownRun, threadHistory } from "../../../webview/state/store.ts";
 import type { Action, State } from "../../../webview/state/store.ts";
-import { modelSpec } from "./modelSpec.ts";
+import { panelSettings, savedRun, sessionInfo } from "./panelFixtures.ts";
 
 const boom: PlainError = { code: "device-lost", message: "the device is gone", remedy: "restart", facts: {} };
+const settings = panelSettings({ kind: "auto" });
+const info = sessionInfo();
 const limit = { tokens: 1024, because: "trained length", explanation: "", wouldBe: 2048 } as const;
-
-function savedRun(id: string, askedAt = "2026-01-01T00:00:00.000Z"): SavedRun {
-  const result: AskResult = {
-    question: `question ${id}`,
-    answer: `answer ${id}`,
-    absent: false,
-    stoppedBy: "end",
-    citations: [],
-    lookedAt: [],
-    promptTokens: 900,
-    reusedTokens: 0,
-    answerTokens: 10,
-    answerStart: 900,
-    backend: "wgsl",
-    backendBecause: "",
-    device: "",
-    rope: { kind: "none" },
-    limit,
-    rows: [],
-    packed: [],
-    timings: { packMs: 1, prefillMs: 1, decodeMs: 1 },
-  };
-  return { id, askedAt, result };
-}
 
 function budget(revision: number, tokens: number): BudgetSnapshot {
   return {
@@ -51,29 +27,6 @@ function budget(revision: number, tokens: number): BudgetSnapshot {
     excluded: 0,
   };
 }
-
-const settings: PanelSettings = {
-  rope: { kind: "auto" },
-  backend: "auto",
-  weightFormat: "f32",
-  products: "exact",
-  sampling: { temperature: 0, topP: 1, seed: 1 },
-  quote: "constrained",
-  maxAnswerTokens: 64,
-};
-
-const info: SessionInfo = {
-  model: "tiny",
-  spec: modelSpec(),
-  parameterCount: 1,
-  backend: "wgsl",
-  backendBecause: "",
-  device: "",
-  weightFormat: "f32",
-  weightBytes: 4,
-  capacityTokens: 4096,
-  tap: { layers: [0], because: "" },
-};
 
 function after(...actions: Action[]): State {
   return actions.reduce(reduce, initialState({ tab: "ask", question: "" }));
@@ -123,7 +76,10 @@ describe("store", () => {
   });
 
   it("turns a finished run into the shown one, the thread and the cached one", () => {
-    const state = after({ type: "question", text: "where?" }, started, { type: "runFinished", run: savedRun("r1") });
+    const state = after({ type: "question", text: "where?" }, started, {
+      type: "runFinished",
+      run: savedRun("r1", { question: "question r1" }),
+    });
     assert.equal(state.live, undefined);
     assert.equal(state.question, "");
     assert.equal(shownRun(state)?.id, "r1");
@@ -176,7 +132,7 @@ describe("store", () => {
   });
 
   it("lists saved runs by time, each once", () => {
-    const late = savedRun("b", "2026-01-02T00:00:00.000Z");
+    const late = savedRun("b", {}, "2026-01-02T00:00:00.000Z");
     const state = after({ type: "runFinished", run: late }, { type: "runsListed", runs: [late, savedRun("a")] });
     assert.deepEqual(
       state.runs.map((run) => run.id),
