@@ -1,7 +1,7 @@
 /** The Budget view in a real VS Code as a person uses it: rows, check boxes, Fit with its preview, a quick fix, an export. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -137,15 +137,10 @@ describe("the budget view", () => {
 
   it("exports the pack to a file", async () => {
     const path = join(workbench.folder, "..", "pack.md");
-    await workbench.runCommand("Long Context: Export Pack…");
-    await pick(workbench, "Markdown");
-    const input = workbench.page.locator(".quick-input-widget input").first();
-    await workbench.until("the save dialog", slowMs, async () =>
-      (await input.inputValue()).endsWith("ferry-pack.md") ? true : undefined,
-    );
-    await input.fill(path);
-    await input.press("Enter");
-    await workbench.until("the file", slowMs, async () => (existsSync(path) ? true : undefined));
+    await workbench.saveAs(path, "ferry-pack.md", async () => {
+      await workbench.runCommand("Long Context: Export Pack…");
+      await pick(workbench, "Markdown");
+    });
     const text = readFileSync(path, "utf8");
     assert.ok(text.includes("src/net/backoff.ts") && text.includes("retryCeiling = 45731"));
     rmSync(path);

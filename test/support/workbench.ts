@@ -1,5 +1,5 @@
 /** Drives a real VS Code window in headless Chromium, with the packaged extension installed as a user would. */
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Browser, Frame, Page } from "playwright-core";
@@ -74,6 +74,26 @@ export class Workbench {
       await input.waitFor({ timeout: 10_000 });
       await input.fill(`>${title}`);
       return row.click({ timeout: 3000 }).then(() => true, isTimeout);
+    });
+  }
+
+  /**
+   * Chooses `path` in the save dialog that `open` brings up with a suggestion that ends with `suggested`.
+   * The dialog changes its field by itself while it reads a folder; what is typed then is spoilt, so it is dismissed and opened again.
+   */
+  async saveAs(path: string, suggested: string, open: () => Promise<void>): Promise<void> {
+    const input = this.page.locator(".quick-input-widget input").first();
+    await this.until(`the file ${path}`, 240_000, async () => {
+      if (await input.isVisible()) await this.page.keyboard.press("Escape");
+      await open();
+      await this.until("the save dialog", 60_000, async () =>
+        (await input.inputValue({ timeout: 60_000 })).endsWith(suggested) ? true : undefined,
+      );
+      await this.page.waitForTimeout(1000);
+      await input.fill(path);
+      await this.page.waitForTimeout(500);
+      await input.press("Enter");
+      return until("the file", 10_000, () => Promise.resolve(existsSync(path) || undefined)).catch(() => undefined);
     });
   }
 
