@@ -368,7 +368,7 @@ export interface RunnerOptions {
   onProgress?(doneBytes: number, totalBytes: number): void;
 }
 
-/** Tokens per KV page: the granularity of prefix reuse. */
+/** Tokens to whose multiples a cache can be cut: the granularity of prefix reuse. */
 export const PAGE_TOKENS = 16;
 /** Largest side of a pooled attention map. */
 export const MAX_POOL_CELLS = 512;

@@ -1,0 +1,88 @@
+/** What attention can be asked to be: plain-data types, as in ../api.ts. The grammar of `--attention` is in policy.ts. */
+
+/**
+ * How a run attends. `flash`, `flash3`, `ring` and `stream` compute what `dense` does; the others leave keys out.
+ * Token counts are of keys; a window includes the query's own key. Blocks have BLOCK_TOKENS keys.
+ */
+export type AttentionPolicy =
+  /** Whole score rows in memory, as a reference; refused above a budget. */
+  | { kind: "dense" }
+  /** FlashAttention-2 (arXiv 2307.08691). */
+  | { kind: "flash" }
+  /** After FlashAttention-3 (arXiv 2407.08608): pipelined loads, keys and values in 8 bits per tile, Hadamard-rotated keys. */
+  | { kind: "flash3" }
+  /** Every layer sees the last `window` keys. */
+  | { kind: "window"; window: number }
+  /** StreamingLLM (arXiv 2309.17453): the first `sinks` keys and the last `window`, at positions inside the cache; the rest is evicted. */
+  | { kind: "sinks"; sinks: number; window: number }
+  /** Longformer (arXiv 2004.05150), causal: the last `window` keys, and the first `globals`. */
+  | { kind: "longformer"; window: number; globals: number }
+  /** BigBird (arXiv 2007.14062), causal, in blocks: the last `window` blocks, `random` earlier ones by a fixed seed, the first `globals`. */
+  | { kind: "bigbird"; window: number; random: number; globals: number }
+  /** Sparse Transformer (arXiv 1904.10509), strided: the last `stride` keys and every `stride`-th before. */
+  | { kind: "strided"; stride: number }
+  /** Sparse Transformer, fixed: the query's own block of `stride` keys and the last `summary` keys of every block. */
+  | { kind: "fixed"; stride: number; summary: number }
+  /** MInference (arXiv 2407.02490), prefill only: the first `sinks` keys and the last `window`, at their own positions. */
+  | { kind: "a-shape"; sinks: number; window: number }
+  /** MInference, prefill only: the best `verticals` keys and `slashes` distances of each head, estimated from the last 64 queries. */
+  | { kind: "vertical-slash"; verticals: number; slashes: number }
+  /** MInference, prefill only: for each block of queries the best `blocks` blocks of keys by their means. */
+  | { kind: "blocks"; blocks: number }
+  /** MInference, prefill only: for each head the cheapest of the three above that keeps `recall` of its attention, in (0, 1]. */
+  | { kind: "minference"; recall: number }
+  /** Ring Attention (arXiv 2310.01889): the prompt sharded over `ranks` workers, each with a device of its own. */
+  | { kind: "ring"; ranks: number; layout: RingLayout }
+  /** Keys and values in host memory, streamed past each chunk of queries through two staging slabs. */
+  | { kind: "stream" };
+
+export type RingLayout = "contiguous" | "zigzag" | "striped";
+
+/** A policy, and how decoding deviates from it: with `topPages` each token reads the best pages of QUEST_PAGE_TOKENS keys (arXiv 2406.10774). */
+export interface AttentionChoice {
+  policy: AttentionPolicy;
+  topPages?: number;
+}
+
+/** How keys or values are cached: f16 in halves; q8 and q4 as integers with one f16 scale for each 32 channels of a head. */
+export type KvFormat = "f32" | "f16" | "q8" | "q4";
+
+export interface KvFormats {
+  keys: KvFormat;
+  values: KvFormat;
+}
+
+/**
+ * Which keys a query may see, beyond what causality, the model's windows and bands leave. The query at `position` i sees the key at j <= i
+ * iff j >= near(i), or bit j of `columns`, or bit i - j of `diagonals`, or the block of j is among `blocks` of the block of i.
+ * Bit n is bit n % 32 of word n / 32.
+ */
+export interface Pattern {
+  /** Equal iff the pattern is. */
+  readonly key: string;
+  /** True where query heads differ; else `head` is always 0. */
+  readonly perHead: boolean;
+  /** First key of the run up to the query itself that is seen whole; `position + 1` where there is none. */
+  near(position: number): number;
+  /** Keys that every later query sees, at least ceil(tokens / 32) words. */
+  columns?(head: number, tokens: number): Uint32Array<ArrayBuffer>;
+  /** Distances i - j that are seen, at least ceil(tokens / 32) words. */
+  diagonals?(head: number, tokens: number): Uint32Array<ArrayBuffer>;
+  /** Rising blocks of keys that queries of a block see whole; those above `queryBlock` do not count. */
+  blocks?(head: number, queryBlock: number): readonly number[];
+}
+
+/** What a sparse run left out: share of the exact attention that the keys it read hold, on sampled queries. */
+export interface KeptMass {
+  /** Mean over queries, layers and heads, and the worst head's mean; in [0, 1]. */
+  mean: number;
+  least: number;
+  /** Queries, layers and heads that were sampled. */
+  queries: number;
+  heads: number;
+}
+
+/** Keys of a block: the unit of page lists, and of block patterns. */
+export const BLOCK_TOKENS = 64;
+/** Keys whose bounds are kept together for decoding by top pages. */
+export const QUEST_PAGE_TOKENS = 16;
