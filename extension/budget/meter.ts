@@ -1,5 +1,6 @@
 /** Used, reserved, free: the window of the target model as text. No `vscode`, so that every word is tested. */
 import type { BudgetSnapshot } from "../../webview/protocol/panel.ts";
+import { settingIds } from "../settings.ts";
 import { exactTokens, filesText, shortTokens, spokenTokens } from "./numbers.ts";
 
 export interface MeterText {
@@ -23,19 +24,23 @@ export function meterText(budget: BudgetSnapshot): MeterText {
   const free = freeTokens(budget);
   const over = free < 0;
   const about = approximate ? "≈ " : "";
+  const model = smallerModel(budget);
   const tooltip = [
     `Used: ${about}${exactTokens(packTokens)} tokens by the pack`,
     `Reserved for the answer: ${exactTokens(reserve)}`,
     over ? `Too much by: ${exactTokens(-free)}` : `Free: ${about}${exactTokens(free)}`,
-    `Window: ${exactTokens(window)}`,
+    `Window: ${exactTokens(window)}${model === undefined ? "" : `, set by ${settingIds.window} for another model`}`,
+    ...(model === undefined ? [] : [`The loaded model was trained on ${exactTokens(model)}; Fit to Window… offers that window`]),
     `Whole workspace: ${about}${exactTokens(tokens)} tokens in ${filesText(totalFiles)}, ${exactTokens(excluded)} left out`,
     `Tokenizer: ${tokenizer}`,
     ...(state === "counting" ? [`Counting: ${exactTokens(doneFiles)} of ${filesText(totalFiles)}`] : []),
     "Click to open the Budget view",
   ].join("\n");
   const last = over ? `${shortTokens(-free)} over` : `${shortTokens(free)} free`;
+  // What is free in a window that the loaded model does not have says of which it is.
+  const ofWindow = model === undefined ? "" : ` of ${shortTokens(window)}, model ${shortTokens(model)}`;
   return {
-    text: `${about}${shortTokens(packTokens)} used · ${shortTokens(reserve)} reserved · ${last}`,
+    text: `${about}${shortTokens(packTokens)} used · ${shortTokens(reserve)} reserved · ${last}${ofWindow}`,
     tooltip,
     sentence: meterSentence(budget),
     over,
@@ -50,8 +55,15 @@ export function meterSentence(budget: BudgetSnapshot): string {
   const about = approximate ? "about " : "";
   const rest = free < 0 ? `the pack is ${about}${spokenTokens(-free)} too large` : `${about}${spokenTokens(free)} free`;
   const progress = state === "counting" ? ` Counting, ${exactTokens(doneFiles)} of ${filesText(totalFiles)} done.` : "";
+  const model = smallerModel(budget);
+  const trained = model === undefined ? "" : ` The loaded model was trained on ${spokenTokens(model)} only.`;
   return (
     `The pack uses ${about}${spokenTokens(packTokens)} of a window of ${spokenTokens(window)}; ` +
-    `${spokenTokens(reserve)} are reserved for the answer, ${rest}.${progress}`
+    `${spokenTokens(reserve)} are reserved for the answer, ${rest}.${trained}${progress}`
   );
+}
+
+/** The loaded model's own window where it is smaller than the one that packs are made for. */
+function smallerModel({ window, modelWindow }: BudgetSnapshot): number | undefined {
+  return modelWindow !== undefined && modelWindow < window ? modelWindow : undefined;
 }

@@ -43,6 +43,7 @@ export function serverOptions(model: Model, storageFolder: string): ServerOption
     maxFileBytes: maxFileBytesSetting(),
     window,
     reserve,
+    modelWindow: model.ggufContext === "reading" ? undefined : modelWindow(model),
     git: vscode.workspace.isTrusted,
     commits: gitCommitsSetting(),
   };

@@ -16,6 +16,8 @@ export interface ServerOptions {
   /** Tokens of the target model's window, and of it what is kept free for the answer. */
   window: number;
   reserve: number;
+  /** Tokens the loaded model was trained for, where they are known: the window can be meant for another one. */
+  modelWindow?: number;
   /** Git is only run where the user trusts the workspace: its configuration can name programs. */
   git: boolean;
   /** Commits whose messages the row of git's log has; 0: no such row. */

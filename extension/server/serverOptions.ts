@@ -15,6 +15,7 @@ export function readServerOptions(value: unknown): ServerOptions {
     if (typeof field === "number" && Number.isSafeInteger(field) && field >= 0) return field;
     throw bad("is not a whole number of at least 0", name);
   };
+  const modelWindow = fields.get("modelWindow") === undefined ? {} : { modelWindow: count("modelWindow") };
   const include = fields.get("include");
   if (!Array.isArray(include) || !include.every((glob) => typeof glob === "string"))
     throw bad("is not a list of globs", "include");
@@ -27,6 +28,7 @@ export function readServerOptions(value: unknown): ServerOptions {
     maxFileBytes: count("maxFileBytes"),
     window: count("window"),
     reserve: count("reserve"),
+    ...modelWindow,
     git,
     commits: count("commits"),
   };

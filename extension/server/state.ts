@@ -128,6 +128,7 @@ export class WorkspaceCounts {
       approximate: approximateFiles > 0,
       window: current.window,
       reserve: current.reserve,
+      modelWindow: current.modelWindow,
       bytes,
       excluded: table.excludedRows,
       error: failure && { message: failure.message, remedy: failure.remedy },

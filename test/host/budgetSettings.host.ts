@@ -68,6 +68,7 @@ describe("a budget setting", () => {
     await set("window", 50_000);
     await set("reserve", 1_000);
     await stateWhere("the window", ({ budget }) => budget?.window === 50_000 && budget.reserve === 1_000);
+    await stateWhere("beside what the loaded model was trained for", ({ budget }) => budget?.modelWindow === 2048);
     await set("window", 0);
     await stateWhere("the model's window", ({ budget }) => budget?.window === 2048);
   });

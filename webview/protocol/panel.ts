@@ -25,6 +25,8 @@ export interface BudgetSnapshot {
   /** Tokens of the target window, and of it what is kept free for the answer. */
   window: number;
   reserve: number;
+  /** Tokens the loaded model was trained for, where they are known; the target window can be larger. */
+  modelWindow?: number | undefined;
   bytes: number;
   excluded: number;
   /** Why counting failed, with its remedy. */

@@ -115,6 +115,17 @@ describe("the meter", () => {
     assert.match(sentence, /the pack is 10 thousand tokens too large/);
   });
 
+  it("says where the window is one that the loaded model does not have", () => {
+    const other = meterText({ ...budget, modelWindow: 2048 });
+    assert.equal(other.text, "41.2K used · 8K reserved · 78.8K free of 128K, model 2K");
+    assert.match(
+      other.tooltip,
+      /Window: 128,000, set by longContext\.window for another model\n.* trained on 2,048; Fit to Window/,
+    );
+    assert.match(other.sentence, /free\. The loaded model was trained on 2 thousand tokens only\.$/);
+    assert.deepEqual(meterText({ ...budget, modelWindow: 131_072 }), meterText(budget), "a model that holds the window");
+  });
+
   it("is a sentence for a screen reader, also while counting and when that failed", () => {
     assert.equal(
       meterSentence(budget),

@@ -62,6 +62,16 @@ async function levelOf(ask: Ask, path: string): Promise<Level | "mixed" | undefi
 
 const fitTo = (window: number, question = "", reserve = 0) => ({ window, reserve, question, openPaths: [] });
 
+describe("the window of the budget", () => {
+  it("stands beside what the loaded model was trained for, where that is known", () =>
+    served({ "a.txt": words(10) }, async ({ ask, counts }) => {
+      assert.equal(counts.snapshot().modelWindow, undefined);
+      await ask("longContext/configure", { ...plainSettings, modelWindow: 2048 });
+      assert.deepEqual([counts.snapshot().window, counts.snapshot().modelWindow], [plainSettings.window, 2048]);
+      await assert.rejects(async () => ask("longContext/configure", { ...plainSettings, modelWindow: -1 }), /modelWindow/);
+    }));
+});
+
 describe("rows of the budget", () => {
   const tree = { "a.txt": words(10), "b/big.txt": words(50), "b/c/small.txt": words(5), ".gitignore": "no/\n", "no/x": "x" };
 
