@@ -13,6 +13,7 @@ import { MAX_SPLITS, type AttentionParts, type Span } from "../kernels/attention
 import type { Matrix } from "../kernels/linear.ts";
 import type { NormWeights, Operations } from "../kernels/ops.ts";
 import type { PagedCache } from "../kv-cache/pages.ts";
+import { chunkSizes } from "./chunkSizes.ts";
 
 /** Weights of one layer; what the model does not have is undefined. Norm weights have the family's offset in them. */
 export interface LayerWeights {
@@ -140,23 +141,19 @@ export function allLogits({ op, weights, acts }: GpuDecoder, logits: GPUBuffer, 
 
 /** Buffers for chunks of at most `wantedTokens`, fewer where a row is so wide that the device cannot bind that many. */
 export function openActivations(spec: DecoderSpec, gpu: EngineDevice, wantedTokens: number): Activations {
-  const { headCount: H, kvHeadCount: G, headDim: D, hiddenSize: E, intermediateSize: F, vocabSize: V } = spec;
-  const gateWidth = spec.mlp === "gated" ? 2 * F : F;
-  const widest = 4 * Math.max((H + 2 * G) * D, gateWidth, E);
-  const maxTokens = Math.max(1, Math.min(wantedTokens, Math.floor(gpu.maxBufferBytes / widest)));
-  const rows = (label: string, width: number, count = maxTokens): GPUBuffer => storageBuffer(gpu, label, count * width * 4);
+  const { maxTokens, bytes } = chunkSizes(spec, gpu.maxBufferBytes, wantedTokens);
   return {
     maxTokens,
-    ids: rows("ids", 1),
-    x: rows("residual", E),
-    normed: rows("normed", E),
-    projected: rows("projected", spec.postNorms ? E : 1),
-    qkv: rows("qkv", (H + 2 * G) * D),
-    attended: rows("attended", H * D),
-    gateUp: rows("gate and up", gateWidth),
-    active: rows("active", F),
-    state: rows("state", E, 1),
-    logits: rows("logits", V, 1),
+    ids: storageBuffer(gpu, "ids", bytes.ids),
+    x: storageBuffer(gpu, "residual", bytes.x),
+    normed: storageBuffer(gpu, "normed", bytes.normed),
+    projected: storageBuffer(gpu, "projected", bytes.projected),
+    qkv: storageBuffer(gpu, "qkv", bytes.qkv),
+    attended: storageBuffer(gpu, "attended", bytes.attended),
+    gateUp: storageBuffer(gpu, "gate and up", bytes.gateUp),
+    active: storageBuffer(gpu, "active", bytes.active),
+    state: storageBuffer(gpu, "state", bytes.state),
+    logits: storageBuffer(gpu, "logits", bytes.logits),
   };
 }
 
