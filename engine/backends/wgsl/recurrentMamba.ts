@@ -3,7 +3,7 @@ import type { MambaSpec } from "../../api.ts";
 import type { WeightLoader } from "./loadWeights.ts";
 import type { Matrix } from "../../kernels/linear.ts";
 import type { NormWeights } from "../../kernels/ops.ts";
-import { openMambaOperations, padded4, type ConvWeights } from "../../kernels/recurrentOps.ts";
+import { openMambaOperations, type ConvWeights } from "../../kernels/recurrentOps.ts";
 import {
   affineMatrix,
   chunkBuffers,
@@ -15,6 +15,7 @@ import {
   type GpuPass,
   type PassTools,
 } from "./recurrentPass.ts";
+import { mambaChunk } from "../../recurrent/chunkSizes.ts";
 import { mambaNames } from "../../recurrent/weights.ts";
 
 interface LayerWeights {
@@ -30,22 +31,15 @@ interface LayerWeights {
 /** Reads the weights and makes the buffers. Throws what the loader throws. */
 export async function openMambaPass(spec: MambaSpec, tools: PassTools): Promise<GpuPass> {
   const { gpu, shaders, recorder, loader, placeholder } = tools;
-  const { hiddenSize: E, innerSize: I, stateSize: N, timeStepRank: R } = spec;
-  const widest = Math.max(2 * I, R + 2 * N, E);
-  const { maxTokens, rows } = chunkBuffers(gpu, tools.wantedTokens, widest);
+  const { maxTokens, bytes } = mambaChunk(spec, gpu.maxBufferBytes, tools.wantedTokens);
   const outerWeights = await loadOuter(spec, loader);
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(spec, layer, loader));
   const linear = await openProducts(outerWeights, layers.flatMap(matricesOf), tools, maxTokens);
   const op = await openMambaOperations(spec, linear, shaders, recorder, placeholder);
-  const outer = openOuter(spec, op, tools, rows, outerWeights);
-  const { x, normed } = outer;
-  const uz = rows("inner input and gate", 2 * I);
-  const u = rows("convolved", I);
-  const selected = rows("selection", R + 2 * N);
-  const low = rows("low-rank step", padded4(R));
-  const step = rows("time step", I);
-  const y = rows("scanned", I);
+  const buffers = chunkBuffers(gpu, bytes);
+  const outer = openOuter(spec, op, tools, buffers, outerWeights);
+  const { x, normed, uz, u, selected, low, step, y } = buffers;
 
   return {
     maxTokens,

@@ -3,7 +3,7 @@ import type { Mamba2Spec } from "../../api.ts";
 import type { WeightLoader } from "./loadWeights.ts";
 import type { Matrix } from "../../kernels/linear.ts";
 import type { NormWeights } from "../../kernels/ops.ts";
-import { openMamba2Operations, ssdBlock, type ConvWeights, type SsdWeights } from "../../kernels/recurrentOps.ts";
+import { openMamba2Operations, type ConvWeights, type SsdWeights } from "../../kernels/recurrentOps.ts";
 import {
   affineMatrix,
   chunkBuffers,
@@ -15,7 +15,8 @@ import {
   type GpuPass,
   type PassTools,
 } from "./recurrentPass.ts";
-import { convWidth, mamba2Names } from "../../recurrent/weights.ts";
+import { mamba2Chunk } from "../../recurrent/chunkSizes.ts";
+import { mamba2Names } from "../../recurrent/weights.ts";
 
 interface LayerWeights {
   norm: NormWeights;
@@ -29,29 +30,15 @@ interface LayerWeights {
 /** Reads the weights and makes the buffers. Throws what the loader throws. */
 export async function openMamba2Pass(spec: Mamba2Spec, tools: PassTools): Promise<GpuPass> {
   const { gpu, shaders, recorder, loader, placeholder } = tools;
-  const { hiddenSize: E, headCount: H, headDim: P, groupCount: G, stateSize: N } = spec;
-  const I = H * P;
-  const C = convWidth(spec);
-  const widest = Math.max(I + C + H, E);
-  const block = ssdBlock(spec);
-  // A chunk keeps the state in front of each of its blocks.
-  const mostBlocks = Math.max(1, Math.floor(gpu.maxBufferBytes / (4 * I * N)));
-  const { maxTokens, rows } = chunkBuffers(gpu, Math.min(tools.wantedTokens, mostBlocks * block), widest);
+  const { maxTokens, bytes } = mamba2Chunk(spec, gpu.maxBufferBytes, tools.wantedTokens);
   const outerWeights = await loadOuter(spec, loader);
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(spec, layer, loader));
   const linear = await openProducts(outerWeights, layers.flatMap(matricesOf), tools, maxTokens);
   const op = await openMamba2Operations(spec, linear, shaders, recorder, placeholder);
-  const outer = openOuter(spec, op, tools, rows, outerWeights);
-  const { x, normed } = outer;
-  const inner = rows("gate, x, B, C and time step", I + C + H);
-  const mixed = rows("convolved", C);
-  const y = rows("scanned", I);
-  const work = {
-    steps: rows("time steps", 2 * H),
-    scores: rows("scores", G * block),
-    before: rows("states between blocks", I * N, Math.ceil(maxTokens / block)),
-  };
+  const work = chunkBuffers(gpu, bytes);
+  const outer = openOuter(spec, op, tools, work, outerWeights);
+  const { x, normed, inner, mixed, y } = work;
 
   return {
     maxTokens,

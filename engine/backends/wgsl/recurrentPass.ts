@@ -10,6 +10,7 @@ import type { NormWeights } from "../../kernels/ops.ts";
 import { padded4, type CommonOperations } from "../../kernels/recurrentOps.ts";
 import type { MatmulVariants } from "../../kernels/variants.ts";
 import { weightView } from "../../models/view.ts";
+import type { OuterBuffer } from "../../recurrent/chunkSizes.ts";
 import { statePartSizes } from "../../recurrent/state.ts";
 import { mambaNames, outerNames, recurrentShapes, rwkv7Names, type Affine } from "../../recurrent/weights.ts";
 
@@ -49,13 +50,13 @@ export interface PassTools {
   wantedTokens: number;
 }
 
-/** Makes buffers [count, width] of f32; the longest chunk is what the device can bind of the widest row. */
-export function chunkBuffers(gpu: EngineDevice, wantedTokens: number, widest: number) {
-  const maxTokens = Math.max(1, Math.min(wantedTokens, Math.floor(gpu.maxBufferBytes / (4 * widest))));
-  return {
-    maxTokens,
-    rows: (label: string, width: number, count = maxTokens): GPUBuffer => storageBuffer(gpu, label, count * width * 4),
-  };
+/** A buffer for each of the sizes. */
+export function chunkBuffers<Name extends string>(
+  gpu: EngineDevice,
+  bytes: Readonly<Record<Name, number>>,
+): Record<Name, GPUBuffer> {
+  const made = Object.entries<number>(bytes).map(([name, size]) => [name, storageBuffer(gpu, name, size)] as const);
+  return Object.fromEntries(made) as Record<Name, GPUBuffer>;
 }
 
 /** What lies around the layers. */
@@ -94,22 +95,15 @@ export function openOuter(
   spec: RecurrentSpec,
   op: CommonOperations,
   { gpu }: PassTools,
-  rows: ReturnType<typeof chunkBuffers>["rows"],
+  { ids, x, normed, last, logits }: Record<OuterBuffer, GPUBuffer>,
   { embedding, firstNorm, finalNorm, head }: OuterWeights,
 ) {
-  const { hiddenSize: E, vocabSize: V } = spec;
-  const buffers = {
-    ids: rows("ids", 1),
-    x: rows("residual", E),
-    normed: rows("normed", E),
-    last: rows("last state", E, 1),
-    logits: rows("logits", V, 1),
-  };
-  const { ids, x, normed, last, logits } = buffers;
   const sizes = statePartSizes(spec);
   const state = Array.from({ length: spec.layerCount }, () => sizes.map((size) => storageBuffer(gpu, "state", size * 4)));
   return {
-    ...buffers,
+    ids,
+    last,
+    logits,
     state,
     op,
     embed(tokens: number): void {

@@ -16,6 +16,7 @@ import {
   type GpuPass,
   type PassTools,
 } from "./recurrentPass.ts";
+import { rwkv7Chunk } from "../../recurrent/chunkSizes.ts";
 import { rwkv7Names, type LowRankNames, type Mix } from "../../recurrent/weights.ts";
 
 interface LowRank {
@@ -46,31 +47,16 @@ interface LayerWeights {
 /** Reads the weights and makes the buffers. Throws what the loader throws. */
 export async function openRwkv7Pass(spec: Rwkv7Spec, tools: PassTools): Promise<GpuPass> {
   const { gpu, shaders, recorder, loader, placeholder } = tools;
-  const { hiddenSize: E, intermediateSize: F } = spec;
-  const ranks = Math.max(spec.decayRank, spec.gateRank, spec.aRank, spec.vRank) + 3;
-  const widest = Math.max(E, F, ranks);
-  const { maxTokens, rows } = chunkBuffers(gpu, tools.wantedTokens, widest);
+  const { intermediateSize: F } = spec;
+  const { maxTokens, bytes } = rwkv7Chunk(spec, gpu.maxBufferBytes, tools.wantedTokens);
   const outerWeights = await loadOuter(spec, loader, rwkv7Names(0).embeddingNorm);
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < spec.layerCount; layer++) layers.push(await loadLayer(layer, loader));
   const linear = await openProducts(outerWeights, layers.flatMap(matricesOf), tools, maxTokens);
   const op = await openRwkv7Operations(spec, linear, shaders, recorder, placeholder);
-  const outer = openOuter(spec, op, tools, rows, outerWeights);
-  const { x, normed } = outer;
-  const shifted = rows("shifted", E);
-  const low = rows("low rank", ranks);
-  const firstValues = rows("values of layer 0", E);
-  const ownValues = rows("values", E);
-  const gate = rows("gate", E);
-  const y = rows("scanned", E);
-  const mlp = rows("channel mix", F);
-  const shared = {
-    receptance: rows("receptance", E),
-    decay: rows("decay", E),
-    key: rows("key", E),
-    removal: rows("removal key", E),
-    rate: rows("rate", E),
-  };
+  const shared = chunkBuffers(gpu, bytes);
+  const outer = openOuter(spec, op, tools, shared, outerWeights);
+  const { x, normed, shifted, low, firstValues, ownValues, gate, y, mlp } = shared;
 
   function timeMix(w: LayerWeights, state: readonly GPUBuffer[], tokens: number): void {
     const [attentionInput, , wkv] = state;
