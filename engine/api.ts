@@ -2,6 +2,7 @@
  * What the rest of the project sees of the engine: plain-data types and the interfaces of its parts.
  * No implementation lives here, so that a panel can import it without importing the engine.
  */
+import type { AttentionChoice, KeptMass, KvFormats } from "./attention/api.ts";
 import type { Level, LineRange } from "./pack/levels.ts";
 
 /** Where a forward pass runs: our WGSL kernels, onnxruntime-web's WASM build, or plain loops. */
@@ -303,6 +304,12 @@ export interface PooledAttention {
   cells: Float32Array<ArrayBuffer>;
 }
 
+/** Relative RMS error of what is cached against f32: sqrt(sum (x - x')² / sum x²). */
+export interface CacheError {
+  keys: number;
+  values: number;
+}
+
 /** One model on one backend with one growing KV cache. Not re-entrant: one call at a time. */
 export interface Runner {
   readonly kind: BackendKind;
@@ -314,12 +321,23 @@ export interface Runner {
   readonly tap: { layers: readonly number[]; because: string };
   /** Of the matrices that were quantised on load: sqrt(sum (w - w')² / sum w²). Undefined where none was. */
   readonly quantizationError?: number;
+  /** How keys and values are cached; undefined where there are none. */
+  readonly kv?: KvFormats | undefined;
+  /** Undefined where the formats do not round, and before anything is cached. */
+  readonly cacheError?: CacheError | undefined;
+  /** What the last prefill kept, where a pattern left keys out. */
+  readonly keptMass?: KeptMass | undefined;
   /** Tokens in the cache now. */
   readonly length: number;
   /** Settles when the device is gone; pending for ever otherwise. */
   readonly lost: Promise<void>;
   /** A plan with another key empties the cache, because cached keys were rotated with the old one. Recurrent models have no plan. */
   setPositions(plan: PositionPlan): void;
+  /**
+   * How what is appended from now on attends. Empties the cache where another choice would have cached other numbers. Throws
+   * `bad-argument` where this backend cannot attend so.
+   */
+  setAttention(choice: AttentionChoice): void;
   /**
    * Rotates the cached keys to another plan where they lie: at once, and approximately, because deeper layers' keys and values were
    * computed under the old one. False where nothing can be rotated (recurrent and ALiBi models).
@@ -359,6 +377,10 @@ export interface RunnerOptions {
   weightFormat: WeightFormat;
   /** `exact` by default; the other backends are always exact. */
   products?: MatmulPrecision;
+  /** How it attends until `setAttention` (default flash). */
+  attention?: AttentionChoice;
+  /** How keys and values are cached (default f32). Throws `bad-argument` where this backend cannot. */
+  kv?: KvFormats;
   /** Upper bound on the KV cache; by default what the device holds. */
   capacityTokens?: number;
   /** Memory for saved queries, which the attention tap reads (default 256 MiB). */
@@ -427,6 +449,8 @@ export interface SessionInfo {
   weightBytes: number;
   /** Relative RMS error of what was quantised on load; undefined where nothing was. */
   quantizationError?: number;
+  /** How keys and values are cached; undefined where there are none. */
+  kv?: KvFormats | undefined;
   capacityTokens: number;
   tap: { layers: readonly number[]; because: string };
 }

@@ -1,6 +1,7 @@
 import type {
   BackendChoice,
   BackendKind,
+  CacheError,
   ModelFiles,
   ModelSpec,
   PooledAttention,
@@ -13,6 +14,8 @@ import type {
   WeightStore,
   MatmulPrecision,
 } from "./api.ts";
+import type { AttentionChoice, KeptMass, KvFormats } from "./attention/api.ts";
+import { F32_CACHE, WHOLE } from "./attention/wholeOnly.ts";
 import type { AskEvent, AskRequest, AskResult } from "./generate/api.ts";
 import { chooseBackend, type ChosenBackend } from "./backends/choose.ts";
 import { type OpenRunner, openRunner } from "./backends/open.ts";
@@ -44,6 +47,8 @@ export interface SessionOptions {
   weightFormat: WeightFormat;
   /** How products with weights are made on WebGPU (default exact). */
   products?: MatmulPrecision;
+  /** How keys and values are cached (default f32); recurrent models have none, and WASM after a loss takes f32. */
+  kv?: KvFormats;
   /** Upper bound on the KV cache; by default what the device holds. */
   capacityTokens?: number;
   /** Only token ids will be handed in: the model needs no tokenizer. */
@@ -76,8 +81,8 @@ export interface Session {
   ): Promise<RopeSearchResult>;
   /** Attention over what the last run left in the cache. */
   pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention>;
-  /** Logits of the last token of `ids`, or of all; empties the cache. */
-  logits(ids: readonly number[], options: LogitsOptions): Promise<{ logits: number[][] }>;
+  /** Logits of the last token of `ids`, or of all; empties the cache. Throws what `Runner.setAttention` throws. */
+  logits(ids: readonly number[], options: LogitsOptions): Promise<LogitsResult>;
   /** Debug: destroys the device; false where there is none. */
   loseDevice(): boolean;
   close(): void;
@@ -85,8 +90,18 @@ export interface Session {
 
 export interface LogitsOptions {
   rope: RopeChoice;
+  /** Default flash. */
+  attention?: AttentionChoice;
   all: boolean;
   signal?: AbortSignal;
+}
+
+export interface LogitsResult {
+  /** One row for each returned position. */
+  logits: number[][];
+  /** As in AskResult. */
+  keptMass?: KeptMass | undefined;
+  cacheError?: CacheError | undefined;
 }
 
 /** Opens a model folder on a backend. Throws what reading the folder and opening the backend throw. */
@@ -104,6 +119,7 @@ export async function openSession(files: ModelFiles, runtime: Runtime, options: 
     await session.open(
       { kind: "ort", because: `WebGPU cannot hold this model (${plainError(error).message}): WASM runs instead` },
       options.signal,
+      F32_CACHE,
     );
   }
   return session;
@@ -169,13 +185,14 @@ class OpenSession implements Session {
       weightFormat: this.options.weightFormat,
       weightBytes: weightBytes(this.loaded.spec, this.loaded.weights, this.options.weightFormat),
       quantizationError: runner.quantizationError,
+      kv: runner.kv,
       capacityTokens: runner.capacityTokens,
       tap: runner.tap,
     };
   }
 
   /** Reads the weights onto a backend and makes it the current one. */
-  async open(chosen: ChosenBackend, signal: AbortSignal | undefined): Promise<void> {
+  async open(chosen: ChosenBackend, signal: AbortSignal | undefined, kv = this.options.kv): Promise<void> {
     const { spec } = this.loaded;
     const stage = `reading weights (${NAMES[chosen.kind]})`;
     // The store of the first opening may hold handles that are gone after a loss, so the folder is read again.
@@ -187,6 +204,7 @@ class OpenSession implements Session {
         weights,
         weightFormat: this.options.weightFormat,
         products: this.options.products,
+        kv: spec.kind === "decoder" ? kv : undefined,
         capacityTokens: this.options.capacityTokens,
         signal,
         onProgress: (doneBytes, totalBytes) => this.options.onProgress?.(stage, doneBytes, totalBytes),
@@ -218,7 +236,7 @@ class OpenSession implements Session {
     return this.exclusive(signal, () => this.untilLost((engine) => engine.runner.pool(request, signal)));
   }
 
-  logits(ids: readonly number[], options: LogitsOptions): Promise<{ logits: number[][] }> {
+  logits(ids: readonly number[], options: LogitsOptions): Promise<LogitsResult> {
     return this.exclusive(options.signal, async () => {
       const { vocabSize } = this.loaded.spec;
       checkIds(ids, vocabSize);
@@ -227,6 +245,7 @@ class OpenSession implements Session {
       return this.untilLost(async (engine) => {
         const { runner, held } = engine;
         const rope = resolveRope(options.rope, this.loaded.spec, ids.length, runner.capacityTokens);
+        runner.setAttention(options.attention ?? WHOLE);
         runner.setPositions(rope.plan);
         runner.truncate(0);
         held.hold(ids);
@@ -236,6 +255,8 @@ class OpenSession implements Session {
         const rows = flat.length / vocabSize;
         return {
           logits: Array.from({ length: rows }, (_, row) => Array.from(flat.subarray(row * vocabSize, (row + 1) * vocabSize))),
+          keptMass: runner.keptMass,
+          cacheError: runner.cacheError,
         };
       });
     });
@@ -283,6 +304,8 @@ class OpenSession implements Session {
   private evaluated(engine: Engine): EvaluatedModel {
     engine.held.forget();
     engine.asked = undefined;
+    // Evaluations compare positions: they read every key, whatever the last question did.
+    engine.runner.setAttention(WHOLE);
     return { ...this.model(), runner: engine.runner };
   }
 
@@ -292,7 +315,8 @@ class OpenSession implements Session {
         if (isCurrent()) onEvent(event);
       });
       const { kind, because } = engine.chosen;
-      return { ...answered, backend: kind, backendBecause: because, device: engine.runner.device };
+      const { device, kv } = engine.runner;
+      return { ...answered, backend: kind, backendBecause: because, device, kv };
     });
   }
 
@@ -336,12 +360,12 @@ class OpenSession implements Session {
       } catch (error) {
         throwIfAborted(signal);
         const because = `the GPU device was lost and did not open again (${plainError(error).message}): WASM runs instead`;
-        await this.open({ kind: "ort", because }, signal);
+        await this.open({ kind: "ort", because }, signal, F32_CACHE);
         return because;
       }
     }
     const because = "the GPU device was lost twice: WASM runs instead";
-    await this.open({ kind: "ort", because }, signal);
+    await this.open({ kind: "ort", because }, signal, F32_CACHE);
     return because;
   }
 

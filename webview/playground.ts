@@ -329,5 +329,5 @@ function logEntry(action: Action): HostCalls["log/write"]["params"] | undefined 
 }
 
 function askOptions({ rope, sampling, quote, maxAnswerTokens }: PanelSettings): AskOptions {
-  return { rope, sampling, quote, maxAnswerTokens };
+  return { rope, attention: { policy: { kind: "flash" } }, sampling, quote, maxAnswerTokens };
 }

@@ -4,6 +4,7 @@ import { openChunkPositions } from "../attention/chunkPositions.ts";
 import { poolOnDevice } from "../attention/pool.ts";
 import { repositionKeys } from "../attention/reposition.ts";
 import { openTap } from "../attention/tap.ts";
+import { checkF32Cache, checkWhole, F32_CACHE } from "../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { openReadback, storageBuffer, uploadedBuffer, type Readback } from "../gpu/buffers.ts";
 import { openDevice, type EngineDevice } from "../gpu/device.ts";
@@ -66,6 +67,7 @@ export async function openRunnerOn(
   options: RunnerOptions & { maxBindingBytes?: number },
 ): Promise<Runner> {
   const { spec } = options;
+  checkF32Cache(options.kv, "this device");
   if (spec.kind === "decoder") return openDecoderOn(gpu, shaders, spec, options);
   return openGpuRecurrent(gpu, shaders, spec, options);
 }
@@ -165,6 +167,7 @@ async function openDecoderOn(
       return { layers: tap.layers, because: tap.because };
     },
     quantizationError: loaded.quantizationError,
+    kv: F32_CACHE,
     get length() {
       return cache.length;
     },
@@ -179,6 +182,10 @@ async function openDecoderOn(
           tap.setBands(next.bands.length, "no token was read since the positions changed");
       }
       plan = next;
+    },
+
+    setAttention(choice) {
+      checkWhole(choice, "this device");
     },
 
     async repositionCache(next) {

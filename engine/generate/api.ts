@@ -1,5 +1,16 @@
 /** What asking takes and gives: plain-data types, as in ../api.ts. */
-import type { BackendKind, ContextLimit, PackedFile, PackRow, RopeChoice, RopeScaling, Sampling, SnapshotFile } from "../api.ts";
+import type { AttentionChoice, KeptMass, KvFormats } from "../attention/api.ts";
+import type {
+  BackendKind,
+  CacheError,
+  ContextLimit,
+  PackedFile,
+  PackRow,
+  RopeChoice,
+  RopeScaling,
+  Sampling,
+  SnapshotFile,
+} from "../api.ts";
 
 /**
  * A citation is a verbatim quote at lines of the snapshot (`verified`), or says that it is not: then both lines are 0, and the
@@ -23,6 +34,8 @@ export interface FileAttention {
 
 export interface AskOptions {
   rope: RopeChoice;
+  /** Recurrent models have none and do not read it. */
+  attention: AttentionChoice;
   sampling: Sampling;
   /**
    * `constrained`: an extractive model may only spell lines of the files; `free` lets it spell. Models that answer in sentences
@@ -76,6 +89,14 @@ export interface AskResult {
   backendBecause: string;
   device: string;
   rope: RopeScaling;
+  /** How it attended; absent where the model has no attention. */
+  attention?: AttentionChoice | undefined;
+  /** How keys and values were cached; absent where the model has none. */
+  kv?: KvFormats | undefined;
+  /** What a pattern that leaves keys out kept of the exact attention. */
+  keptMass?: KeptMass | undefined;
+  /** Relative RMS error of the cached keys and values against f32, where the format rounds. */
+  cacheError?: CacheError | undefined;
   limit: ContextLimit;
   rows: readonly PackRow[];
   packed: readonly PackedFile[];

@@ -42,7 +42,7 @@ export interface AskedPrompt {
 export type AnswerRequest = Pick<AskRequest, "question" | "sampling" | "quote" | "maxAnswerTokens">;
 
 /** An AskResult without what only the session knows. */
-export type Answered = Omit<AskResult, "backend" | "backendBecause" | "device">;
+export type Answered = Omit<AskResult, "backend" | "backendBecause" | "device" | "kv">;
 
 export type OnEvent = (event: AskEvent) => void;
 
@@ -56,6 +56,9 @@ export async function answerQuestion(
 ): Promise<Answered> {
   const started = performance.now();
   engine.asked = undefined;
+  const attention = model.spec.kind === "decoder" ? request.attention : undefined;
+  // Before anything is packed: what the backend cannot do is told at once.
+  if (attention) engine.held.runner.setAttention(attention);
   const packed = await packPrompt(model, engine.window, request, signal, onEvent);
   const prefillStarted = performance.now();
   const reusedTokens = await prefill(engine.held, packed, signal, onEvent);
@@ -70,6 +73,9 @@ export async function answerQuestion(
     reusedTokens,
     answerStart: packed.ids.length,
     rope: packed.rope.scaling,
+    attention,
+    keptMass: engine.held.runner.keptMass,
+    cacheError: engine.held.runner.cacheError,
     limit: packed.rope.limit,
     rows: packed.pack.rows,
     packed: packed.pack.files,

@@ -157,6 +157,11 @@ export function openRecurrentRunner(
       checkUnrotated(plan);
     },
 
+    setAttention({ policy, topPages }) {
+      if (policy.kind === "flash" && topPages === undefined) return;
+      throw new EngineError("bad-argument", `attention "${policy.kind}" was chosen, and ${NO_ATTENTION}`, "choose flash");
+    },
+
     async repositionCache(plan) {
       checkUnrotated(plan);
       return false;

@@ -1,4 +1,5 @@
 import { PAGE_TOKENS, type DecoderSpec, type Runner, type RunnerOptions } from "../api.ts";
+import { checkF32Cache, checkWhole, F32_CACHE } from "../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { checkWeights } from "../models/weights.ts";
 import { layerBands, positionPlan } from "../position/bands.ts";
@@ -18,6 +19,7 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
   const { weights, weightFormat, signal } = options;
   throwIfAborted(signal);
   checkWeights(spec, weights);
+  checkF32Cache(options.kv, "the reference");
   const capacityTokens = Math.min(options.capacityTokens ?? MAX_TOKENS, MAX_TOKENS);
   if (!Number.isSafeInteger(capacityTokens) || capacityTokens < 1) {
     throw new EngineError("bad-argument", `a KV cache of ${capacityTokens} tokens holds nothing`, "give at least one token");
@@ -44,6 +46,7 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
     capacityTokens,
     tap,
     quantizationError: decoder.quantizationError,
+    kv: F32_CACHE,
     get length() {
       return cache.length;
     },
@@ -53,6 +56,10 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
       checkPlan(next, spec);
       if (next.key !== plan.key) cut(0);
       plan = next;
+    },
+
+    setAttention(choice) {
+      checkWhole(choice, "the reference");
     },
 
     async repositionCache(next) {

@@ -1,4 +1,5 @@
 import type { AskEvent, AskResult, Citation } from "../../engine/generate/api.ts";
+import { WHOLE } from "../../engine/attention/wholeOnly.ts";
 import { abortedError } from "../../engine/errors.ts";
 import type { Command } from "./args.ts";
 import { freeze } from "./corpus.ts";
@@ -18,7 +19,7 @@ export async function ask(
   const progress = new ProgressLine(output);
   const show = showEvents(output, progress, json);
   const result = await withSession(command, packageRoot, output, signal, (session, rope) => {
-    const request = { question, files, history: [], readFile, rope, sampling, quote, maxAnswerTokens };
+    const request = { question, files, history: [], readFile, rope, attention: WHOLE, sampling, quote, maxAnswerTokens };
     return session.ask(request, signal, (event) => {
       streamed ||= event.type === "token";
       show(event);

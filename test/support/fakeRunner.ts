@@ -6,6 +6,7 @@ import {
   type Sampling,
   type TokenMask,
 } from "../../engine/api.ts";
+import type { AttentionChoice } from "../../engine/attention/api.ts";
 import { EngineError, throwIfAborted } from "../../engine/errors.ts";
 
 export interface FakeOptions {
@@ -32,6 +33,7 @@ export class FakeRunner implements Runner {
   readonly appended: number[] = [];
   cache: number[] = [];
   disposed = false;
+  attention: AttentionChoice = { policy: { kind: "flash" } };
   private planKey = "";
   private samples = 0;
   private dead = false;
@@ -50,6 +52,11 @@ export class FakeRunner implements Runner {
   setPositions(plan: { key: string }): void {
     if (plan.key !== this.planKey) this.cache = [];
     this.planKey = plan.key;
+  }
+
+  setAttention(choice: AttentionChoice): void {
+    if (JSON.stringify(choice) !== JSON.stringify(this.attention)) this.cache = [];
+    this.attention = choice;
   }
 
   async repositionCache(plan: { key: string }): Promise<boolean> {

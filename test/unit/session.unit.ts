@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { BackendKind, Runner, Runtime } from "../../engine/api.ts";
+import { WHOLE } from "../../engine/attention/wholeOnly.ts";
 import type { AskEvent, AskRequest } from "../../engine/generate/api.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { openReferenceRunner } from "../../engine/reference/open.ts";
@@ -23,6 +24,7 @@ function request(question: string, extra: Partial<AskRequest> = {}): AskRequest 
     readFile,
     history: [],
     rope: { kind: "auto" },
+    attention: WHOLE,
     sampling: { temperature: 0, topP: 1, seed: 1 },
     quote: "constrained",
     maxAnswerTokens: 40,

@@ -12,6 +12,8 @@ import {
   type Sampling,
   type TokenMask,
 } from "../../api.ts";
+import type { AttentionChoice } from "../../attention/api.ts";
+import { checkF32Cache, checkWhole, F32_CACHE } from "../../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
 import { DEFAULT_CACHE_BYTES } from "../../models/memory.ts";
 import { layerBands, positionPlan } from "../../position/bands.ts";
@@ -49,6 +51,7 @@ interface LayerCache {
 /** A decoder on ONNX Runtime graphs. The KV cache lies in JavaScript and its blocks go into the graphs as inputs. */
 export class OrtRunner implements Runner {
   readonly kind = "ort";
+  readonly kv = F32_CACHE;
   readonly device: string;
   readonly capacityTokens: number;
   readonly lost = new Promise<void>(() => undefined);
@@ -70,6 +73,7 @@ export class OrtRunner implements Runner {
   private lastHidden: Float32Array<ArrayBuffer> | undefined;
 
   constructor(spec: DecoderSpec, options: RunnerOptions, decoder: Decoder, device: string) {
+    checkF32Cache(options.kv, "WASM");
     this.spec = spec;
     this.decoder = decoder;
     this.device = device;
@@ -101,6 +105,10 @@ export class OrtRunner implements Runner {
       this.layers = this.emptyLayers(plan);
     }
     this.plan = plan;
+  }
+
+  setAttention(choice: AttentionChoice): void {
+    checkWhole(choice, "WASM");
   }
 
   async repositionCache(plan: PositionPlan): Promise<boolean> {

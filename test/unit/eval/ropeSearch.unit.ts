@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ModelFiles, Runtime } from "../../../engine/api.ts";
+import { WHOLE } from "../../../engine/attention/wholeOnly.ts";
 import { EngineError, type ErrorCode } from "../../../engine/errors.ts";
 import type { RopeSearchEvent, RopeSearchRequest, RopeSearchResult, RopeSearchState } from "../../../engine/eval/api.ts";
 import { readDocuments } from "../../../engine/eval/documents.ts";
@@ -201,7 +202,13 @@ describe("LongRoPE's search on files", () => {
     const session = await open(tinyModelFiles({ maxPositions: 16 }));
     const { files, readFile } = memoryWorkspace({ "a.ts": "const a = 1;\n" });
     const ask = { question: "a?", files, readFile, history: [], rope: { kind: "linear", factor: 32 } } as const;
-    const asked = { ...ask, sampling: { temperature: 0, topP: 1, seed: 1 }, quote: "free", maxAnswerTokens: 2 } as const;
+    const asked = {
+      ...ask,
+      attention: WHOLE,
+      sampling: { temperature: 0, topP: 1, seed: 1 },
+      quote: "free",
+      maxAnswerTokens: 2,
+    } as const;
     const before = await session.ask(asked, never, ignore);
     await session.searchRope(request({ options: { ...options, iterations: 0 } }), never, ignore);
     const after = await session.ask(asked, never, ignore);

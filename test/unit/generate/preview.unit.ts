@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { RopeChoice, Runtime } from "../../../engine/api.ts";
+import { WHOLE } from "../../../engine/attention/wholeOnly.ts";
 import type { AskRequest } from "../../../engine/generate/api.ts";
 import { EngineError, type ErrorCode } from "../../../engine/errors.ts";
 import { openReferenceRunner } from "../../../engine/reference/open.ts";
@@ -47,7 +48,8 @@ async function open(layers: number): Promise<{ session: Session; promptLogits: F
 function asking(rope: RopeChoice, extra: Partial<AskRequest> = {}): AskRequest {
   const { files, readFile } = memoryWorkspace(CONTENTS);
   const sampling = { temperature: 0, topP: 1, seed: 1 };
-  return { question: "Where is go?", files, readFile, history: [], rope, sampling, quote: "free", maxAnswerTokens: 3, ...extra };
+  const settings = { rope, attention: WHOLE, sampling };
+  return { question: "Where is go?", files, readFile, history: [], ...settings, quote: "free", maxAnswerTokens: 3, ...extra };
 }
 
 /** The end of the prompt read exactly under a scaling. */

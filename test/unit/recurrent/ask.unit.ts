@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Runtime } from "../../../engine/api.ts";
+import { WHOLE } from "../../../engine/attention/wholeOnly.ts";
 import type { AskRequest } from "../../../engine/generate/api.ts";
 import { openSession } from "../../../engine/session.ts";
 import { memoryFiles, safetensorsFile } from "../../support/memoryFiles.ts";
@@ -22,6 +23,7 @@ function request(question: string, extra: Partial<AskRequest> = {}): AskRequest 
   return {
     ...{ question, files, readFile, history: [], quote: "constrained", maxAnswerTokens: 40 },
     rope: { kind: "auto" },
+    attention: WHOLE,
     sampling: { temperature: 0, topP: 1, seed: 1 },
     ...extra,
   };
