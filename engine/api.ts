@@ -282,10 +282,32 @@ export interface AppendOptions {
   logits?: "none" | "last" | "all";
   /** Called after every chunk that is in the cache for good, with the number of appended tokens so far. */
   onProgress?(doneTokens: number): void;
+  /** The prompt goes on with the next call: nothing is prepared for asking this one's last token again. */
+  moreFollows?: boolean;
 }
 
 /**
  * Attention mass pooled into cells. Cell (r, c) is the mean, over queries in [queryEdges[r], queryEdges[r+1]), of the
+/**
+ * What a runner has computed, in pages of whole tokens. Pages fit into any runner of the same model, backend, weight format, positions,
+ * attention, cache formats and `layout`; kv-cache/prefixKey.ts makes one key of all of them.
+ */
+export interface CachedPages {
+  /** `keys`: keys and values of the page's tokens, useless without all pages before. `states`: the state behind its last token, which stands for all before it. */
+  readonly kind: "keys" | "states";
+  readonly tokensPerPage: number;
+  readonly bytesPerPage: number;
+  /** Names the arrangement of the numbers in a page; another one is another text. */
+  readonly layout: string;
+  /** Pages [first, first + count), which are whole in the cache, little-endian; undefined is a state that was not kept. */
+  export(first: number, count: number): Promise<(Uint8Array<ArrayBuffer> | undefined)[]>;
+  /**
+   * Puts pages behind what is cached, which is `firstPage` pages and not a token more; of states only the last is put, wherever the cache
+   * ends. `length` is then that of all these pages. Throws `kv-cache-too-large`, and `bad-argument` for pages of another size.
+   */
+  import(pages: readonly Uint8Array<ArrayBuffer>[], firstPage: number): Promise<void>;
+}
+
  * softmax mass on keys in [keyEdges[c], keyEdges[c+1]); so a row whose bins cover all keys sums to 1.
  * At most 512 x 512 cells. `mean` averages over the tapped layers or over the heads.
  * Edges rise strictly and end at the runner's `length` at most; anything else is `bad-argument` or `limit-exceeded`.
@@ -317,8 +339,11 @@ export interface Runner {
   readonly device: string;
   /** Tokens the KV cache can grow to on this device. */
   readonly capacityTokens: number;
-  /** Layers whose queries are kept, so that `pool` can be asked for them; and why not all, if not all. */
-  readonly tap: { layers: readonly number[]; because: string };
+  /**
+   * Layers whose queries are kept, so that `pool` can be asked for them; and why not all, if not all. The queries of tokens before
+   * `from` (0 where absent) are not there, because their page was restored and not computed.
+   */
+  readonly tap: { layers: readonly number[]; because: string; from?: number };
   /** Of the matrices that were quantised on load: sqrt(sum (w - w')² / sum w²). Undefined where none was. */
   readonly quantizationError?: number;
   /** How keys and values are cached; undefined where there are none. */
@@ -334,6 +359,8 @@ export interface Runner {
   /** A plan with another key empties the cache, because cached keys were rotated with the old one. Recurrent models have no plan. */
   setPositions(plan: PositionPlan): void;
   /**
+  /** Its cache in pages that outlive it; undefined where it cannot take them out and put them back. */
+  readonly pages?: CachedPages | undefined;
    * How what is appended from now on attends. Empties the cache where another choice would have cached other numbers. Throws
    * `bad-argument` where this backend cannot attend so.
    */
@@ -454,3 +481,5 @@ export interface SessionInfo {
   capacityTokens: number;
   tap: { layers: readonly number[]; because: string };
 }
+  /** Whether prefixes are kept beyond the session, and why not; absent where nobody lends it a place for them. */
+  prefixes?: { kept: boolean; because: string };

@@ -18,3 +18,6 @@ declare class TextDecoder {
 }
 declare const performance: { now(): number };
 declare function setTimeout(callback: () => void, delayMs: number): unknown;
+declare const crypto: {
+  readonly subtle: { digest(algorithm: "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> };
+};
