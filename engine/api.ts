@@ -100,6 +100,8 @@ export interface PositionPlan {
   readonly copies: readonly ((position: number) => number)[];
   /** Factor on the query at `position`. */
   queryScale: (position: number) => number;
+  /** The bands hold in every layer, also in those of another rotation or none: what is evicted is gone everywhere. */
+  readonly everyLayer?: boolean;
 }
 
 /** What one layer of a decoder does otherwise than its neighbours. */
@@ -280,14 +282,12 @@ export interface AppendOptions {
   signal?: AbortSignal;
   /** Return logits: of the last appended token [V], or of all [n, V]. */
   logits?: "none" | "last" | "all";
-  /** Called after every chunk that is in the cache for good, with the number of appended tokens so far. */
-  onProgress?(doneTokens: number): void;
   /** The prompt goes on with the next call: nothing is prepared for asking this one's last token again. */
   moreFollows?: boolean;
+  /** Called after every chunk that is in the cache for good, with the number of appended tokens so far. */
+  onProgress?(doneTokens: number): void;
 }
 
-/**
- * Attention mass pooled into cells. Cell (r, c) is the mean, over queries in [queryEdges[r], queryEdges[r+1]), of the
 /**
  * What a runner has computed, in pages of whole tokens. Pages fit into any runner of the same model, backend, weight format, positions,
  * attention, cache formats and `layout`; kv-cache/prefixKey.ts makes one key of all of them.
@@ -308,6 +308,8 @@ export interface CachedPages {
   import(pages: readonly Uint8Array<ArrayBuffer>[], firstPage: number): Promise<void>;
 }
 
+/**
+ * Attention mass pooled into cells. Cell (r, c) is the mean, over queries in [queryEdges[r], queryEdges[r+1]), of the
  * softmax mass on keys in [keyEdges[c], keyEdges[c+1]); so a row whose bins cover all keys sums to 1.
  * At most 512 x 512 cells. `mean` averages over the tapped layers or over the heads.
  * Edges rise strictly and end at the runner's `length` at most; anything else is `bad-argument` or `limit-exceeded`.
@@ -324,6 +326,11 @@ export interface PooledAttention {
   columns: number;
   /** [rows, columns], row-major. */
   cells: Float32Array<ArrayBuffer>;
+  /**
+   * Queries the rows were computed from where not every one is kept: each row is the mean over those of its bin, or the nearest one. Absent
+   * where all are.
+   */
+  sampledQueries?: number;
 }
 
 /** Relative RMS error of what is cached against f32: sqrt(sum (x - x')² / sum x²). */
@@ -352,6 +359,8 @@ export interface Runner {
   readonly cacheError?: CacheError | undefined;
   /** What the last prefill kept, where a pattern left keys out. */
   readonly keptMass?: KeptMass | undefined;
+  /** Its cache in pages that outlive it; undefined where it cannot take them out and put them back. */
+  readonly pages?: CachedPages | undefined;
   /** Tokens in the cache now. */
   readonly length: number;
   /** Settles when the device is gone; pending for ever otherwise. */
@@ -359,8 +368,6 @@ export interface Runner {
   /** A plan with another key empties the cache, because cached keys were rotated with the old one. Recurrent models have no plan. */
   setPositions(plan: PositionPlan): void;
   /**
-  /** Its cache in pages that outlive it; undefined where it cannot take them out and put them back. */
-  readonly pages?: CachedPages | undefined;
    * How what is appended from now on attends. Empties the cache where another choice would have cached other numbers. Throws
    * `bad-argument` where this backend cannot attend so.
    */
@@ -480,6 +487,6 @@ export interface SessionInfo {
   kv?: KvFormats | undefined;
   capacityTokens: number;
   tap: { layers: readonly number[]; because: string };
-}
   /** Whether prefixes are kept beyond the session, and why not; absent where nobody lends it a place for them. */
   prefixes?: { kept: boolean; because: string };
+}
