@@ -16,7 +16,7 @@ declare class TextDecoder {
   constructor(label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean });
   decode(bytes?: Uint8Array | ArrayBuffer, options?: { stream?: boolean }): string;
 }
-declare const performance: { now(): number };
+declare const performance: { now(): number; readonly timeOrigin: number };
 declare function setTimeout(callback: () => void, delayMs: number): unknown;
 declare const crypto: {
   readonly subtle: { digest(algorithm: "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> };

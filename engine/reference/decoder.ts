@@ -1,5 +1,6 @@
 /** A whole decoder in plain loops. E hidden size, H query heads, G key/value heads, D head dimension, F feed-forward width, V vocabulary. */
 import type { DecoderSpec, LayerKind, ModelSpec, PositionPlan, RopeTable, WeightFormat, WeightStore } from "../api.ts";
+import type { Pattern } from "../attention/api.ts";
 import { throwIfAborted } from "../errors.ts";
 import { openQuantizationError, quantizeRows, roundedOnLoad, storedFormat } from "../formats/stored.ts";
 import {
@@ -14,7 +15,7 @@ import {
 import { layerBands } from "../position/bands.ts";
 import { positionsFrom, rotateHeads, rotation, rotation64, type Reals } from "../position/rope.ts";
 import { localTable } from "../position/scaling.ts";
-import { attention } from "./attend.ts";
+import { attention, type ScoredLayer } from "./attend.ts";
 import {
   addInPlace,
   alloc32,
@@ -93,6 +94,9 @@ export function tensorsByName(tensors: ReadonlyMap<string, Reals>): TensorOf {
   };
 }
 
+/** What the queries from position `start` on see in one layer; undefined where that is every key of its bands. */
+export type PatternOf = (layer: number, scored: ScoredLayer, start: number, tokens: number) => Pattern | undefined;
+
 /**
  * Runs `ids` behind what `cache` holds, adds their keys and values to it, and returns the final normalised states [T, E].
  * `onQueries` gets the queries [T, H, D] of each layer before rotation: what the attention tap keeps.
@@ -103,6 +107,7 @@ export function forward(
   plan: PositionPlan,
   cache: ReferenceCache,
   onQueries?: (layer: number, bareQueries: Reals) => void,
+  patternOf?: PatternOf,
 ): Reals {
   const { spec, tensor } = decoder;
   const { hiddenSize: E, intermediateSize: F, headCount: H, headDim: D, normEps: eps } = spec;
@@ -133,7 +138,10 @@ export function forward(
     const keys = rotatedKeys(decoder, plan, kind, bareKeys, start); // [T, G, D] per copy
     onQueries?.(layer, bareQueries);
     const cached = cache.write(layer, { rawKeys, bareKeys, keys, values }); // [S + T, G, D]
-    const attended = attention(alloc, { queries, keys: cached.keys, bands }, cached.values, spec, start); // [T, H, D]
+    const scored: ScoredLayer = { queries, keys: cached.keys, bands };
+    const pattern = patternOf?.(layer, scored, start, ids.length);
+    const seen: ScoredLayer = pattern === undefined ? scored : { ...scored, patternAt: () => pattern };
+    const attended = attention(alloc, seen, cached.values, spec, start); // [T, H, D]
     const output = project(attended, names.output, H * D); // [T, E]
     if (spec.residualAfterNorm) x.set(h);
     addInPlace(x, names.attentionPostNorm === undefined ? output : norm(output, names.attentionPostNorm));
@@ -190,7 +198,7 @@ export function rotatedQueries(
 }
 
 /** A rotated copy of x [T, heads, D]. */
-function rotated(
+export function rotated(
   { spec, precision }: Pick<Decoder, "spec" | "precision">,
   plan: PositionPlan,
   kind: LayerKind,
@@ -206,7 +214,8 @@ function rotated(
   return copy;
 }
 
-function normRows(decoder: Decoder, x: Reals, weight: string, bias: string | undefined): Reals {
+/** x [T, E] through one of the model's norms. */
+export function normRows(decoder: Decoder, x: Reals, weight: string, bias: string | undefined): Reals {
   const { spec, tensor } = decoder;
   const alloc = allocOf(decoder);
   if (spec.norm === "rms") return rmsNorm(alloc, x, tensor(weight), spec.normEps, spec.normOffset);

@@ -109,6 +109,16 @@ export function keyShift(alloc: Alloc, raw: Reals, previous: Reals, gate: Reals)
   return y;
 }
 
+/** The same where the raw key in front of each one is given: raw and before [T, G, D]. */
+export function keyMix(alloc: Alloc, raw: Reals, before: Reals, gate: Reals): Reals {
+  const y = alloc(raw.length);
+  for (let i = 0; i < raw.length; i++) {
+    const g = sigmoid(gate[i % gate.length]);
+    y[i] = (1 - g) * raw[i] + g * before[i];
+  }
+  return y;
+}
+
 /** In place over [start, start + count): exp(x - max) / sum. */
 export function softmax(x: Reals, start = 0, count = x.length): void {
   let largest = -Infinity;

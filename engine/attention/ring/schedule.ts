@@ -15,11 +15,13 @@ export type Shard = Uint32Array<ArrayBuffer>;
  */
 export function shardsOf(layout: RingLayout, ranks: number, tokens: number): readonly Shard[] {
   checkRanks(ranks, tokens);
-  const border = (rank: number): number => Math.floor((rank * tokens) / ranks);
-  const sizes = Array.from({ length: ranks }, (_, rank) => border(rank + 1) - border(rank));
+  // Sizes rise with the rank, so that in zigzag the token before a run is on the same rank or on a neighbour even where runs are missing.
+  const sizes = Array.from({ length: ranks }, (_, rank) => Math.floor((tokens + rank) / ranks));
   switch (layout) {
-    case "contiguous":
-      return sizes.map((size, rank) => positionsOf([[border(rank), size]]));
+    case "contiguous": {
+      let next = 0;
+      return sizes.map((size) => positionsOf([[(next += size) - size, size]]));
+    }
     case "zigzag": {
       let first = 0;
       let last = tokens;
