@@ -2,6 +2,7 @@
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, parseCommand, usages } from "./cli/args.ts";
+import { attentionHelp, policyLines } from "./cli/attentionText.ts";
 import { ask } from "./cli/ask.ts";
 import { count } from "./cli/count.ts";
 import { doctor } from "./cli/doctor.ts";
@@ -50,11 +51,7 @@ async function main(args: string[]): Promise<number> {
 async function run(command: Command, signal: AbortSignal): Promise<void> {
   switch (command.name) {
     case "help":
-      output.out(
-        `Usage:\n${Object.values(usages)
-          .map((usage) => `  ${usage}\n`)
-          .join("")}`,
-      );
+      output.out(`Usage:\n${indented(Object.values(usages))}\n${attentionHelp}\n${indented(policyLines())}`);
       return;
     case "count":
       return count(command, packageRoot, output, signal);
@@ -69,6 +66,10 @@ async function run(command: Command, signal: AbortSignal): Promise<void> {
     case "doctor":
       return doctor(command, packageRoot, output);
   }
+}
+
+function indented(lines: readonly string[]): string {
+  return lines.map((line) => `  ${line}\n`).join("");
 }
 
 /** Resolves when everything written so far has left the process: a pipe takes its time. */

@@ -85,9 +85,9 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
       dispatch({ type: "searchEvent", ...search });
     });
     const files = model.files.map(({ name, sizeBytes, pieceBytes }) => ({ name, sizeBytes, pieceBytes }));
-    const { backend, weightFormat, products } = settings;
+    const { backend, weightFormat, products, kv } = settings;
     const { label, ggufName } = model;
-    const info = await channel.call("engine/open", { label, ggufName, files, backend, weightFormat, products });
+    const info = await channel.call("engine/open", { label, ggufName, files, backend, weightFormat, products, kv });
     if (!signal.aborted) dispatch({ type: "engineReady", info });
     return channel;
   };

@@ -10,6 +10,8 @@ import type { HeatPicture, HeatWindow, Span } from "./heatmap/model.ts";
 import { openChannel } from "./protocol/channel.ts";
 import type { Port } from "./protocol/channel.ts";
 import type { EngineReport, HostCalls, HostTopics, PanelCalls, PanelSettings, PanelTopics, SavedRun } from "./protocol/panel.ts";
+import { createAttentionLab } from "./attentionLab.ts";
+import type { AttentionLab } from "./attentionLab.ts";
 import { createRopeLab, keepSearch, loadSearch } from "./ropeLab.ts";
 import type { RopeLab } from "./ropeLab.ts";
 import { openSpec } from "./state/derived.ts";
@@ -32,6 +34,7 @@ export interface Playground {
   /** Shows a RoPE draft; one that can be read is saved and applies to the next run. */
   editRope: (draft: RopeDraft) => void;
   lab: RopeLab;
+  attention: AttentionLab;
   changeSettings: (change: Partial<PanelSettings>) => void;
   chooseModel: () => void;
   restartEngine: () => void;
@@ -198,8 +201,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     const settings = { ...before, ...change };
     dispatch({ type: "settings", settings });
     attempt(host.call("settings/write", settings));
-    const reopens = (["backend", "weightFormat", "products"] as const).some((key) => settings[key] !== before[key]);
-    if (reopens) {
+    if (openedWith(settings) !== openedWith(before)) {
       asking?.abort();
       openEngine();
     }
@@ -222,6 +224,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     selectTab,
     changeSettings,
     lab,
+    attention: createAttentionLab({ dispatch, changeSettings }),
     toggleChip(chip) {
       dispatch({ type: "chip", chip });
     },
@@ -328,6 +331,11 @@ function logEntry(action: Action): HostCalls["log/write"]["params"] | undefined 
   }
 }
 
-function askOptions({ rope, sampling, quote, maxAnswerTokens }: PanelSettings): AskOptions {
-  return { rope, attention: { policy: { kind: "flash" } }, sampling, quote, maxAnswerTokens };
+function askOptions({ rope, attention, sampling, quote, maxAnswerTokens }: PanelSettings): AskOptions {
+  return { rope, attention, sampling, quote, maxAnswerTokens };
+}
+
+/** Equal iff the same engine can go on. */
+function openedWith({ backend, weightFormat, products, kv }: PanelSettings): string {
+  return [backend, weightFormat, products, kv.keys, kv.values].join(" ");
 }

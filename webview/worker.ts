@@ -28,13 +28,14 @@ let session: Session | undefined;
 const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls, EngineCalls, EngineTopics, PageTopics>(
   pagePort,
   {
-    "engine/open": async ({ label, ggufName, files, backend, weightFormat, products }) => {
+    "engine/open": async ({ label, ggufName, files, backend, weightFormat, products, kv }) => {
       session?.close();
       session = undefined;
       const opened = await openSession(modelFiles(label, ggufName, files), runtime(), {
         backend,
         weightFormat,
         products,
+        kv,
         onProgress: (stage, doneBytes, totalBytes) => {
           page.publish("opening", { stage, doneBytes, totalBytes });
         },

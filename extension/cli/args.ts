@@ -1,5 +1,9 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import type { BackendChoice, Sampling, WeightFormat, MatmulPrecision } from "../../engine/api.ts";
+import type { AttentionChoice, KvFormats } from "../../engine/attention/api.ts";
+import { parseAttention } from "../../engine/attention/policy.ts";
+import { EngineError } from "../../engine/errors.ts";
+import { kvFormats, parseKvFormats } from "../../engine/kv-cache/kvFormats.ts";
 import { releasedSearch, searchOfSize, type SearchOptions } from "../../engine/position/search.ts";
 import { type PackFormat, packFormats } from "../../engine/pack/exportPack.ts";
 
@@ -27,6 +31,9 @@ export interface OpenArgs {
 export interface ModelArgs extends OpenArgs {
   /** RoPE setting as written: a kind, JSON, or the path of a .json file; read once the model is known. */
   rope: string;
+  attention: AttentionChoice;
+  /** Undefined: as the engine chooses. */
+  kv: KvFormats | undefined;
 }
 
 export type Command =
@@ -102,7 +109,12 @@ const openOptions = {
   products: { type: "string" },
 } as const satisfies OptionTable;
 
-const modelOptions = { ...openOptions, rope: { type: "string" } } as const satisfies OptionTable;
+const modelOptions = {
+  ...openOptions,
+  rope: { type: "string" },
+  attention: { type: "string" },
+  kv: { type: "string" },
+} as const satisfies OptionTable;
 
 const json = { json: { type: "boolean" } } as const;
 
@@ -113,7 +125,8 @@ const quotes = ["constrained", "free"] as const;
 
 const backendUsage = `[--model <folder>] [--backend ${backends.join("|")}]`;
 const quantUsage = `[--quant ${weightFormats.join("|")}] [--products ${precisions.join("|")}]`;
-const modelUsage = `${backendUsage} [--rope <kind, JSON or .json file>] ${quantUsage}`;
+const kvUsage = `[--kv ${kvFormats.join("|")} or <keys>,<values>]`;
+const modelUsage = `${backendUsage} [--rope <kind, JSON or .json file>] [--attention <policy>] ${kvUsage} ${quantUsage}`;
 
 /** One line per command, shown by `lcp help` and with every usage error. */
 export const usages = {
@@ -329,14 +342,33 @@ function expect<Names extends readonly string[]>(
   return given as { [I in keyof Names]: string };
 }
 
-function modelArgs(
-  name: Named,
-  values: { model?: string; backend?: string; rope?: string; quant?: string; products?: string },
-): ModelArgs {
-  return { ...openArgs(name, values), rope: values.rope ?? "auto" };
+interface OpenValues {
+  model?: string;
+  backend?: string;
+  quant?: string;
+  products?: string;
 }
 
-function openArgs(name: Named, values: { model?: string; backend?: string; quant?: string; products?: string }): OpenArgs {
+function modelArgs(name: Named, values: OpenValues & { rope?: string; attention?: string; kv?: string }): ModelArgs {
+  return {
+    ...openArgs(name, values),
+    rope: values.rope ?? "auto",
+    attention: written(name, "--attention", () => parseAttention(values.attention ?? "flash")),
+    kv: written(name, "--kv", () => (values.kv === undefined ? undefined : parseKvFormats(values.kv))),
+  };
+}
+
+/** What the engine's own parser reads; what it refuses is wrong usage. */
+function written<Value>(name: Named, option: string, read: () => Value): Value {
+  try {
+    return read();
+  } catch (error) {
+    if (!EngineError.is(error)) throw error;
+    throw new UsageError(`${option}: ${error.message}; ${error.remedy}`, usages[name]);
+  }
+}
+
+function openArgs(name: Named, values: OpenValues): OpenArgs {
   return {
     model: values.model,
     backend: oneOf(name, "--backend", values.backend ?? "auto", backends),

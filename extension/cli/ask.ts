@@ -1,6 +1,8 @@
 import type { AskEvent, AskResult, Citation } from "../../engine/generate/api.ts";
-import { WHOLE } from "../../engine/attention/wholeOnly.ts";
+import { cacheErrorText, keptMassText } from "../../engine/attention/costText.ts";
+import { formatAttention } from "../../engine/attention/policy.ts";
 import { abortedError } from "../../engine/errors.ts";
+import { formatKvFormats } from "../../engine/kv-cache/kvFormats.ts";
 import type { Command } from "./args.ts";
 import { freeze } from "./corpus.ts";
 import { withSession } from "./model.ts";
@@ -13,13 +15,13 @@ export async function ask(
   output: Output,
   signal: AbortSignal,
 ): Promise<void> {
-  const { question, sampling, quote, maxAnswerTokens, json } = command;
+  const { question, attention, sampling, quote, maxAnswerTokens, json } = command;
   const { files, readFile } = await freeze(command.folder, signal);
   let streamed = false;
   const progress = new ProgressLine(output);
   const show = showEvents(output, progress, json);
   const result = await withSession(command, packageRoot, output, signal, (session, rope) => {
-    const request = { question, files, history: [], readFile, rope, attention: WHOLE, sampling, quote, maxAnswerTokens };
+    const request = { question, files, history: [], readFile, rope, attention, sampling, quote, maxAnswerTokens };
     return session.ask(request, signal, (event) => {
       streamed ||= event.type === "token";
       show(event);
@@ -81,7 +83,8 @@ function showProgress(
 /** The JSON contract: these fields are never renamed. */
 function asJson(result: AskResult): Record<string, unknown> {
   const { answer, citations, promptTokens, reusedTokens, backend, timings } = result;
-  const { absent, stoppedBy, answerTokens, backendBecause, device, rope, limit, rows, lookedAt } = result;
+  const { absent, stoppedBy, answerTokens, backendBecause, device, rope, attention, limit, rows, lookedAt } = result;
+  const { kv, keptMass, cacheError } = result;
   return {
     answer,
     citations,
@@ -95,6 +98,10 @@ function asJson(result: AskResult): Record<string, unknown> {
     backendBecause,
     device,
     rope,
+    attention: attention && formatAttention(attention),
+    kv: kv && formatKvFormats(kv),
+    keptMass,
+    cacheError,
     limit,
     lookedAt,
     dropped: rows.filter(({ included }) => !included),
@@ -112,8 +119,23 @@ function asText(result: AskResult): string {
     ...citations.map(citationLine),
     `${grouped(promptTokens)} prompt tokens${reused}, ${grouped(answerTokens)} answer tokens`,
     `; pack ${seconds(timings.packMs)}, prefill ${seconds(timings.prefillMs)}, decode ${seconds(timings.decodeMs)}\n`,
+    ...attentionLines(result),
     `${backend} on ${device}: ${backendBecause}\n`,
   ].join("");
+}
+
+/** How it attended and cached, where that is not the plain way, and what it cost. */
+function attentionLines({ attention, kv, keptMass, cacheError }: AskResult): string[] {
+  if (attention === undefined) return [];
+  const policy = formatAttention(attention);
+  const plain = policy === "flash" && (kv === undefined || formatKvFormats(kv) === "f32");
+  if (plain) return [];
+  return [
+    `attention ${policy}${kv === undefined ? "" : `, keys and values in ${formatKvFormats(kv)}`}`,
+    ...(keptMass === undefined ? [] : [`; kept ${keptMassText(keptMass)}`]),
+    ...(cacheError === undefined ? [] : [`; cache error ${cacheErrorText(cacheError)}`]),
+    "\n",
+  ];
 }
 
 function citationLine({ path, startLine, quote, verified }: Citation): string {

@@ -1,3 +1,6 @@
+import { cacheErrorText, keptMassText } from "../../engine/attention/costText.ts";
+import { formatAttention } from "../../engine/attention/policy.ts";
+import { formatKvFormats } from "../../engine/kv-cache/kvFormats.ts";
 import type { Command } from "./args.ts";
 import { withSession } from "./model.ts";
 import { jsonLine, type Output } from "./output.ts";
@@ -12,23 +15,27 @@ export async function logits(
   output: Output,
   signal: AbortSignal,
 ): Promise<void> {
-  const { ids, all, json } = command;
-  const { info, rows } = await withSession(
+  const { ids, attention, all, json } = command;
+  const { info, found } = await withSession(
     command,
     packageRoot,
     output,
     signal,
     async (session, rope) => {
-      const found = await session.logits(ids, { rope, all, signal });
-      return { info: session.info, rows: found.logits };
+      const found = await session.logits(ids, { rope, attention, all, signal });
+      return { info: session.info, found };
     },
     true,
   );
   const { backend, weightFormat, quantizationError } = info;
+  const { logits: rows, keptMass, cacheError } = found;
+  const how = { attention: formatAttention(attention), kv: info.kv && formatKvFormats(info.kv), keptMass, cacheError };
   if (json) {
-    output.out(jsonLine({ backend, weightFormat, quantizationError, tokens: ids.length, logits: rows }));
+    output.out(jsonLine({ backend, weightFormat, quantizationError, ...how, tokens: ids.length, logits: rows }));
     return;
   }
+  if (keptMass !== undefined) output.out(`${how.attention} kept ${keptMassText(keptMass)}\n`);
+  if (cacheError !== undefined) output.out(`keys and values in ${how.kv ?? ""}, relative error ${cacheErrorText(cacheError)}\n`);
   if (quantizationError !== undefined) {
     output.out(`weights rounded to ${weightFormat}, relative error ${(100 * quantizationError).toPrecision(2)} %\n`);
   }

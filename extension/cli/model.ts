@@ -1,13 +1,15 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { ModelSpec, RopeChoice } from "../../engine/api.ts";
+import { formatAttention } from "../../engine/attention/policy.ts";
+import { WHOLE } from "../../engine/attention/wholeOnly.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { loadModel } from "../../engine/models/load.ts";
 import { parseRope } from "../../engine/position/ropeJson.ts";
 import { openSession, type Session } from "../../engine/session.ts";
 import { bundledModelFolder, readModelFolder } from "../models/location.ts";
 import { nodeModelFiles } from "../models/nodeFiles.ts";
-import type { ModelArgs } from "./args.ts";
+import type { ModelArgs, OpenArgs } from "./args.ts";
 import { type Output, ProgressLine } from "./output.ts";
 import { openRuntime } from "./runtime.ts";
 
@@ -45,9 +47,18 @@ async function ropeText(written: string): Promise<string> {
   }
 }
 
+/** What was asked for must change something. */
+function checkAttends({ attention, kv }: Partial<Pick<ModelArgs, "attention" | "kv">>, { kind, modelType }: ModelSpec): void {
+  const isPlain = attention === undefined || formatAttention(attention) === formatAttention(WHOLE);
+  if (kind === "decoder" || (isPlain && kv === undefined)) return;
+  const option = kv === undefined ? "--attention" : "--kv";
+  const message = `${modelType} has no attention and caches no keys and values, so that ${option} would change nothing`;
+  throw new EngineError("bad-argument", message, `leave ${option} out`);
+}
+
 /** Opens the model the arguments name, shows how far its weights are read, runs `use` and closes everything. */
 export async function withSession<Result>(
-  args: ModelArgs,
+  args: OpenArgs & Pick<ModelArgs, "rope"> & Partial<Pick<ModelArgs, "attention" | "kv">>,
   packageRoot: string,
   output: Output,
   signal: AbortSignal,
@@ -56,6 +67,7 @@ export async function withSession<Result>(
 ): Promise<Result> {
   const { path, spec } = await checkModel(args.model, packageRoot, signal, !idsOnly);
   const rope = parseRope(await ropeText(args.rope), spec);
+  checkAttends(args, spec);
   const files = nodeModelFiles(path);
   const progress = new ProgressLine(output);
   let session: Session | undefined;
@@ -64,6 +76,7 @@ export async function withSession<Result>(
       backend: args.backend,
       weightFormat: args.weightFormat,
       products: args.products,
+      ...(args.kv === undefined ? {} : { kv: args.kv }),
       idsOnly,
       signal,
       onProgress: (stage, doneBytes, totalBytes) => {

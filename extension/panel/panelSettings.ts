@@ -7,6 +7,8 @@ type Stored = Omit<PanelSettings, "backend">;
 const storageKey = "panelSettings";
 const defaults: Stored = {
   rope: { kind: "auto" },
+  attention: { policy: { kind: "flash" } },
+  kv: { keys: "f32", values: "f32" },
   weightFormat: "file",
   products: "exact",
   sampling: { temperature: 0, topP: 1, seed: 0 },

@@ -16,7 +16,9 @@ interface Rule {
 
 const node = /^node:/;
 const engine = /^engine\//;
-const contracts = /^engine\/((eval|generate)\/)?(api|errors)\.ts$/;
+const contracts = /^engine\/((attention|eval|generate)\/)?(api|errors)\.ts$/;
+/** How settings are written and what they mean: tables and parsers without state. */
+const settingsOf = /^engine\/(attention\/(policy|policyTable|costText|wholeOnly)|kv-cache\/kvFormats)\.ts$/;
 const wires = /^(webview\/protocol\/|extension\/server\/requests\.ts$)/;
 
 /** The first rule whose `files` matches decides. */
@@ -39,7 +41,7 @@ const rules: Rule[] = [
   },
   {
     files: /^webview\//,
-    run: [/^webview\//, contracts, /^engine\/position\//],
+    run: [/^webview\//, contracts, /^engine\/position\//, settingsOf],
     types: [/^engine\/pack\//],
     packages: [/^lit/, /^uplot/],
   },

@@ -3,6 +3,7 @@ import { html, nothing } from "lit";
 import type { TemplateResult } from "lit";
 import type { PackRow } from "../../engine/api.ts";
 import type { AskResult, Citation, FileAttention } from "../../engine/generate/api.ts";
+import { formatAttention } from "../../engine/attention/policy.ts";
 import { label } from "../../engine/position/limits.ts";
 import { shareBar } from "../components/bars.ts";
 import { button } from "../components/ui.ts";
@@ -10,6 +11,7 @@ import type { Playground } from "../playground.ts";
 import type { SavedRun } from "../protocol/panel.ts";
 import type { LiveRun } from "../state/store.ts";
 import { duration, exact, percent, plural } from "../state/words.ts";
+import { cacheErrorLine, keptMassLine } from "./attention.ts";
 import { backendName } from "./header.ts";
 
 /** What has been streamed so far; the box has its final place from the first token on. */
@@ -34,6 +36,7 @@ export function answer(run: SavedRun, play: Playground): TemplateResult {
     ${result.stoppedBy === "end" ? nothing : html`<p class="dim">${stopText(result)}</p>`} ${citations(result, play)}
     ${lookedAt(result.lookedAt)}
     <p class="meta">${cost(result)}</p>
+    ${keptMassLine(result, "lc-kept-mass")} ${cacheErrorLine(result, "lc-cache-error")}
     <p class="meta">
       <span data-testid="lc-reused" data-tokens=${result.reusedTokens}
         >${
@@ -140,7 +143,10 @@ function stopText({ stoppedBy }: AskResult): string {
 function cost(result: AskResult): string {
   const { packMs, prefillMs, decodeMs } = result.timings;
   const times = `packed in ${duration(packMs)}, prefilled in ${duration(prefillMs)}, ${plural(result.answerTokens, "token")} written in ${duration(decodeMs)}`;
-  return `${backendName(result)} · ${result.device} · ${label(result.rope)} · ${times}`;
+  const attention = result.attention && formatAttention(result.attention);
+  return [backendName(result), result.device, label(result.rope), ...(attention === undefined ? [] : [attention]), times].join(
+    " · ",
+  );
 }
 
 /** ① to ⑳, then (21). */

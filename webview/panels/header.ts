@@ -7,11 +7,13 @@ import { windowMeter } from "../components/bars.ts";
 import { button, dropdown } from "../components/ui.ts";
 import type { Playground } from "../playground.ts";
 import type { PanelSettings } from "../protocol/panel.ts";
+import { attentionWord } from "../state/attentionFacts.ts";
 import { windowFacts } from "../state/derived.ts";
 import type { WindowFacts } from "../state/derived.ts";
 import { positionOrigin } from "../state/positions.ts";
 import type { Chip, State } from "../state/store.ts";
 import { exact, mebibytes, plural, short } from "../state/words.ts";
+import { attentionSettings } from "./attention.ts";
 import { ropeKindField } from "./ropeKind.ts";
 
 export function header(state: State, play: Playground): TemplateResult {
@@ -42,7 +44,7 @@ export function header(state: State, play: Playground): TemplateResult {
       )}
       ${chip("window", meterTitle(facts), meter(facts))}
       ${chip("rope", positionsTitle(info), html`<span>${ropeWord(state, facts, info)}</span>`)}
-      ${chip("attention", "Attention policy", html`<span>flash</span>`)}
+      ${chip("attention", "Attention, and how keys and values are cached", html`<span>${attentionWord(state)}</span>`)}
     </div>
     ${state.chip ? drawer(state.chip, state, facts, play) : nothing}
   </header>`;
@@ -128,18 +130,15 @@ function drawerBody(
           },
         })}`;
     case "attention":
-      return html`<p>
-          Exact causal attention, computed tile by tile with running softmax statistics in f32: no T×T matrix exists. Keys and
-          values are kept in pages of 16 tokens.
-        </p>
-        ${
-          info
-            ? html`<p>
-                Attention can be inspected in
-                ${plural(info.tap.layers.length, "layer")}${info.tap.because === "" ? "" : `: ${info.tap.because}`}.
-              </p>`
-            : nothing
-        }`;
+      return html`${attentionSettings(state, play)}
+      ${
+        info
+          ? html`<p>
+              Attention can be inspected in
+              ${plural(info.tap.layers.length, "layer")}${info.tap.because === "" ? "" : `: ${info.tap.because}`}.
+            </p>`
+          : nothing
+      }`;
   }
 }
 

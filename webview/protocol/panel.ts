@@ -1,5 +1,6 @@
 /** Extension host <-> panel page. A request and its reply are one entry; nothing else crosses this wire. */
 import type { BackendChoice, RopeChoice, Sampling, SnapshotFile, WeightFormat, MatmulPrecision } from "../../engine/api.ts";
+import type { AttentionChoice, KvFormats } from "../../engine/attention/api.ts";
 import type { AskResult } from "../../engine/generate/api.ts";
 import type { RopeSearchState } from "../../engine/eval/api.ts";
 
@@ -36,6 +37,9 @@ export interface BudgetSnapshot {
 /** What the user chose in the panel; kept in the workspace's storage. */
 export interface PanelSettings {
   rope: RopeChoice;
+  attention: AttentionChoice;
+  /** How keys and values are cached; a change reopens the engine. */
+  kv: KvFormats;
   backend: BackendChoice;
   /** How the matmul weights are stored; a change reopens the engine. */
   weightFormat: WeightFormat;

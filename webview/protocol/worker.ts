@@ -9,6 +9,7 @@ import type {
   WeightFormat,
   MatmulPrecision,
 } from "../../engine/api.ts";
+import type { KvFormats } from "../../engine/attention/api.ts";
 import type { AskEvent, AskOptions, AskResult } from "../../engine/generate/api.ts";
 import type { RopePreview, RopeSearchEvent, RopeSearchRequest, RopeSearchResult } from "../../engine/eval/api.ts";
 
@@ -27,6 +28,7 @@ export interface EngineCalls {
       backend: BackendChoice;
       weightFormat: WeightFormat;
       products: MatmulPrecision;
+      kv: KvFormats;
     };
     result: SessionInfo;
   };

@@ -6,6 +6,7 @@ import type { ColorScale } from "../heatmap/colormap.ts";
 import { wholeWindow } from "../heatmap/model.ts";
 import type { Cell, HeatPicture, HeatWindow } from "../heatmap/model.ts";
 import type { BudgetSnapshot, PanelSettings, PanelState, SavedRun } from "../protocol/panel.ts";
+import type { AttentionDraft } from "./attentionDraft.ts";
 import { advancePreview, freshLab, reduceLab } from "./lab.ts";
 import type { LabAction, LabState } from "./lab.ts";
 import type { RopeDraft } from "./ropeDraft.ts";
@@ -64,6 +65,8 @@ export interface State {
   settings: PanelSettings | undefined;
   /** RoPE fields that cannot be read yet; undefined: as in the settings. */
   ropeDraft: RopeDraft | undefined;
+  /** Fields of attention that cannot be read yet; undefined: as in the settings. */
+  attentionDraft: AttentionDraft | undefined;
   engine: EngineState;
   live: LiveRun | undefined;
   failed: FailedRun | undefined;
@@ -90,6 +93,7 @@ export type Action =
   | { type: "budget"; budget: BudgetSnapshot }
   | { type: "settings"; settings: PanelSettings }
   | { type: "ropeDraft"; draft: RopeDraft }
+  | { type: "attentionDraft"; draft: AttentionDraft }
   | { type: "engineStarting"; stage: string; doneBytes: number; totalBytes: number }
   | { type: "engineReady"; info: SessionInfo }
   | { type: "engineFailed"; error: PlainError }
@@ -120,6 +124,7 @@ export function initialState(view: { tab: Tab; question: string }): State {
     budget: undefined,
     settings: undefined,
     ropeDraft: undefined,
+    attentionDraft: undefined,
     engine: { status: "starting", stage: "starting", doneBytes: 0, totalBytes: 0 },
     live: undefined,
     failed: undefined,
@@ -146,9 +151,11 @@ export function reduce(state: State, action: Action): State {
     case "budget":
       return (state.budget?.revision ?? -1) > action.budget.revision ? state : { ...state, budget: action.budget };
     case "settings":
-      return { ...state, settings: action.settings, ropeDraft: undefined };
+      return { ...state, settings: action.settings, ropeDraft: undefined, attentionDraft: undefined };
     case "ropeDraft":
       return { ...state, ropeDraft: action.draft };
+    case "attentionDraft":
+      return { ...state, attentionDraft: action.draft };
     case "engineStarting":
       return { ...withoutCache(state), engine: { ...action, status: "starting" } };
     case "engineReady":

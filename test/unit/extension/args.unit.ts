@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { parseAttention } from "../../../engine/attention/policy.ts";
+import { policyTable } from "../../../engine/attention/policyTable.ts";
 import { abortedError, EngineError } from "../../../engine/errors.ts";
 import { releasedSearch } from "../../../engine/position/search.ts";
 import { parseCommand, UsageError } from "../../../extension/cli/args.ts";
+import { policyLines } from "../../../extension/cli/attentionText.ts";
 import { failureOf, jsonLine, ProgressLine, short } from "../../../extension/cli/output.ts";
 
 function checkWrong(line: string[], message: RegExp): void {
@@ -50,6 +53,7 @@ test("every option reaches the command", () => {
   assert.deepEqual(
     parseCommand([
       ..."ask src Where? --model m --backend ort --rope yarn --quant q8_0 --products fast --max-tokens 9".split(" "),
+      ..."--attention sinks:4,256 --kv q8,f16".split(" "),
       ..."--temperature 0.5 --top-p 0.9 --seed 7 --quote free".split(" "),
     ]),
     {
@@ -60,6 +64,8 @@ test("every option reaches the command", () => {
       model: "m",
       backend: "ort",
       rope: "yarn",
+      attention: { policy: { kind: "sinks", sinks: 4, window: 256 } },
+      kv: { keys: "q8", values: "f16" },
       weightFormat: "q8_0",
       products: "fast",
       sampling: { temperature: 0.5, topP: 0.9, seed: 7 },
@@ -75,9 +81,15 @@ test("every option reaches the command", () => {
     model: undefined,
     backend: "reference",
     rope: "auto",
+    attention: { policy: { kind: "flash" } },
+    kv: undefined,
     weightFormat: "file",
     products: "exact",
   });
+  const logits = parseCommand("logits --ids 1 --attention a-shape:4,64+top-pages:8 --kv q4".split(" "));
+  assert.ok(logits.name === "logits");
+  assert.deepEqual(logits.attention, { policy: { kind: "a-shape", sinks: 4, window: 64 }, topPages: 8 });
+  assert.deepEqual(logits.kv, { keys: "q4", values: "q4" });
   assert.deepEqual(
     parseCommand([
       ..."rope-search src --target-length 8192 --model m --backend ort --quant q8_0 --documents 3 --population 8".split(" "),
@@ -129,6 +141,10 @@ test("wrong usage names what is wrong", () => {
   checkWrong(["ask", "a", "q", "--quant", "q4"], /--quant/);
   checkWrong(["ask", "a", "q", "--products", "quick"], /--products/);
   checkWrong(["ask", "a", "q", "--quote", "maybe"], /--quote/);
+  checkWrong(["ask", "a", "q", "--attention", "sink:4"], /--attention: there is no .* "sink"; use one of .*sinks/);
+  checkWrong(["ask", "a", "q", "--attention", "window:0"], /--attention: .*window.* from 1/);
+  checkWrong(["logits", "--ids", "1", "--kv", "q2"], /--kv: "q2" is no format .*f32/);
+  checkWrong(["rope-search", "a", "--target-length", "64", "--attention", "flash"], /--attention/);
   checkWrong(["ask", "a", "q", "--top-p", "0"], /--top-p has "0", not a number above 0 up to 1/);
   checkWrong(["ask", "a", "q", "--max-tokens", "1.5"], /not a whole number from 1/);
   checkWrong(["ask", "a", "q", "--seed", ""], /--seed has ""/);
@@ -139,6 +155,12 @@ test("wrong usage names what is wrong", () => {
   checkWrong(["logits"], /--ids is missing/);
   checkWrong(["logits", "--ids", "1,x"], /--ids has "x"/);
   checkWrong(["logits", "--ids", "1,-2"], /--ids has "-2"/);
+});
+
+test("help lists every policy as it is written", () => {
+  const lines = policyLines();
+  assert.equal(lines.length, policyTable.length);
+  for (const line of lines) assert.doesNotThrow(() => parseAttention(line.split(" ")[0] ?? ""), line);
 });
 
 test("errors are one line for people and an object for programs", () => {

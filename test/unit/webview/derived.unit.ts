@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ModelSpec, RopeChoice } from "../../../engine/api.ts";
+import { F32_CACHE, WHOLE } from "../../../engine/attention/wholeOnly.ts";
 import { windowFacts } from "../../../webview/state/derived.ts";
 import { initialState, reduce } from "../../../webview/state/store.ts";
 import type { State } from "../../../webview/state/store.ts";
@@ -28,6 +29,8 @@ function ready(rope: RopeChoice, tokens: number, spec: ModelSpec = modelSpec()):
     sampling,
     quote: "constrained",
     maxAnswerTokens: 100,
+    attention: WHOLE,
+    kv: F32_CACHE,
   } as const;
   const budget = {
     revision: 1,

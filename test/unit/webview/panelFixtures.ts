@@ -1,4 +1,5 @@
 import type { RopeChoice, SessionInfo } from "../../../engine/api.ts";
+import { F32_CACHE, WHOLE } from "../../../engine/attention/wholeOnly.ts";
 import type { AskResult } from "../../../engine/generate/api.ts";
 import type { PanelSettings, SavedRun } from "../../../webview/protocol/panel.ts";
 import { modelSpec } from "./modelSpec.ts";
@@ -14,6 +15,7 @@ export function sessionInfo(change: Partial<SessionInfo> = {}): SessionInfo {
     device: "",
     weightFormat: "f32",
     weightBytes: 4,
+    kv: F32_CACHE,
     capacityTokens: 65536,
     tap: { layers: [0], because: "" },
     ...change,
@@ -24,6 +26,8 @@ export function sessionInfo(change: Partial<SessionInfo> = {}): SessionInfo {
 export function panelSettings(rope: RopeChoice): PanelSettings {
   return {
     rope,
+    attention: WHOLE,
+    kv: F32_CACHE,
     backend: "auto",
     weightFormat: "f32",
     products: "exact",
@@ -50,6 +54,8 @@ export function askResult(change: Partial<AskResult> = {}): AskResult {
     backendBecause: "",
     device: "",
     rope: { kind: "none" },
+    attention: WHOLE,
+    kv: F32_CACHE,
     limit: { tokens: 2048, because: "rope scaling", explanation: "", wouldBe: 1024 },
     rows: [],
     packed: [],
