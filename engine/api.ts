@@ -379,7 +379,7 @@ export interface Runner {
   repositionCache(plan: PositionPlan): Promise<boolean>;
   /**
    * Drops tokens from the end, down to the nearest length not above `lengthTokens` that the cache can go back to (multiples of
-   * PAGE_TOKENS; snapshots of a recurrent model; or exactly `length`); returns the new length.
+   * CUT_TOKENS; snapshots of a recurrent model; or exactly `length`); returns the new length.
    */
   truncate(lengthTokens: number): number;
   /**
@@ -425,7 +425,7 @@ export interface RunnerOptions {
 }
 
 /** Tokens to whose multiples a cache can be cut: the granularity of prefix reuse. */
-export const PAGE_TOKENS = 16;
+export const CUT_TOKENS = 16;
 /** Largest side of a pooled attention map. */
 export const MAX_POOL_CELLS = 512;
 

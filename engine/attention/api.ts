@@ -86,3 +86,5 @@ export interface KeptMass {
 export const BLOCK_TOKENS = 64;
 /** Keys whose bounds are kept together for decoding by top pages. */
 export const QUEST_PAGE_TOKENS = 16;
+/** Tokens of a page of the KV cache: what is allocated, evicted, stored and restored together; a multiple of BLOCK_TOKENS. */
+export const PAGE_TOKENS = 256;

@@ -1,19 +1,14 @@
-import type { BandRows, PagedLayer, Span, SplitRange } from "../kernels/attentionOps.ts";
-import { MAX_SPLITS, splitKeys, type AttentionParts } from "../kernels/attentionOps.ts";
+import type { AttentionParts, BandRows, Span } from "../kernels/attentionOps.ts";
 import type { Operations } from "../kernels/ops.ts";
+import type { CacheLayer, Slab } from "../kv-cache/pages.ts";
+import { MAX_SPLITS } from "../models/chunkSizes.ts";
 import type { LayerPositions } from "./chunkPositions.ts";
+import type { SlabList } from "./pageLists.ts";
 
-/** Keys and values of one layer in the cache: one set of keys per copy of the position plan. */
-export interface CachedKeys {
-  pages: GPUBuffer;
-  keys: readonly GPUBuffer[];
-  values: GPUBuffer;
-}
-
-/** Where attention goes: out [tokens, H, D], lse [positions, H]; parts hold bands and ranges before they are joined. */
+/** Where attention goes: out [tokens, H, D]; the log-sum-exp goes to one of `lse` [tokens, H]; parts hold ranges before they are joined. */
 export interface Attended {
   out: GPUBuffer;
-  lse: GPUBuffer;
+  lse: readonly [GPUBuffer, GPUBuffer];
   parts: AttentionParts;
 }
 
@@ -25,92 +20,112 @@ export interface ChunkRows {
   rotated: readonly GPUBuffer[];
 }
 
-/** Rotates the chunk for every band and puts its keys and values into the cache, and its queries into `saved` [positions, H, D] per band. */
-export function cacheChunk(
-  op: Operations,
-  rows: ChunkRows,
-  layer: CachedKeys,
-  positions: LayerPositions,
-  saved: readonly GPUBuffer[] | undefined,
-  span: Span,
-): void {
-  for (const [index, band] of positions.bands.entries()) {
+/** Rotates the chunk for every band and puts its keys and values into the cache. */
+export function cacheChunk(op: Operations, rows: ChunkRows, layer: CacheLayer, positions: LayerPositions, span: Span): void {
+  const written = new Set<number>();
+  for (const [index, { copy }] of positions.bands.entries()) {
     const angles = positions.angles?.[index];
     const source = bandRows(rows, positions, index);
     if (angles !== undefined) op.rope(rows.qkv, angles, source.rows, positions.pairs, span.tokens);
-    const isFirstOfCopy = positions.bands.findIndex(({ copy }) => copy === band.copy) === index;
-    const what = { queries: saved?.[index], keys: isFirstOfCopy, values: index === 0 };
-    if (what.keys || what.values || what.queries !== undefined)
-      op.kvWrite(rows.qkv, source, pagedCopy(layer, band.copy), what, span);
+    if (written.has(copy)) continue;
+    written.add(copy);
+    for (const [slab, slotsAt] of positions.slotsAt.entries()) {
+      const { keys } = layer.slabs[slab];
+      op.putKeys(source, keysOf(keys, copy), { words: positions.words, slotsAt }, span.tokens);
+    }
+  }
+  for (const [slab, slotsAt] of positions.slotsAt.entries()) {
+    op.putValues(rows.qkv, layer.slabs[slab].values, { words: positions.words, slotsAt }, span.tokens);
   }
 }
 
-/** Attention of a chunk over everything cached, itself included: one token goes by split-K, more by the tiled kernel; bands are joined. */
+/**
+ * Attention of a chunk over everything cached that it sees, itself included, slab by slab and band by band: one token by split-K, more by the
+ * tiled kernel that goes on from what it has. Returns the buffer of log-sum-exps.
+ */
 export function attend(
   op: Operations,
   rows: ChunkRows,
-  layer: CachedKeys,
+  layer: CacheLayer,
   positions: LayerPositions,
   into: Attended,
   span: Span,
-): void {
-  if (span.tokens === 1) attendOne(op, rows, layer, positions, into, span.start);
-  else attendMany(op, rows, layer, positions, into, span);
+): GPUBuffer {
+  return span.tokens === 1
+    ? attendOne(op, rows, layer, positions, into, span.start)
+    : attendMany(op, rows, layer, positions, into, span);
 }
 
 function attendMany(
   op: Operations,
   rows: ChunkRows,
-  layer: CachedKeys,
+  layer: CacheLayer,
   positions: LayerPositions,
   into: Attended,
   span: Span,
-): void {
-  const { bands, ranges } = positions;
-  const isOne = bands.length === 1;
-  for (const [index, band] of bands.entries()) {
-    const range = ranges[index];
-    if (range === undefined) throw new RangeError(`band ${index} has no ranges`);
-    const start = index * span.tokens;
-    const place = isOne
-      ? { out: into.out, outStart: 0, lse: into.lse, lseStart: span.start }
-      : { out: into.parts.out, outStart: start, lse: into.parts.lse, lseStart: start };
-    op.attendPrefill(bandRows(rows, positions, index), pagedCopy(layer, band.copy), range, place, span);
+): GPUBuffer {
+  let [lse, before] = into.lse;
+  let carry = false;
+  for (const [index, { copy }] of positions.bands.entries()) {
+    for (const seen of positions.lists[index]) {
+      [lse, before] = [before, lse];
+      const slab = slabCopy(layer.slabs[seen.slab], copy);
+      op.attendPrefill(
+        bandRows(rows, positions, index),
+        slab,
+        list(positions, seen),
+        { out: into.out, lse, before, carry },
+        span,
+      );
+      carry = true;
+    }
   }
-  if (!isOne) op.mergeParts(into.parts, into.out, into.lse, { splits: bands.length, tokens: span.tokens, lseStart: span.start });
+  if (!carry) throw new RangeError("the chunk sees no key, not even its own");
+  return lse;
 }
 
 function attendOne(
   op: Operations,
   rows: ChunkRows,
-  layer: CachedKeys,
+  layer: CacheLayer,
   positions: LayerPositions,
   into: Attended,
   position: number,
-): void {
+): GPUBuffer {
+  const seen = positions.bands.flatMap((band, index) => positions.lists[index].map((slabList) => ({ band, index, slabList })));
+  const visits = seen.reduce((sum, { slabList }) => sum + slabList.visits, 0);
+  const splitVisits = Math.max(1, Math.ceil(visits / Math.max(1, MAX_SPLITS - seen.length)));
   let splits = 0;
-  for (const [index, band] of positions.bands.entries()) {
-    const [from, to] = band.keys(position);
-    if (to <= from) continue;
-    const share = splitKeys(to - from, Math.floor(MAX_SPLITS / positions.bands.length));
-    const range: SplitRange = { position, from, to, ...share, firstSplit: splits };
-    op.attendDecode(bandRows(rows, positions, index), pagedCopy(layer, band.copy), into.parts, range);
-    splits += share.splits;
+  for (const { band, index, slabList } of seen) {
+    const share = Math.ceil(slabList.visits / splitVisits);
+    const slab = slabCopy(layer.slabs[slabList.slab], band.copy);
+    const range = { position, splits: share, splitVisits, firstSplit: splits };
+    op.attendDecode(bandRows(rows, positions, index), slab, list(positions, slabList), into.parts, range);
+    splits += share;
   }
-  op.mergeParts(into.parts, into.out, into.lse, { splits, tokens: 1, lseStart: position });
+  op.mergeParts(into.parts, into.out, into.lse[0], splits);
+  return into.lse[0];
 }
 
 /** Queries and keys of a band: rotated ones, or the projection itself where the layer does not rotate. */
-function bandRows(rows: ChunkRows, positions: LayerPositions, index: number): BandRows {
+export function bandRows(rows: ChunkRows, positions: LayerPositions, index: number): BandRows {
   if (positions.angles === undefined) return { rows: rows.qkv, isProjection: true };
   const rotated = rows.rotated[index];
   if (rotated === undefined) throw new RangeError(`there is no room for band ${index}`);
   return { rows: rotated, isProjection: false };
 }
 
-/** One copy of a layer's keys, as the kernels read it. */
-export function pagedCopy(layer: CachedKeys, copy: number): PagedLayer {
-  const keys = layer.keys[copy];
-  if (keys === undefined) throw new RangeError(`the cache has no copy ${copy} of its keys`);
-  return { pages: layer.pages, keys, values: layer.values };
+/** One copy of a slab's keys, as the kernels read it. */
+export function slabCopy(slab: Slab, copy: number): { keys: GPUBuffer; values: GPUBuffer } {
+  return { keys: keysOf(slab.keys, copy), values: slab.values };
+}
+
+function keysOf(keys: readonly GPUBuffer[], copy: number): GPUBuffer {
+  const buffer = keys[copy];
+  if (buffer === undefined) throw new RangeError(`the cache has no copy ${copy} of its keys`);
+  return buffer;
+}
+
+function list({ words }: LayerPositions, { list: offsets }: SlabList) {
+  return { words, offsets };
 }

@@ -1,38 +1,62 @@
 /**
- * What a chunk's tokens need to know of their positions, on the device: angles per rotation and band, and the range of keys per kind of
- * layer and band. Written once per chunk; all layers of a kind share them.
+ * What a chunk's tokens need to know of their positions, on the device: angles per rotation and band, and page lists per kind of layer and
+ * band. Written once per chunk; all layers of a kind share them.
  */
 import type { Band, DecoderSpec, LayerKind, PositionPlan, RopeTable } from "../api.ts";
 import { storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
+import type { PagedCache } from "../kv-cache/pages.ts";
 import { layerBands } from "../position/bands.ts";
 import { positionsFrom, rotation } from "../position/rope.ts";
 import { localTable } from "../position/scaling.ts";
+import type { Pattern } from "./api.ts";
+import { addPageLists, addSlots, blockMap, Words, type SlabList } from "./pageLists.ts";
 
-/** Positions of one kind of layer. */
+/** Positions of one kind of layer, or of one layer where its pattern is its own. */
 export interface LayerPositions {
   bands: readonly Band[];
   /** Per band [tokens, 2, pairs + 1] of (cos, sin), as rope_apply.wgsl reads them; undefined where the layer does not rotate. */
   angles: readonly GPUBuffer[] | undefined;
   pairs: number;
-  /** Per band [tokens] of (from, to). */
-  ranges: readonly GPUBuffer[];
+  /** The words that `lists` and `slotsAt` are offsets of. */
+  words: GPUBuffer;
+  /** Per band, what the chunk sees of each slab. */
+  lists: readonly (readonly SlabList[])[];
+  /** Per slab, [tokens] of slots. */
+  slotsAt: readonly number[];
 }
 
 export interface ChunkPositions {
   /** Buffers for chunks of at most `maxTokens` tokens under this plan; replaces those of another plan. */
   setPlan(plan: PositionPlan): void;
-  /** Writes angles and ranges of the tokens from `start` on. */
-  write(start: number, tokens: number): void;
+  /** Most keys a query sees in each layer of its own, as a policy has it; undefined is all. */
+  setWindow(window: number | undefined): void;
+  /** Writes angles and lists of the tokens from `start` on; true when a larger buffer took the place of the one for lists. */
+  write(start: number, tokens: number, pattern: Pattern | undefined): boolean;
+  /** Lists of one layer with a pattern of its own instead, into a buffer of their own; nothing recorded may still need the last ones. */
+  writeOwn(layer: number, start: number, tokens: number, pattern: Pattern): LayerPositions;
   layer(index: number): LayerPositions;
 }
 
-export function openChunkPositions(spec: DecoderSpec, gpu: EngineDevice, maxTokens: number): ChunkPositions {
+interface Kind {
+  /** One of its layers: all keep alike. */
+  example: number;
+  bands: readonly Band[];
+  angles: readonly GPUBuffer[] | undefined;
+  pairs: number;
+  lists: readonly (readonly SlabList[])[];
+  slotsAt: readonly number[];
+}
+
+export function openChunkPositions(spec: DecoderSpec, gpu: EngineDevice, cache: PagedCache, maxTokens: number): ChunkPositions {
   const local = localTable(spec);
-  const kinds = new Map<string, LayerPositions>();
+  const kinds = new Map<string, Kind>();
+  const words = { shared: new Words(), own: new Words() };
+  const buffers = { shared: storageBuffer(gpu, "page lists", 16), own: storageBuffer(gpu, "page lists of a layer", 16) };
   let angles = new Map<LayerKind["rotation"], AngleSet>();
   let plan: PositionPlan | undefined;
-  const keyOf = ({ window, rotation: turn }: LayerKind): string => `${turn} ${window ?? "all"}`;
+  let window: number | undefined;
+  const keyOf = ({ window: own, rotation: turn }: LayerKind): string => `${turn} ${own ?? "all"}`;
   const bufferOf = (label: string, floats: number): GPUBuffer => storageBuffer(gpu, label, maxTokens * floats * 4);
 
   function anglesOf(kind: LayerKind, current: PositionPlan, bands: readonly Band[]): AngleSet | undefined {
@@ -52,63 +76,80 @@ export function openChunkPositions(spec: DecoderSpec, gpu: EngineDevice, maxToke
     return made;
   }
 
-  function release(): void {
-    for (const { buffers } of angles.values()) for (const buffer of buffers) buffer.destroy();
-    for (const { ranges } of kinds.values()) for (const buffer of ranges) buffer.destroy();
+  function makeKinds(next: PositionPlan): void {
+    for (const { buffers: old } of angles.values()) for (const buffer of old) buffer.destroy();
     angles = new Map();
     kinds.clear();
+    for (const [example, kind] of spec.layers.entries()) {
+      if (kinds.has(keyOf(kind))) continue;
+      const cut = { ...kind, window: window === undefined ? kind.window : Math.min(window, kind.window ?? window) };
+      const bands = layerBands(next, cut);
+      const set = anglesOf(kind, next, bands);
+      const pairs = set?.table.invFreq.length ?? 0;
+      kinds.set(keyOf(kind), { example, bands, angles: set?.buffers, pairs, lists: [], slotsAt: [] });
+    }
   }
+
+  /** Puts what was written on the device; true when that needed a larger buffer. */
+  function upload(which: "shared" | "own"): boolean {
+    const view = words[which].view();
+    const grows = view.byteLength > buffers[which].size;
+    if (grows) {
+      buffers[which].destroy();
+      buffers[which] = storageBuffer(gpu, "page lists", 2 * view.byteLength);
+    }
+    gpu.device.queue.writeBuffer(buffers[which], 0, view);
+    return grows;
+  }
+
+  const kindOf = (layer: number): Kind => {
+    const kind = spec.layers[layer];
+    const known = kind === undefined ? undefined : kinds.get(keyOf(kind));
+    if (known === undefined) throw new RangeError(`layer ${layer} has no positions: a plan comes first`);
+    return known;
+  };
+  const listsOf = (into: Words, layer: number, kind: Kind, start: number, tokens: number, pattern: Pattern | undefined) => {
+    const map = blockMap(cache, layer);
+    const chunk = { start, tokens, pattern, heads: spec.headCount, kvHeads: spec.kvHeadCount };
+    return kind.bands.map((band) => addPageLists(into, map, { ...chunk, band }));
+  };
 
   return {
     setPlan(next) {
       if (plan?.key === next.key) return;
-      release();
       plan = next;
-      for (const kind of spec.layers) {
-        if (kinds.has(keyOf(kind))) continue;
-        const bands = layerBands(next, kind);
-        const set = anglesOf(kind, next, bands);
-        kinds.set(keyOf(kind), {
-          bands,
-          angles: set?.buffers,
-          pairs: set?.table.invFreq.length ?? 0,
-          ranges: bands.map((_, band) => bufferOf(`ranges ${keyOf(kind)} ${band}`, 2)),
-        });
-      }
+      makeKinds(next);
     },
-    write(start, tokens) {
-      const { queue } = gpu.device;
+    setWindow(next) {
+      if (window === next) return;
+      window = next;
+      if (plan !== undefined) makeKinds(plan);
+    },
+    write(start, tokens, pattern) {
       for (const set of angles.values()) {
         for (const [index, band] of set.bands.entries()) {
           const buffer = set.buffers[index];
-          if (buffer !== undefined) queue.writeBuffer(buffer, 0, angleRows(set, band, start, tokens));
+          if (buffer !== undefined) gpu.device.queue.writeBuffer(buffer, 0, angleRows(set, band, start, tokens));
         }
       }
-      for (const { bands, ranges } of kinds.values()) {
-        for (const [index, band] of bands.entries()) {
-          const buffer = ranges[index];
-          if (buffer !== undefined) queue.writeBuffer(buffer, 0, rangeRows(band, start, tokens));
-        }
+      words.shared.clear();
+      for (const kind of kinds.values()) {
+        kind.slotsAt = addSlots(words.shared, blockMap(cache, kind.example), start, tokens);
+        kind.lists = listsOf(words.shared, kind.example, kind, start, tokens, pattern);
       }
+      return upload("shared");
+    },
+    writeOwn(layer, start, tokens, pattern) {
+      const kind = kindOf(layer);
+      words.own.clear();
+      const lists = listsOf(words.own, layer, kind, start, tokens, pattern);
+      upload("own");
+      return { ...kind, words: buffers.own, lists };
     },
     layer(index) {
-      const kind = spec.layers[index];
-      const positions = kind === undefined ? undefined : kinds.get(keyOf(kind));
-      if (positions === undefined) throw new RangeError(`layer ${index} has no positions: a plan comes first`);
-      return positions;
+      return { ...kindOf(index), words: buffers.shared };
     },
   };
-}
-
-/** [tokens] of (from, to): keys that queries from position `start` on see through the band. */
-export function rangeRows(band: Band, start: number, tokens: number): Uint32Array<ArrayBuffer> {
-  const rows = new Uint32Array(2 * tokens);
-  for (let token = 0; token < tokens; token++) {
-    const [from, to] = band.keys(start + token);
-    rows[2 * token] = from;
-    rows[2 * token + 1] = Math.max(from, to);
-  }
-  return rows;
 }
 
 interface AngleSet {

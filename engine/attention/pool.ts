@@ -1,20 +1,25 @@
-/** Pooled attention on the GPU: cells are cut into pieces of bounded work, summed per submission of bounded time, and joined at the end. */
-import { type Band, type DecoderSpec, type PooledAttention, type PoolRequest, type PositionPlan } from "../api.ts";
+/**
+ * Pooled attention on the GPU from the sampled queries of the tap: cells are cut into pieces of bounded work, summed slab by slab in submissions
+ * of bounded time, and joined at the end.
+ */
+import { type DecoderSpec, type PooledAttention, type PoolRequest } from "../api.ts";
 import { throwIfAborted } from "../errors.ts";
-import { uploadedBuffer, storageBuffer, type Readback } from "../gpu/buffers.ts";
+import { storageBuffer, uploadedBuffer, type Readback } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { Operations } from "../kernels/ops.ts";
 import type { PagedCache } from "../kv-cache/pages.ts";
 import { alibiSlopes } from "../position/alibi.ts";
-import { layerBands } from "../position/bands.ts";
-import { pagedCopy } from "./attend.ts";
-import { rangeRows } from "./chunkPositions.ts";
+import { PAGE_TOKENS, type Pattern } from "./api.ts";
+import { slabCopy } from "./attend.ts";
+import type { ChunkPositions } from "./chunkPositions.ts";
+import { addSampleList, NONE, Words } from "./pageLists.ts";
 import type { AttentionTap } from "./tap.ts";
+import type { Sample } from "./tapSamples.ts";
 
 /** Pieces per side at most: 4 MiB of cells. */
 const MAX_PIECES = 1024;
-/** Tokens per piece at least. */
+/** Keys of a piece at least. */
 const MIN_PIECE = 16;
 const GOAL_MS = 75;
 /** Query-key pairs of the first submission; a software adapter does about this many in the goal's time. */
@@ -28,7 +33,9 @@ export interface PoolSource {
   op: Operations;
   cache: PagedCache;
   tap: AttentionTap;
-  plan: PositionPlan;
+  positions: ChunkPositions;
+  /** What the queries saw of the keys. */
+  pattern: Pattern | undefined;
 }
 
 /** Cells as PoolRequest defines them, for layers and heads that the request was checked for. Throws `aborted`. */
@@ -38,25 +45,23 @@ export async function poolOnDevice(
   { layers, heads }: { layers: readonly number[]; heads: readonly number[] },
   signal: AbortSignal | undefined,
 ): Promise<PooledAttention> {
-  const { spec, gpu, recorder, readback, op, cache, tap, plan } = source;
-  const rows = pieces(request.queryEdges);
-  const columns = pieces(request.keyEdges);
+  const { spec, gpu, recorder, readback, op, cache, tap, positions } = source;
+  const queries = request.queryEdges.at(-1) ?? 0;
+  const kept = tap.samples(0, queries);
+  const asked = askedSamples(request.queryEdges, kept);
+  const rows = pieces(asked.edges, 1);
+  const columns = pieces(request.keyEdges, MIN_PIECE);
   const shares = layers.length * heads.length;
-  const weights = rows.owner.map((row) => 1 / (shares * ((request.queryEdges[row + 1] ?? 0) - (request.queryEdges[row] ?? 0))));
+  const weights = rows.owner.map((row) => 1 / (shares * (asked.edges[row + 1] - asked.edges[row])));
+  const table = asked.samples.flatMap(({ slot, position }) => [slot, position]);
   const into = {
-    edges: uploadedBuffer(gpu, "pool edges", Uint32Array.from([...rows.edges, ...columns.edges])),
+    edges: uploadedBuffer(gpu, "pool edges", Uint32Array.from([...rows.edges, ...columns.edges, ...table])),
     weights: uploadedBuffer(gpu, "pool weights", Float32Array.from(weights)),
     cells: storageBuffer(gpu, "pool cells", rows.owner.length * columns.owner.length * 4),
   };
-  const rangeBuffers = new Map<string, GPUBuffer>();
-  /** Keys that each query of the request sees, from position 0 on: the kernel reads them by position. */
-  const rangesOf = (key: string, band: Band): GPUBuffer => {
-    const known = rangeBuffers.get(key);
-    if (known !== undefined) return known;
-    const made = uploadedBuffer(gpu, "pool ranges", rangeRows(band, 0, request.queryEdges.at(-1) ?? 0));
-    rangeBuffers.set(key, made);
-    return made;
-  };
+  const lists = new Map<string, GPUBuffer>();
+  const slopes = spec.alibi === undefined ? undefined : alibiSlopes(spec.headCount, spec.alibi.maxBias);
+  const pairsOf = pairCounter(rows.edges, asked.samples, request.keyEdges);
   try {
     let budget = FIRST_PAIRS;
     let pending = 0;
@@ -69,37 +74,82 @@ export async function poolOnDevice(
       throwIfAborted(signal);
       began = performance.now();
     };
-    const slopes = spec.alibi === undefined ? undefined : alibiSlopes(spec.headCount, spec.alibi.maxBias);
     for (const layer of layers) {
-      const { queries, lse } = tap.at(layer);
-      const kind = spec.layers[layer];
-      if (queries === undefined || kind === undefined) throw new RangeError(`layer ${layer} is listed as kept and is not`);
-      for (const [index, band] of layerBands(plan, kind).entries()) {
-        const saved = queries[index];
-        if (saved === undefined) throw new RangeError(`layer ${layer} has no queries of band ${index}`);
-        const ranges = rangesOf(`${kind.window ?? "all"} ${kind.rotation} ${index}`, band);
-        for (const head of heads) {
-          let rowStart = 0;
-          while (rowStart < rows.owner.length) {
-            let rowEnd = rowStart;
-            while (rowEnd < rows.owner.length && (rowEnd === rowStart || pending < budget))
-              pending += pairsOf(rows.edges, columns.edges, rowEnd++);
-            const slope = slopes?.[head] ?? 0;
-            const grid = { rowStart, rowEnd, rows: rows.owner.length, columns: columns.owner.length, head, slope };
-            op.pool({ queries: saved, lse, ranges }, pagedCopy(cache.layer(layer), band.copy), into, grid);
-            rowStart = rowEnd;
-            if (pending >= budget) await flush();
+      const from = tap.at(layer);
+      if (from === undefined) throw new RangeError(`layer ${layer} is listed as kept and is not`);
+      const { bands } = positions.layer(layer);
+      for (const [index, band] of bands.entries()) {
+        const words = new Words();
+        const list = addSampleList(words, band, asked.samples, source.pattern, spec);
+        const pagesAt = addPagesOfSlabs(words, cache, layer);
+        const buffer = uploadedBuffer(gpu, "pool lists", words.view());
+        lists.set(`${layer} ${index}`, buffer);
+        for (const [slab, pages] of pagesAt.entries()) {
+          const { keys } = slabCopy(cache.layer(layer).slabs[slab], band.copy);
+          for (const head of heads) {
+            let rowStart = 0;
+            while (rowStart < rows.owner.length) {
+              let rowEnd = rowStart;
+              while (rowEnd < rows.owner.length && (rowEnd === rowStart || pending < budget)) pending += pairsOf(rowEnd++);
+              const counts = { rows: rows.owner.length, columns: columns.owner.length, samples: asked.samples.length };
+              const grid = { ...counts, rowStart, rowEnd, head, slope: slopes?.[head] ?? 0, pagesAt: pages };
+              op.pool({ queries: from.queries[index], lse: from.lse }, keys, { words: buffer, offsets: list }, into, grid);
+              rowStart = rowEnd;
+              if (pending >= budget) await flush();
+            }
           }
         }
       }
     }
     await flush();
     const parts = new Float32Array(await readback.read(into.cells, 0, rows.owner.length * columns.owner.length * 4));
-    return joined(parts, rows.owner, columns.owner, request);
+    const cells = joined(parts, rows.owner, columns.owner, request);
+    const first = request.queryEdges[0];
+    return { ...cells, sampledQueries: kept.filter(({ position }) => position >= first).length };
   } finally {
-    for (const buffer of [...Object.values(into), ...rangeBuffers.values()]) buffer.destroy();
+    for (const buffer of [...Object.values(into), ...lists.values()]) buffer.destroy();
     recorder.forget();
   }
+}
+
+/** The sampled queries of each bin; a bin between two of them has the nearest. `edges` are indices of samples. */
+function askedSamples(queryEdges: Uint32Array, kept: readonly Sample[]): { edges: Uint32Array; samples: Sample[] } {
+  const samples: Sample[] = [];
+  const edges = new Uint32Array(queryEdges.length);
+  let next = 0;
+  for (let bin = 0; bin + 1 < queryEdges.length; bin++) {
+    while (next < kept.length && kept[next].position < queryEdges[bin]) next++;
+    const before = samples.length;
+    while (next < kept.length && kept[next].position < queryEdges[bin + 1]) samples.push(kept[next++]);
+    if (samples.length === before) samples.push(nearestSample(kept, next, (queryEdges[bin] + queryEdges[bin + 1]) / 2));
+    edges[bin + 1] = samples.length;
+  }
+  return { edges, samples };
+}
+
+function nearestSample(kept: readonly Sample[], next: number, position: number): Sample {
+  const [before, after] = [kept.at(Math.max(0, next - 1)), kept[Math.min(next, kept.length - 1)]];
+  if (before === undefined) throw new RangeError("no query is kept");
+  return position - before.position <= after.position - position ? before : after;
+}
+
+/** Per slab, the offset of a table of where each page of the context lies in it. */
+function addPagesOfSlabs(words: Words, cache: PagedCache, layer: number): number[] {
+  const pages = Math.ceil(cache.length / PAGE_TOKENS);
+  const placed = Array.from({ length: pages }, (_, page) => cache.place(layer, page));
+  return cache.layer(layer).slabs.map((_, slab) => words.add(placed.map((place) => (place?.slab === slab ? place.page : NONE))));
+}
+
+/** Query-key pairs that a row of pieces sums, in one slab at most. */
+function pairCounter(edges: readonly number[], samples: readonly Sample[], keyEdges: Uint32Array): (row: number) => number {
+  const [first, last] = [keyEdges[0], keyEdges.at(-1) ?? 0];
+  return (row) => {
+    let pairs = 0;
+    for (let sample = edges[row]; sample < edges[row + 1]; sample++) {
+      pairs += Math.max(1, Math.min(last, samples[sample].position + 1) - first);
+    }
+    return pairs;
+  };
 }
 
 interface Pieces {
@@ -109,12 +159,12 @@ interface Pieces {
   owner: number[];
 }
 
-/** The asked bins, cut so that one invocation never sums a large bin alone. */
-function pieces(edges: Uint32Array): Pieces {
+/** The asked bins, cut so that one invocation never sums a large bin alone, but into no pieces below `least`. */
+function pieces(edges: Uint32Array, least: number): Pieces {
   const bins = edges.length - 1;
   const span = (edges[bins] ?? 0) - (edges[0] ?? 0);
   // Cutting at this length leaves at most span / size + bins pieces.
-  const size = Math.max(MIN_PIECE, Math.ceil(span / Math.max(1, MAX_PIECES - bins)));
+  const size = Math.max(least, Math.ceil(span / Math.max(1, MAX_PIECES - bins)));
   const result: Pieces = { edges: [], owner: [] };
   for (let bin = 0; bin < bins; bin++) {
     const end = edges[bin + 1] ?? 0;
@@ -127,19 +177,12 @@ function pieces(edges: Uint32Array): Pieces {
   return result;
 }
 
-/** Query-key pairs that a row of pieces sums. */
-function pairsOf(rowEdges: readonly number[], columnEdges: readonly number[], row: number): number {
-  const queries = (rowEdges[row + 1] ?? 0) - (rowEdges[row] ?? 0);
-  const keys = Math.min(columnEdges.at(-1) ?? 0, rowEdges[row + 1] ?? 0) - (columnEdges[0] ?? 0);
-  return queries * Math.max(1, keys);
-}
-
 function joined(
   parts: Float32Array,
   rowOwner: readonly number[],
   columnOwner: readonly number[],
   request: PoolRequest,
-): PooledAttention {
+): Pick<PooledAttention, "rows" | "columns" | "cells"> {
   const rows = request.queryEdges.length - 1;
   const columns = request.keyEdges.length - 1;
   const sums = new Float64Array(rows * columns);

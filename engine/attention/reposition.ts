@@ -1,11 +1,11 @@
 /** Cached keys moved to the positions of another plan, where they lie: the difference of two rotations is a rotation. */
 import type { DecoderSpec, PositionPlan } from "../api.ts";
-import { storageBuffer } from "../gpu/buffers.ts";
+import { storageBuffer, uploadedBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { Operations } from "../kernels/ops.ts";
 import type { PagedCache } from "../kv-cache/pages.ts";
-import { pagedCopy } from "./attend.ts";
+import { addSlots, blockMap, Words } from "./pageLists.ts";
 
 /** Positions that are rotated by one dispatch. */
 const PIECE_TOKENS = 4096;
@@ -25,6 +25,7 @@ export interface RepositionSource {
 export async function repositionKeys(source: RepositionSource, before: PositionPlan, next: PositionPlan): Promise<void> {
   const { spec, gpu, recorder, op, cache } = source;
   const pairs = next.table.invFreq.length;
+  const words = new Words();
   const angles = storageBuffer(gpu, "angles of a move", Math.min(PIECE_TOKENS, Math.max(1, cache.length)) * pairs * 8);
   try {
     for (const copy of next.copies.keys()) {
@@ -33,9 +34,17 @@ export async function repositionKeys(source: RepositionSource, before: PositionP
         const tokens = Math.min(PIECE_TOKENS, cache.length - start);
         gpu.device.queue.writeBuffer(angles, 0, turns(before, from, next, copy, start, tokens));
         for (const [layer, { rotation }] of spec.layers.entries()) {
-          if (rotation === "main") op.repositionKeys(pagedCopy(cache.layer(layer), copy), angles, pairs, { start, tokens });
+          if (rotation !== "main") continue;
+          words.clear();
+          const slots = addSlots(words, blockMap(cache, layer), start, tokens, "skip");
+          const slotWords = uploadedBuffer(gpu, "slots of a move", words.view());
+          for (const [slab, slotsAt] of slots.entries()) {
+            const keys = cache.layer(layer).slabs[slab].keys[copy];
+            op.repositionKeys(keys, { words: slotWords, slotsAt }, angles, pairs, tokens);
+          }
+          await recorder.finish();
+          slotWords.destroy();
         }
-        await recorder.finish();
       }
     }
   } finally {

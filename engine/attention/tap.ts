@@ -1,118 +1,124 @@
-/** What pooled attention is computed from: the rotated queries and softmax denominators of past tokens, for as many layers as fit. */
+/**
+ * What pooled attention is computed from: the rotated queries and softmax denominators of sampled tokens, for as many layers as fit. While a
+ * context is short every token is sampled; as it grows, every second, fourth, ... of the prompt, and always the last ones decoded.
+ */
 import type { DecoderSpec } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { allocated, storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
+import type { Operations } from "../kernels/ops.ts";
+import { bandRows, type ChunkRows } from "./attend.ts";
+import type { LayerPositions } from "./chunkPositions.ts";
+import { tapRoom, type TapRoom } from "./tapRoom.ts";
+import { openSampler, type Sample } from "./tapSamples.ts";
 
-/** queries [positions, H, D], one buffer per band, is undefined where the layer is not kept; lse [positions, H] is then shared scratch. */
+/** queries [slots, H, D], one buffer per band, and lse [slots, H]. */
 export interface TapLayer {
-  queries: readonly GPUBuffer[] | undefined;
+  queries: readonly GPUBuffer[];
   lse: GPUBuffer;
 }
 
 export interface AttentionTap {
-  /** Kept layers, rising; early ones are given up as the context grows. */
+  /** Kept layers, rising. */
   readonly layers: readonly number[];
   readonly because: string;
-  at(layer: number): TapLayer;
-  /** What is kept now belongs to another position plan: nothing is kept until the cache is empty, then `bands` queries a token and layer. */
-  setBands(bands: number, because: string): void;
-  /** Follows the cache: room for `tokens` positions, of which `length` are written; true when buffers were replaced. */
-  reserve(tokens: number, length: number): Promise<boolean>;
+  /** Sampled tokens with positions in [from, to), rising. */
+  samples(from: number, to: number): readonly Sample[];
+  at(layer: number): TapLayer | undefined;
+  /** What is kept now belongs to other positions or keys: nothing is kept until the cache is empty, then `bands` queries a token and layer. */
+  setBands(bands: (layer: number) => number, because: string): void;
+  /** Called before tokens are appended behind `length`; makes the buffers where there are none. True when buffers came. */
+  prepare(length: number): Promise<boolean>;
+  /** Chooses what is sampled of the chunk; of one decoded token everything is, and of a prompt its last. */
+  begin(chunk: { start: number; tokens: number; isDecoded: boolean; isLast: boolean }): void;
+  /** Keeps the sampled rows of the chunk, after attention. */
+  save(op: Operations, layer: number, rows: ChunkRows, positions: LayerPositions, lse: GPUBuffer): void;
+  /** Forgets tokens from `length` on. */
+  truncate(length: number): void;
 }
 
 export function openTap(
   spec: DecoderSpec,
   gpu: EngineDevice,
-  limits: { tapBytes: number; maxBindingBytes: number },
+  limits: { tapBytes: number; maxBindingBytes: number; maxTokens: number },
+  firstBands: (layer: number) => number,
 ): AttentionTap {
   const rowBytes = spec.headCount * spec.headDim * 4;
-  const bandsOf = (layer: number): number => (spec.layers[layer]?.rotation === "main" ? bands : 1);
-  let layers = lastLayers(spec, spec.layerCount);
-  let because = "all layers fit";
-  let roomTokens = 0;
-  let kept = new Map<number, { queries: readonly GPUBuffer[]; lse: GPUBuffer }>();
-  let bands = 1;
+  let bandsOf = firstBands;
   let dropped: string | undefined;
-  let scratch = storageBuffer(gpu, "denominators", 16);
+  let sampler = openSampler(0);
+  let plan = choose();
+  let kept: Map<number, TapLayer> | undefined;
+  let count = 0;
+  const chunkSamples = storageBuffer(gpu, "samples of a chunk", limits.maxTokens * 8);
 
-  /** Layers that fit at this length; one that was given up has gaps, so it comes back only with an empty cache. */
-  function choose(tokens: number, length: number): void {
-    const layerBytes = tokens * rowBytes * bands;
-    const fitting = tokens * rowBytes > limits.maxBindingBytes ? 0 : Math.floor(limits.tapBytes / layerBytes);
-    if (length === 0) dropped = undefined;
-    const most = length === 0 ? spec.layerCount : layers.length;
-    layers = lastLayers(spec, Math.min(most, fitting));
-    const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
-    because =
-      dropped ??
-      (layers.length === spec.layerCount
-        ? "all layers fit"
-        : tokens * rowBytes > limits.maxBindingBytes
-          ? `queries of one layer take ${mib(layerBytes)} MiB at ${tokens} tokens and the device binds ${mib(limits.maxBindingBytes)} MiB`
-          : `queries of one layer take ${mib(layerBytes)} MiB at ${tokens} tokens and the attention tap may use ${mib(limits.tapBytes)} MiB`);
+  function choose(): TapRoom {
+    return tapRoom(spec, limits, bandsOf);
   }
 
   function release(): void {
-    for (const { queries, lse } of kept.values()) for (const buffer of [...queries, lse]) buffer.destroy();
+    for (const { queries, lse } of kept?.values() ?? []) for (const buffer of [...queries, lse]) buffer.destroy();
+    kept = undefined;
   }
 
   return {
     get layers() {
-      return layers;
+      return dropped === undefined ? plan.layers : [];
     },
     get because() {
-      return because;
+      return dropped ?? plan.because;
     },
-    at(layer) {
-      return kept.get(layer) ?? { queries: undefined, lse: scratch };
-    },
-    setBands(count, why) {
+    samples: (from, to) => sampler.between(from, to),
+    at: (layer) => (dropped === undefined ? kept?.get(layer) : undefined),
+    setBands(bands, why) {
       release();
-      kept = new Map();
-      bands = count;
-      layers = [];
-      because = dropped = why;
-      roomTokens = 0;
+      bandsOf = bands;
+      plan = choose();
+      dropped = why;
+      sampler = openSampler(0);
     },
-    async reserve(tokens, length) {
-      if (tokens === roomTokens && !(length === 0 && dropped !== undefined)) return false;
-      choose(tokens, length);
-      const old = kept;
-      const oldScratch = scratch;
-      [kept, scratch] = await allocated(
+    async prepare(length) {
+      if (length === 0) dropped = undefined;
+      if (dropped !== undefined || kept !== undefined) return false;
+      kept = await allocated(
         gpu,
-        () => {
-          const make = (layer: number) => ({
-            queries: Array.from({ length: bandsOf(layer) }, (_, band) =>
-              storageBuffer(gpu, `queries ${layer} ${band}`, tokens * rowBytes),
-            ),
-            lse: storageBuffer(gpu, `denominators ${layer}`, tokens * spec.headCount * 4),
-          });
-          const made = new Map(layers.map((layer) => [layer, make(layer)]));
-          return [made, storageBuffer(gpu, "denominators", tokens * spec.headCount * 4)];
-        },
-        () => new EngineError("kv-cache-too-large", `no memory for the queries of ${tokens} tokens`, "shorten the context"),
+        () =>
+          new Map(
+            plan.layers.map((layer) => [
+              layer,
+              {
+                queries: Array.from({ length: bandsOf(layer) }, (_, band) =>
+                  storageBuffer(gpu, `queries ${layer} ${band}`, plan.rows * rowBytes),
+                ),
+                lse: storageBuffer(gpu, `denominators ${layer}`, plan.rows * spec.headCount * 4),
+              },
+            ]),
+          ),
+        () => new EngineError("kv-cache-too-large", `no memory for the queries of ${plan.rows} tokens`, "choose a smaller model"),
       );
-      const encoder = gpu.device.createCommandEncoder();
-      for (const [layer, { queries, lse }] of kept) {
-        const source = old.get(layer);
-        if (source === undefined) continue;
-        for (const [band, from] of source.queries.entries()) {
-          const into = queries[band];
-          if (into !== undefined) encoder.copyBufferToBuffer(from, 0, into, 0, Math.min(from.size, length * rowBytes));
-        }
-        encoder.copyBufferToBuffer(source.lse, 0, lse, 0, Math.min(source.lse.size, length * spec.headCount * 4));
-      }
-      gpu.device.queue.submit([encoder.finish()]);
-      for (const { queries, lse } of old.values()) for (const buffer of [...queries, lse]) buffer.destroy();
-      oldScratch.destroy();
-      roomTokens = tokens;
+      sampler = openSampler(plan.rows);
       return true;
     },
+    begin(chunk) {
+      const pairs = dropped === undefined ? sampler.sample(chunk) : [];
+      count = pairs.length / 2;
+      if (count > 0) gpu.device.queue.writeBuffer(chunkSamples, 0, Uint32Array.from(pairs));
+    },
+    save(op, layer, rows, positions, lse) {
+      const into = kept?.get(layer);
+      if (into === undefined || count === 0) return;
+      for (const [band, queries] of into.queries.entries()) {
+        op.saveTap(
+          bandRows(rows, positions, band),
+          lse,
+          chunkSamples,
+          { queries, lse: into.lse },
+          { count, withLse: band === 0 },
+        );
+      }
+    },
+    truncate(length) {
+      sampler.truncate(length);
+    },
   };
-}
-
-function lastLayers(spec: DecoderSpec, count: number): number[] {
-  return Array.from({ length: count }, (_, index) => spec.layerCount - count + index);
 }

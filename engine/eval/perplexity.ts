@@ -2,7 +2,7 @@
  * How well a model foretells a text: exp(-mean log p) over its tokens, each given those before it. Long texts either whole, or by sliding
  * windows in which every token is scored once; by position to see where a model loses the thread.
  */
-import { type ModelSpec, PAGE_TOKENS, type Runner } from "../api.ts";
+import { type ModelSpec, CUT_TOKENS, type Runner } from "../api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { BodyCache } from "../pack/body.ts";
 import { resolveRope } from "../position/choose.ts";
@@ -175,7 +175,7 @@ const LOGIT_BYTES = 32 * 2 ** 20;
 /** Tokens of one piece: whole pages where that many rows fit. */
 function logitRows(vocabSize: number): number {
   const rows = Math.max(1, Math.floor(LOGIT_BYTES / (4 * vocabSize)));
-  return rows < PAGE_TOKENS ? rows : rows - (rows % PAGE_TOKENS);
+  return rows < CUT_TOKENS ? rows : rows - (rows % CUT_TOKENS);
 }
 
 /** log softmax(logits)[id] in float64. */

@@ -1,28 +1,41 @@
 /** Attention over paged keys and what prepares it, as operations on buffers. All shapes are of one model. */
-import { PAGE_TOKENS, type DecoderSpec } from "../api.ts";
+import { CUT_TOKENS, type DecoderSpec } from "../api.ts";
+import { BLOCK_TOKENS, PAGE_TOKENS, type KvFormats } from "../attention/api.ts";
+import type { PageList } from "../attention/pageLists.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
+import { rowWords } from "../kv-cache/format.ts";
 import { attnDecode } from "./attn_decode.ts";
-import { attnMerge, MERGE_ACROSS } from "./attn_merge.ts";
+import { attnMerge } from "./attn_merge.ts";
 import { attnPool } from "./attn_pool.ts";
 import { attnPrefill } from "./attn_prefill.ts";
 import { keyReposition } from "./key_reposition.ts";
 import { keyShift } from "./key_shift.ts";
-import { kvWrite } from "./kv_write.ts";
+import { rowConstsOf } from "./cachedRows.ts";
+import { kvPut } from "./kv_put.ts";
 import { all, groups, present } from "./programs.ts";
 import { qkNorm } from "./qk_norm.ts";
 import { ropeApply } from "./rope_apply.ts";
+import { tapSave } from "./tap_save.ts";
 
 /** Channels of a head that one workgroup of attn_prefill adds up. */
 const PREFILL_CHANNELS = 128;
-/** Most key ranges of one decoded token. */
-export const MAX_SPLITS = 64;
-
-/** Keys and values of one layer in pages, and the table that finds them. */
-export interface PagedLayer {
-  pages: GPUBuffer;
+/** One copy of the keys of a slab, and its values. */
+export interface SlabBuffers {
   keys: GPUBuffer;
   values: GPUBuffer;
+}
+
+/** Words and the offsets in them that say what a chunk sees of a slab: attention/pageLists.ts. */
+export interface ListedKeys {
+  words: GPUBuffer;
+  offsets: PageList;
+}
+
+/** Words and the offset in them of the slots that a chunk's tokens have in a slab. */
+export interface Slots {
+  words: GPUBuffer;
+  slotsAt: number;
 }
 
 /** Where a chunk lies: `tokens` tokens from position `start` on. */
@@ -43,26 +56,30 @@ export interface AttentionParts {
   lse: GPUBuffer;
 }
 
-/** Keys [from, to) of one decoded token, and which parts their ranges become. */
+/** Ranges of `splitVisits` visits of one decoded token, and which parts they become. */
 export interface SplitRange {
   position: number;
-  from: number;
-  to: number;
   splits: number;
-  keysPerSplit: number;
+  splitVisits: number;
   firstSplit: number;
+  /** Keys of a visit; BLOCK_TOKENS where it is not said. */
+  unit?: number;
 }
 
+/** One head's cells: rows of samples, columns of keys; see attn_pool.wgsl. */
 export interface PoolGrid {
   rowStart: number;
   rowEnd: number;
   rows: number;
   columns: number;
+  samples: number;
   head: number;
   slope: number;
+  pagesAt: number;
 }
 
 export interface PoolBuffers {
+  /** Edges of rows and columns, then slot and position of each sample. */
   edges: GPUBuffer;
   weights: GPUBuffer;
   cells: GPUBuffer;
@@ -75,7 +92,7 @@ export async function openAttention(
   spec: DecoderSpec,
   shaders: ShaderCache,
   recorder: Recorder,
-  { placeholder, slopes }: { placeholder: GPUBuffer; slopes: GPUBuffer },
+  { slopes, formats }: { slopes: GPUBuffer; formats: KvFormats },
 ) {
   const { headCount, kvHeadCount, headDim, normEps: eps, attentionScale: scale } = spec;
   const HEAD_DIM4 = headDim / 4;
@@ -85,17 +102,24 @@ export async function openAttention(
   const softcap = spec.attentionSoftcap ?? 0;
   const absent = Promise.resolve(undefined);
   const rotates = spec.layers.some(({ rotation }) => rotation !== "none");
+  const rows = rowConstsOf(formats, headDim);
   const programs = await all({
     qkNorm: spec.qkNorm ? shaders.program(qkNorm, { HEAD_DIM4 }) : absent,
-    keyShift: spec.keyShift ? shaders.program(keyShift, { PAGE_TOKENS }) : absent,
+    keyShift: spec.keyShift ? shaders.program(keyShift, { CUT_TOKENS }) : absent,
     rope: rotates ? shaders.program(ropeApply, { HEAD_DIM: headDim }) : absent,
     reposition: rotates ? shaders.program(keyReposition, { HEAD_DIM: headDim, PAGE_TOKENS }) : absent,
-    kvWrite: shaders.program(kvWrite, { HEAD_DIM4, PAGE_TOKENS }),
-    prefill: shaders.program(attnPrefill, { HEAD_DIM4, GROUP, PAGE_TOKENS }),
-    decode: shaders.program(attnDecode, { HEAD_DIM4, GROUP, ITEMS: Math.ceil((GROUP * HEAD_DIM4) / 64), PAGE_TOKENS }),
-    merge: shaders.program(attnMerge, { HEAD_DIM4, ACROSS: MERGE_ACROSS }),
-    pool: shaders.program(attnPool, { HEAD_DIM4, PAGE_TOKENS }),
+    putKeys: shaders.program(kvPut(formats.keys), { HEAD_DIM4, PAGE_TOKENS, ROW: rowWords(formats.keys, headDim) }),
+    putValues: shaders.program(kvPut(formats.values), { HEAD_DIM4, PAGE_TOKENS, ROW: rowWords(formats.values, headDim) }),
+    prefill: shaders.program(attnPrefill(formats), { HEAD_DIM4, GROUP, BLOCK_TOKENS, PAGE_TOKENS, ...rows }),
+    decode: shaders.program(attnDecode(formats), {
+      ...{ HEAD_DIM4, GROUP, BLOCK_TOKENS, PAGE_TOKENS, ...rows },
+      ITEMS: Math.ceil((GROUP * HEAD_DIM4) / 64),
+    }),
+    merge: shaders.program(attnMerge, { HEAD_DIM4 }),
+    pool: shaders.program(attnPool(formats.keys), { HEAD_DIM4, BLOCK_TOKENS, PAGE_TOKENS, KEY_ROW: rows.KEY_ROW }),
+    tapSave: shaders.program(tapSave, { HEAD_DIM4 }),
   });
+  const putGroups = groups(kvHeadCount * Math.ceil(headDim / 64), 64);
   const row4Of = ({ isProjection }: BandRows): number => (isProjection ? projectionRow4 : rotatedRow4);
 
   return {
@@ -119,98 +143,99 @@ export async function openAttention(
       recorder.run(present(programs.rope), params, { qkv, angles, rotated }, [groups((heads * headDim) / 2, 64), tokens]);
     },
 
-    /** Rotates the cached keys of positions start .. start + tokens - 1 by angles [tokens, pairs]. */
-    repositionKeys(layer: PagedLayer, angles: GPUBuffer, pairs: number, { start, tokens }: Span): void {
-      const params = { start, kvHeads: kvHeadCount, pairs };
-      const { keys, pages } = layer;
-      recorder.run(present(programs.reposition), params, { keys, pages, angles }, [groups(kvHeadCount * pairs, 64), tokens]);
+    /** Rotates the cached keys (f32) of a slab by angles [tokens, pairs], each token's at its slot. */
+    repositionKeys(keys: GPUBuffer, { words, slotsAt }: Slots, angles: GPUBuffer, pairs: number, tokens: number): void {
+      const params = { slotsAt, kvHeads: kvHeadCount, pairs };
+      const grid = [groups(kvHeadCount * pairs, 64), tokens] as const;
+      recorder.run(present(programs.reposition), params, { keys, lists: words, angles }, grid);
     },
 
-    /** Puts a band's keys and the chunk's values into their pages, and its queries into [positions, H, D], each where it is asked for. */
-    kvWrite(
-      qkv: GPUBuffer,
-      band: BandRows,
-      layer: PagedLayer,
-      what: { queries: GPUBuffer | undefined; keys: boolean; values: boolean },
-      { start, tokens }: Span,
-    ): void {
-      const params = {
-        start,
-        qHeads: headCount,
-        kvHeads: kvHeadCount,
-        rotatedRow4: row4Of(band),
-        saveQueries: what.queries === undefined ? 0 : 1,
-        writeKeys: what.keys ? 1 : 0,
-        writeValues: what.values ? 1 : 0,
-      };
-      const buffers = { qkv, rotated: band.rows, ...layer, queries: what.queries ?? placeholder };
-      recorder.run(programs.kvWrite, params, buffers, [groups(projectionRow4, 64), tokens]);
+    /** Puts a band's keys into their slots of a slab, in the cache's format. */
+    putKeys(band: BandRows, keys: GPUBuffer, { words, slotsAt }: Slots, tokens: number): void {
+      const params = { kvHeads: kvHeadCount, row4: row4Of(band), start4: headCount * HEAD_DIM4, slotsAt };
+      recorder.run(programs.putKeys, params, { source: band.rows, lists: words, cache: keys }, [putGroups, tokens]);
     },
 
-    /** Attention of a chunk over one band: out [tokens, H, D] from row `outStart` (of H heads) on, lse [tokens, H] from row `lseStart` on. */
+    /** Puts the values of a projection [tokens, H + 2G, D] into their slots of a slab, in the cache's format. */
+    putValues(qkv: GPUBuffer, values: GPUBuffer, { words, slotsAt }: Slots, tokens: number): void {
+      const params = { kvHeads: kvHeadCount, row4: projectionRow4, start4: rotatedRow4, slotsAt };
+      recorder.run(programs.putValues, params, { source: qkv, lists: words, cache: values }, [putGroups, tokens]);
+    },
+
+    /**
+     * Attention of a chunk over what it sees of one slab through one band: out [tokens, H, D], lse [tokens, H]. With `carry` it goes on from
+     * what `out` and `before` hold.
+     */
     attendPrefill(
       band: BandRows,
-      layer: PagedLayer,
-      ranges: GPUBuffer,
-      into: { out: GPUBuffer; outStart: number; lse: GPUBuffer; lseStart: number },
+      slab: SlabBuffers,
+      seen: ListedKeys,
+      into: { out: GPUBuffer; lse: GPUBuffer; before: GPUBuffer; carry: boolean },
       { start, tokens }: Span,
     ): void {
-      const { out, lse } = into;
       const params = {
-        tokens,
-        start,
+        ...{ tokens, start, scale, softcap, ...seen.offsets },
         kvHeads: kvHeadCount,
         row4: row4Of(band),
-        outStart4: into.outStart * headCount * HEAD_DIM4,
-        lseStart: into.lseStart * headCount,
-        scale,
-        softcap,
+        carry: into.carry ? 1 : 0,
       };
-      const buffers = { rotated: band.rows, ...layer, ranges, slopes, out, lse };
+      const buffers = {
+        ...{ rotated: band.rows, ...slab, lists: seen.words, slopes },
+        ...{ lseBefore: into.before, out: into.out, lse: into.lse },
+      };
       const grid = [groups(tokens * GROUP, 32), kvHeadCount, groups(headDim, PREFILL_CHANNELS)] as const;
       recorder.run(programs.prefill, params, buffers, grid);
     },
 
-    /** Attention of one token over ranges of one band's keys, each range a part. */
-    attendDecode(band: BandRows, layer: PagedLayer, parts: AttentionParts, range: SplitRange): void {
-      const { position, from, to, splits, keysPerSplit, firstSplit } = range;
-      const params = { position, firstKey: from, keyEnd: to, keysPerSplit, firstSplit, kvHeads: kvHeadCount, scale, softcap };
-      const buffers = { rotated: band.rows, ...layer, slopes, partOut: parts.out, partLse: parts.lse };
+    /** Attention of one token over ranges of what it sees of one slab through one band, each range a part. */
+    attendDecode(band: BandRows, slab: SlabBuffers, seen: ListedKeys, parts: AttentionParts, range: SplitRange): void {
+      const { position, splits, splitVisits, firstSplit, unit = BLOCK_TOKENS } = range;
+      const params = {
+        ...{ unit, splitVisits, firstSplit, scale, softcap },
+        ...seen.offsets,
+        start: position,
+        kvHeads: kvHeadCount,
+      };
+      const buffers = { rotated: band.rows, ...slab, lists: seen.words, slopes, partOut: parts.out, partLse: parts.lse };
       recorder.run(programs.decode, params, buffers, [splits, kvHeadCount]);
     },
 
-    /** Parts [splits, tokens, H, D] joined into out [tokens, H, D] and lse [tokens, H] from row `lseStart` on. */
-    mergeParts(
-      parts: AttentionParts,
-      out: GPUBuffer,
-      lse: GPUBuffer,
-      merge: { splits: number; tokens: number; lseStart: number },
-    ): void {
-      const rows = merge.tokens * headCount;
-      const params = { splits: merge.splits, rows, lseStart: merge.lseStart * headCount };
-      const needed = groups(rows * HEAD_DIM4, 64);
-      const grid = [Math.min(needed, MERGE_ACROSS), groups(needed, MERGE_ACROSS)] as const;
+    /** Parts [splits, H, D] of one token joined into out [H, D] and lse [H]. */
+    mergeParts(parts: AttentionParts, out: GPUBuffer, lse: GPUBuffer, splits: number): void {
+      const params = { splits, rows: headCount };
+      const grid = [groups(headCount * HEAD_DIM4, 64)] as const;
       recorder.run(programs.merge, params, { partOut: parts.out, partLse: parts.lse, out, lse }, grid);
     },
 
-    /** Adds one head's attention through one band to cells [rows, columns] for rows [rowStart, rowEnd). */
+    /** Puts queries of a band, and log-sum-exps [tokens, H] where they are given, into the slots of a tap: samples [count] of (token, slot). */
+    saveTap(
+      band: BandRows,
+      lse: GPUBuffer,
+      samples: GPUBuffer,
+      into: { queries: GPUBuffer; lse: GPUBuffer },
+      { count, withLse }: { count: number; withLse: boolean },
+    ): void {
+      const params = { row4: row4Of(band), heads: headCount, saveLse: withLse ? 1 : 0 };
+      const buffers = { rotated: band.rows, lseOf: lse, samples, queries: into.queries, savedLse: into.lse };
+      recorder.run(programs.tapSave, params, buffers, [groups(headCount * HEAD_DIM4, 64), count]);
+    },
+
+    /** Adds one head's attention to the keys of one slab through one band to cells [rows, columns] for rows [rowStart, rowEnd). */
     pool(
-      from: { queries: GPUBuffer; lse: GPUBuffer; ranges: GPUBuffer },
-      layer: PagedLayer,
+      from: { queries: GPUBuffer; lse: GPUBuffer },
+      keys: GPUBuffer,
+      seen: ListedKeys,
       into: PoolBuffers,
       grid: PoolGrid,
     ): void {
-      const kvHead = Math.floor(grid.head / GROUP);
-      const params = { ...grid, heads: headCount, kvHeads: kvHeadCount, kvHead, scale, softcap };
-      const buffers = { ...from, keys: layer.keys, pages: layer.pages, ...into };
+      const params = {
+        ...{ ...grid, ...seen.offsets, start: 0, scale, softcap },
+        heads: headCount,
+        kvHeads: kvHeadCount,
+        kvHead: Math.floor(grid.head / GROUP),
+      };
+      const buffers = { ...from, keys, lists: seen.words, ...into };
       recorder.run(programs.pool, params, buffers, [groups(grid.columns, 8), groups(grid.rowEnd - grid.rowStart, 8)]);
     },
   };
-}
-
-/** Ranges of whole 64-key blocks for `keys` keys, at most `most` of them. */
-export function splitKeys(keys: number, most = MAX_SPLITS): { splits: number; keysPerSplit: number } {
-  const blocks = Math.ceil(keys / 64);
-  const keysPerSplit = Math.ceil(blocks / most) * 64;
-  return { splits: Math.ceil(keys / keysPerSplit), keysPerSplit };
 }

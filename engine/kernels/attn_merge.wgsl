@@ -1,15 +1,14 @@
-// attn_merge: joins attention over disjoint keys, be it ranges of attn_decode or bands of attn_prefill: M = max lse_s, w_s = exp(lse_s - M),
+// attn_merge: joins the attention of one token over disjoint ranges of keys (attn_decode): M = max lse_s, w_s = exp(lse_s - M),
 //   out = sum w_s out_s / sum w_s, lse = M + log(sum w_s). A part without keys has an lse so low that it weighs nothing.
-//   partOut [splits, rows, HEAD_DIM4] of vec4, a row being one head of one token
+//   partOut [splits, rows, HEAD_DIM4] of vec4, a row being one head
 //   partLse [splits, rows]
 //   out     [rows, HEAD_DIM4] of vec4
-//   lse     [rows] from lseStart on
+//   lse     [rows]
 // One invocation joins one vec4 of one row. Reference: mergePartials() in reference/attention.ts.
-// Constants: HEAD_DIM4, ACROSS (workgroups along x; the rest go along y).
+// Constants: HEAD_DIM4.
 struct Params {
   splits: u32,
   rows: u32,
-  lseStart: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> partOut: array<vec4f>;
@@ -18,8 +17,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let at = (group.y * ACROSS + group.x) * 64u + lane;
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let at = id.x;
   if (at >= params.rows * HEAD_DIM4) {
     return;
   }
@@ -37,6 +36,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   }
   out[at] = sum / weights;
   if (at % HEAD_DIM4 == 0u) {
-    lse[params.lseStart + row] = largest + log(weights);
+    lse[row] = largest + log(weights);
   }
 }

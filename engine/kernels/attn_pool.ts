@@ -1,31 +1,39 @@
+import type { KvFormat } from "../attention/api.ts";
 import { kernel } from "../gpu/shader.ts";
 import source from "./attn_pool.wgsl";
+import { keySource, pageListParams } from "./cachedRows.ts";
+import pageList from "./page_list.wgsl";
 
-export const attnPool = kernel({
-  name: "attn_pool",
-  source,
-  consts: ["HEAD_DIM4", "PAGE_TOKENS"],
-  params: {
-    rowStart: "u32",
-    rowEnd: "u32",
-    rows: "u32",
-    columns: "u32",
-    heads: "u32",
-    head: "u32",
-    kvHeads: "u32",
-    kvHead: "u32",
-    scale: "f32",
-    softcap: "f32",
-    slope: "f32",
-  },
-  buffers: {
-    queries: "read",
-    lse: "read",
-    keys: "read",
-    pages: "read",
-    ranges: "read",
-    edges: "read",
-    weights: "read",
-    cells: "read_write",
-  },
-});
+/** The kernel for keys in this format. */
+export const attnPool = (format: KvFormat) =>
+  kernel({
+    name: "attn_pool",
+    source: keySource(format) + pageList + source,
+    consts: ["HEAD_DIM4", "BLOCK_TOKENS", "PAGE_TOKENS", "KEY_ROW"],
+    params: {
+      start: "u32",
+      rowStart: "u32",
+      rowEnd: "u32",
+      rows: "u32",
+      columns: "u32",
+      samples: "u32",
+      heads: "u32",
+      head: "u32",
+      kvHeads: "u32",
+      kvHead: "u32",
+      scale: "f32",
+      softcap: "f32",
+      slope: "f32",
+      pagesAt: "u32",
+      ...pageListParams,
+    },
+    buffers: {
+      queries: "read",
+      keys: "read",
+      lse: "read",
+      lists: "read",
+      edges: "read",
+      weights: "read",
+      cells: "read_write",
+    },
+  });

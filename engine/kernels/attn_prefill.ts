@@ -1,28 +1,33 @@
+import type { KvFormats } from "../attention/api.ts";
 import { kernel } from "../gpu/shader.ts";
 import source from "./attn_prefill.wgsl";
+import { pageListParams, rowConsts, rowSource } from "./cachedRows.ts";
+import pageList from "./page_list.wgsl";
 
-export const attnPrefill = kernel({
-  name: "attn_prefill",
-  source,
-  consts: ["HEAD_DIM4", "GROUP", "PAGE_TOKENS"],
-  params: {
-    tokens: "u32",
-    start: "u32",
-    kvHeads: "u32",
-    row4: "u32",
-    outStart4: "u32",
-    lseStart: "u32",
-    scale: "f32",
-    softcap: "f32",
-  },
-  buffers: {
-    rotated: "read",
-    keys: "read",
-    values: "read",
-    pages: "read",
-    ranges: "read",
-    slopes: "read",
-    out: "read_write",
-    lse: "read_write",
-  },
-});
+/** The kernel for keys and values in these formats. */
+export const attnPrefill = (formats: KvFormats) =>
+  kernel({
+    name: "attn_prefill",
+    source: rowSource(formats) + pageList + source,
+    consts: ["HEAD_DIM4", "GROUP", "BLOCK_TOKENS", "PAGE_TOKENS", ...rowConsts],
+    params: {
+      tokens: "u32",
+      start: "u32",
+      kvHeads: "u32",
+      row4: "u32",
+      carry: "u32",
+      scale: "f32",
+      softcap: "f32",
+      ...pageListParams,
+    },
+    buffers: {
+      rotated: "read",
+      keys: "read",
+      values: "read",
+      lists: "read",
+      slopes: "read",
+      lseBefore: "read",
+      out: "read_write",
+      lse: "read_write",
+    },
+  });

@@ -5,6 +5,6 @@ export const keyReposition = kernel({
   name: "key_reposition",
   source,
   consts: ["HEAD_DIM", "PAGE_TOKENS"],
-  params: { start: "u32", kvHeads: "u32", pairs: "u32" },
-  buffers: { keys: "read_write", pages: "read", angles: "read" },
+  params: { slotsAt: "u32", kvHeads: "u32", pairs: "u32" },
+  buffers: { keys: "read_write", lists: "read", angles: "read" },
 });

@@ -5,7 +5,7 @@
 // One invocation walks one vec4 of channels from the last token to the first, so that k[t - 1] is still raw when it is read.
 // Page borders: the raw key in front of the chunk is the tail of its page, because a cache only ever ends at a page border or at
 // the last written token. Reference: keyShift() in reference/ops.ts.
-// Constants: PAGE_TOKENS.
+// Constants: CUT_TOKENS.
 struct Params {
   tokens: u32,
   start: u32,
@@ -28,13 +28,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let column = params.keyOffset4 + channel;
   var before = vec4f(0.0);
   if (params.start > 0u) {
-    before = tails[(params.start - 1u) / PAGE_TOKENS * params.kvWidth4 + channel];
+    before = tails[(params.start - 1u) / CUT_TOKENS * params.kvWidth4 + channel];
   }
   var key = qkv[(params.tokens - 1u) * params.row4 + column];
   for (var t = params.tokens; t > 0u; t--) {
     let position = params.start + t - 1u;
-    if (t == params.tokens || position % PAGE_TOKENS == PAGE_TOKENS - 1u) {
-      tails[position / PAGE_TOKENS * params.kvWidth4 + channel] = key;
+    if (t == params.tokens || position % CUT_TOKENS == CUT_TOKENS - 1u) {
+      tails[position / CUT_TOKENS * params.kvWidth4 + channel] = key;
     }
     var previous = before;
     if (t > 1u) {

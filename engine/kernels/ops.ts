@@ -1,5 +1,6 @@
 /** The kernels as operations on buffers: each picks its kernel, its parameters and its grid. All shapes are of one model. */
 import type { DecoderSpec } from "../api.ts";
+import type { KvFormats } from "../attention/api.ts";
 import { EngineError } from "../errors.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
@@ -26,10 +27,11 @@ export interface NormWeights {
 
 export type Operations = Awaited<ReturnType<typeof openOperations>>;
 
-/** Buffers that operations share: one that stands in for an absent input, and the slopes of linear biases [H]. */
+/** What operations share: a buffer that stands in for an absent input, the slopes of linear biases [H], and how the cache is kept. */
 export interface Scratch {
   placeholder: GPUBuffer;
   slopes: GPUBuffer;
+  formats: KvFormats;
 }
 
 /** Compiles the kernels the model needs besides products with matrices, for its shapes; `checkShapes` must have passed. */

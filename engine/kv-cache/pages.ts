@@ -1,142 +1,250 @@
 /**
- * The KV cache of one sequence: per layer one key and one value buffer of pages, grown geometrically, and a page table. Where the model
- * shifts keys, the raw key of the last token written in each page is kept too, so that a cache cut at a page border can go on.
+ * The KV cache of one sequence. Each layer has slabs of pages of PAGE_TOKENS tokens, one buffer for keys (per copy of the position plan) and
+ * one for values, appended as the sequence grows and never copied. Layers that see a window keep a ring of pages (retention.ts). Where the
+ * model shifts keys, the raw key of the last token in front of every multiple of CUT_TOKENS is kept too, so that a cache that was cut can go on.
  */
-import { PAGE_TOKENS, type DecoderSpec } from "../api.ts";
-import type { CachedKeys } from "../attention/attend.ts";
+import { CUT_TOKENS, type DecoderSpec } from "../api.ts";
+import { PAGE_TOKENS, type AttentionChoice, type KvFormats } from "../attention/api.ts";
 import { EngineError } from "../errors.ts";
 import { allocated, storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
-import { DEFAULT_CACHE_BYTES } from "../models/memory.ts";
 import { cacheTooLarge, checkRoom } from "../reference/checks.ts";
+import { rowWords } from "./format.ts";
+import { oldestKept, placeOf, placesFor, retentionOf, type Retention } from "./retention.ts";
 
-const FIRST_PAGES = 64;
+/** Largest buffer of a slab, where the device binds as much. */
+const SLAB_BYTES = 512 * 2 ** 20;
+/** Least pages of a slab that a decoded token makes. */
+const GROWTH_PAGES = 4;
 
-/** Buffers of one layer. */
-export interface CacheLayer extends CachedKeys {
-  /** Raw keys [pages, G, D] by logical page; undefined where the model does not shift keys. */
+/** Keys and values of some pages of one layer: `keys` has one buffer per copy. */
+export interface Slab {
+  /** First place, in pages, and how many. */
+  first: number;
+  pages: number;
+  keys: GPUBuffer[];
+  values: GPUBuffer;
+}
+
+export interface CacheLayer {
+  slabs: readonly Slab[];
+  retention: Retention;
+  /** Raw keys [length / CUT_TOKENS, G, D]; undefined where the model does not shift keys. */
   tails: GPUBuffer | undefined;
 }
 
+/** Where a page lies. */
+export interface PlacedPage {
+  slab: number;
+  /** Page inside the slab. */
+  page: number;
+}
+
 export interface PagedCache {
+  readonly formats: KvFormats;
   /** Tokens that went through all layers. */
   readonly length: number;
-  readonly capacityTokens: number;
-  /** Tokens that the buffers hold without growing. */
-  readonly allocatedTokens: number;
+  /** Bytes of all buffers. */
+  readonly bytes: number;
   layer(index: number): CacheLayer;
+  /** Where a page of the layer lies; undefined where it was never written or is gone. */
+  place(layer: number, page: number): PlacedPage | undefined;
+  /** Empties the cache and keeps pages as `choice` has it from now on. */
+  setChoice(choice: AttentionChoice, capacityTokens: number): void;
   /**
-   * Keeps `copies` rotations of the keys in layers of rotation "main", new ones beginning as the first one is; true when buffers were
-   * replaced. Throws `kv-cache-too-large`.
+   * Keeps `copies` rotations of the keys in layers of rotation "main", new ones beginning as the first one is; true when buffers came or
+   * went. Throws `kv-cache-too-large`.
    */
   setCopies(copies: number): Promise<boolean>;
-  /** Makes room for `tokens` behind `length`; true when buffers were replaced. Throws `kv-cache-too-large`. */
+  /** Makes room for `tokens` behind `length`; true when buffers came. Throws `kv-cache-too-large`. */
   reserve(tokens: number): Promise<boolean>;
   /** Counts tokens that every layer has written. */
   advance(tokens: number): void;
-  /** Frees pages from the end, down to a multiple of PAGE_TOKENS not above `lengthTokens`; `length` or more changes nothing. */
+  /** Drops tokens from the end, down to a multiple of CUT_TOKENS not above `lengthTokens` whose window is still there, else to 0. */
   truncate(lengthTokens: number): number;
 }
 
-/** Largest cache of this model on this device, in tokens, a multiple of PAGE_TOKENS. */
-export function cacheCapacity(spec: DecoderSpec, maxBindingBytes: number, wantedTokens: number | undefined): number {
-  if (wantedTokens !== undefined && (!Number.isSafeInteger(wantedTokens) || wantedTokens < 1)) {
-    throw new EngineError("bad-argument", `a KV cache of ${wantedTokens} tokens holds nothing`, "give at least one token");
-  }
-  const tokenBytes = spec.kvHeadCount * spec.headDim * 4;
-  const bindable = Math.floor(maxBindingBytes / tokenBytes);
-  const affordable = Math.floor(DEFAULT_CACHE_BYTES / (2 * spec.layerCount * tokenBytes));
-  const pages = Math.floor(Math.min(bindable, wantedTokens === undefined ? affordable : Infinity) / PAGE_TOKENS);
-  return Math.min(pages * PAGE_TOKENS, wantedTokens ?? Infinity);
+export interface CacheOptions {
+  spec: DecoderSpec;
+  gpu: EngineDevice;
+  formats: KvFormats;
+  choice: AttentionChoice;
+  capacityTokens: number;
+  /** Most tokens that are written before they are read. */
+  chunkTokens: number;
+  maxBindingBytes: number;
+  /** Pages of a slab at most; what fits a buffer by default. */
+  slabPages?: number;
 }
 
-export function openPagedCache(spec: DecoderSpec, gpu: EngineDevice, capacityTokens: number): PagedCache {
-  const maxPages = Math.ceil(capacityTokens / PAGE_TOKENS);
-  const keyBytes = spec.kvHeadCount * spec.headDim * 4;
-  const pages = storageBuffer(gpu, "page table", maxPages * 4);
-  let layers: CacheLayer[] = [];
-  let allocatedPages = 0;
+export function openPagedCache(options: CacheOptions): PagedCache {
+  const { spec, gpu, formats, chunkTokens } = options;
+  const words = { keys: rowWords(formats.keys, spec.headDim), values: rowWords(formats.values, spec.headDim) };
+  const pageBytes = (row: number): number => PAGE_TOKENS * spec.kvHeadCount * row * 4;
+  const largest = pageBytes(Math.max(words.keys, words.values));
+  const maxPages = Math.max(1, Math.floor(Math.min(SLAB_BYTES, options.maxBindingBytes) / largest));
+  const slabPages = Math.min(options.slabPages ?? Infinity, maxPages);
+  const tailRow = spec.kvHeadCount * spec.headDim * 4;
+  let { choice, capacityTokens } = options;
+  let layers = emptyLayers();
   let copies = 1;
   let length = 0;
-  /** Physical page of each logical one in use, and those in no use; the last freed is taken first. */
-  const table: number[] = [];
-  const free: number[] = [];
+  /** Pages that were written since the cache was empty: cut ones count, because they took the places of others. */
+  let writtenPages = 0;
+  let tailRows = 0;
 
-  const copiesOf = (layer: number, count: number): number => (spec.layers[layer]?.rotation === "main" ? count : 1);
+  function emptyLayers(): { slabs: Slab[]; retention: Retention; tails: GPUBuffer | undefined }[] {
+    return spec.layers.map((layer) => ({ slabs: [], retention: retentionOf(layer, choice, chunkTokens), tails: undefined }));
+  }
+  const copiesOf = (layer: number): number => (spec.layers[layer]?.rotation === "main" ? copies : 1);
+  const placesOf = (slabs: readonly Slab[]): number => slabs.reduce((sum, slab) => sum + slab.pages, 0);
+  const keysBuffer = (layer: number, copy: number, pages: number): GPUBuffer =>
+    storageBuffer(gpu, `keys ${layer} ${copy}`, pages * pageBytes(words.keys));
+  const failed = (tokens: number) => (): EngineError => cacheTooLarge(tokens, length);
 
-  /** Buffers of `target` pages and `count` copies in the place of the present ones, whose contents they take over. */
-  async function replace(target: number, count: number): Promise<void> {
-    const layerBytes = target * PAGE_TOKENS * keyBytes;
+  function release(): void {
+    for (const { slabs, tails } of layers) {
+      for (const { keys, values } of slabs) for (const buffer of [...keys, values]) buffer.destroy();
+      tails?.destroy();
+    }
+    layers = emptyLayers();
+    length = 0;
+    writtenPages = 0;
+    tailRows = 0;
+  }
+
+  /** Slabs for what the layer lacks of `needed` places; growing by a quarter, so that a long answer makes few of them. */
+  function newSlabs(index: number, needed: number): Slab[] {
+    const layer = layers[index];
+    const have = placesOf(layer.slabs);
+    const most = placesFor(Infinity, layer.retention);
+    let missing = Math.min(Math.max(needed - have, have === 0 ? 0 : GROWTH_PAGES, Math.floor(have / 4)), most - have);
+    const made: Slab[] = [];
+    for (let first = have; missing > 0;) {
+      const pages = Math.min(missing, slabPages);
+      made.push({
+        first,
+        pages,
+        keys: Array.from({ length: copiesOf(index) }, (_, copy) => keysBuffer(index, copy, pages)),
+        values: storageBuffer(gpu, `values ${index}`, pages * pageBytes(words.values)),
+      });
+      first += pages;
+      missing -= pages;
+    }
+    return made;
+  }
+
+  async function growTails(tokens: number): Promise<boolean> {
+    if (!spec.keyShift) return false;
+    const needed = Math.ceil((length + tokens) / CUT_TOKENS);
+    if (needed <= tailRows) return false;
+    const rows = Math.max(needed, tailRows + Math.ceil(tailRows / 4), 64);
     const made = await allocated(
       gpu,
-      () =>
-        Array.from({ length: spec.layerCount }, (_, index) => ({
-          pages,
-          keys: Array.from({ length: copiesOf(index, count) }, (_, copy) =>
-            storageBuffer(gpu, `keys ${index} ${copy}`, layerBytes),
-          ),
-          values: storageBuffer(gpu, `values ${index}`, layerBytes),
-          tails: spec.keyShift ? storageBuffer(gpu, `raw keys ${index}`, target * keyBytes) : undefined,
-        })),
-      () => cacheTooLarge(target * PAGE_TOKENS, allocatedPages * PAGE_TOKENS),
+      () => spec.layers.map((_, index) => storageBuffer(gpu, `raw keys ${index}`, rows * tailRow)),
+      failed(length + tokens),
     );
     const encoder = gpu.device.createCommandEncoder();
-    const copyOver = (source: GPUBuffer | undefined, into: GPUBuffer | undefined): void => {
-      if (source !== undefined && into !== undefined) encoder.copyBufferToBuffer(source, 0, into, 0, source.size);
-    };
-    for (const [index, old] of layers.entries()) {
-      const layer = made[index];
-      for (const [copy, keys] of (layer?.keys ?? []).entries()) copyOver(old.keys[copy] ?? old.keys[0], keys);
-      copyOver(old.values, layer?.values);
-      copyOver(old.tails, layer?.tails);
+    for (const [index, layer] of layers.entries()) {
+      const tails = made[index];
+      if (layer.tails !== undefined) encoder.copyBufferToBuffer(layer.tails, 0, tails, 0, layer.tails.size);
     }
     gpu.device.queue.submit([encoder.finish()]);
-    for (const { keys, values, tails } of layers) for (const buffer of [...keys, values, tails]) buffer?.destroy();
-    for (let page = target - 1; page >= allocatedPages; page--) free.push(page);
-    layers = made;
-    allocatedPages = target;
-    copies = count;
+    for (const [index, layer] of layers.entries()) {
+      layer.tails?.destroy();
+      layer.tails = made[index];
+    }
+    tailRows = rows;
+    return true;
   }
 
   return {
-    capacityTokens,
+    formats,
     get length() {
       return length;
     },
-    get allocatedTokens() {
-      return allocatedPages * PAGE_TOKENS;
+    get bytes() {
+      let bytes = 0;
+      for (const { slabs, tails } of layers) {
+        for (const { keys, values } of slabs) for (const buffer of [...keys, values]) bytes += buffer.size;
+        bytes += tails?.size ?? 0;
+      }
+      return bytes;
     },
     layer(index) {
       const layer = layers[index];
       if (layer === undefined) throw new RangeError(`layer ${index} of ${layers.length}`);
       return layer;
     },
+    place(index, page) {
+      const { slabs, retention } = layers[index];
+      if (page >= retention.pinned && page < oldestKept(writtenPages, retention)) return undefined;
+      const place = placeOf(page, retention);
+      const slab = slabs.findIndex(({ first, pages }) => place >= first && place < first + pages);
+      return slab < 0 ? undefined : { slab, page: place - slabs[slab].first };
+    },
+    setChoice(next, capacity) {
+      choice = next;
+      capacityTokens = capacity;
+      release();
+    },
     async setCopies(count) {
       if (count === copies) return false;
-      await replace(allocatedPages, count);
+      copies = count;
+      const made = await allocated(
+        gpu,
+        () =>
+          layers.map(({ slabs }, index) =>
+            slabs.map(({ keys, pages }) =>
+              Array.from({ length: copiesOf(index) }, (_, copy) => keys[copy] ?? keysBuffer(index, copy, pages)),
+            ),
+          ),
+        failed(length),
+      );
+      const encoder = gpu.device.createCommandEncoder();
+      for (const [index, { slabs }] of layers.entries()) {
+        for (const [s, slab] of slabs.entries()) {
+          const keys = made[index][s];
+          for (const extra of keys.slice(slab.keys.length)) encoder.copyBufferToBuffer(slab.keys[0], 0, extra, 0, extra.size);
+        }
+      }
+      gpu.device.queue.submit([encoder.finish()]);
+      for (const [index, { slabs }] of layers.entries()) {
+        for (const [s, slab] of slabs.entries()) {
+          for (const gone of slab.keys.slice(made[index][s].length)) gone.destroy();
+          slab.keys = made[index][s];
+        }
+      }
       return true;
     },
     async reserve(tokens) {
       checkRoom(tokens, length, capacityTokens);
-      const needed = Math.ceil((length + tokens) / PAGE_TOKENS);
-      const grows = needed > allocatedPages;
-      if (grows) await replace(Math.min(maxPages, Math.max(needed, 2 * allocatedPages, FIRST_PAGES)), copies);
-      const known = table.length;
-      while (table.length < needed) {
-        const page = free.pop();
-        if (page === undefined) throw new RangeError("the page table and its free pages disagree");
-        table.push(page);
+      const pages = Math.ceil((length + tokens) / PAGE_TOKENS);
+      const needed = layers.map(({ retention }) => placesFor(pages, retention));
+      const grows = layers.some(({ slabs }, index) => needed[index] > placesOf(slabs));
+      if (grows) {
+        const made = await allocated(
+          gpu,
+          () => layers.map(({ slabs }, index) => (needed[index] > placesOf(slabs) ? newSlabs(index, needed[index]) : [])),
+          failed(length + tokens),
+        );
+        for (const [index, layer] of layers.entries()) layer.slabs.push(...made[index]);
       }
-      if (table.length > known) gpu.device.queue.writeBuffer(pages, known * 4, Uint32Array.from(table.slice(known)));
-      return grows;
+      return (await growTails(tokens)) || grows;
     },
     advance(tokens) {
       length += tokens;
+      writtenPages = Math.max(writtenPages, Math.ceil(length / PAGE_TOKENS));
     },
     truncate(lengthTokens) {
       if (lengthTokens >= length) return length;
-      length = Math.floor(Math.max(lengthTokens, 0) / PAGE_TOKENS) * PAGE_TOKENS;
-      free.push(...table.splice(length / PAGE_TOKENS));
+      const wanted = Math.floor(Math.max(lengthTokens, 0) / CUT_TOKENS) * CUT_TOKENS;
+      const isThere = layers.every(({ retention }) => {
+        const first = Math.floor(Math.max(0, wanted - retention.window) / PAGE_TOKENS);
+        return first < retention.pinned || first >= oldestKept(writtenPages, retention);
+      });
+      length = isThere ? wanted : 0;
+      if (length === 0) writtenPages = 0;
       return length;
     },
   };

@@ -30,3 +30,21 @@ export function chunkSizes(spec: DecoderSpec, maxBufferBytes: number, wantedToke
   };
   return { maxTokens, bytes };
 }
+
+/** Tokens of a chunk at most. */
+export const MAX_CHUNK_TOKENS = 512;
+/** Most key ranges of one decoded token. */
+export const MAX_SPLITS = 64;
+
+/** Bytes of the buffers of AttentionActivations in decoder.ts: each band's `rotated`, each of two `lse`, and the parts of a decoded token. */
+export function attentionSizes(
+  { headCount: H, kvHeadCount: G, headDim: D }: DecoderSpec,
+  maxTokens: number,
+): Readonly<Record<"rotated" | "lse" | "partOut" | "partLse", number>> {
+  return {
+    rotated: maxTokens * (H + G) * D * 4,
+    lse: maxTokens * H * 4,
+    partOut: MAX_SPLITS * H * D * 4,
+    partLse: MAX_SPLITS * H * 4,
+  };
+}

@@ -4,16 +4,16 @@
  * from another.
  */
 import type { DecoderSpec } from "../api.ts";
-import type { ChunkPositions } from "../attention/chunkPositions.ts";
+import type { ChunkPositions, LayerPositions } from "../attention/chunkPositions.ts";
 import type { AttentionTap } from "../attention/tap.ts";
-import { attend, cacheChunk } from "../attention/attend.ts";
+import { attend, cacheChunk, type Attended } from "../attention/attend.ts";
 import { storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
-import { MAX_SPLITS, type AttentionParts, type Span } from "../kernels/attentionOps.ts";
+import type { AttentionParts, Span } from "../kernels/attentionOps.ts";
 import type { Matrix } from "../kernels/linear.ts";
 import type { NormWeights, Operations } from "../kernels/ops.ts";
 import type { PagedCache } from "../kv-cache/pages.ts";
-import { chunkSizes } from "./chunkSizes.ts";
+import { attentionSizes, chunkSizes } from "./chunkSizes.ts";
 
 /** Weights of one layer; what the model does not have is undefined. Norm weights have the family's offset in them. */
 export interface LayerWeights {
@@ -58,11 +58,12 @@ export interface Activations {
   logits: GPUBuffer;
 }
 
-/** Buffers that grow with the bands of a position plan. */
-export interface BandActivations {
-  bands: number;
+/** What attention needs besides; `rotated` grows with the bands of a position plan. */
+export interface AttentionActivations {
   /** Per band [T, H + G, D]. */
   rotated: readonly GPUBuffer[];
+  /** Log-sum-exps [T, H], written in turn. */
+  lse: Attended["lse"];
   parts: AttentionParts;
 }
 
@@ -71,7 +72,7 @@ export interface GpuDecoder {
   op: Operations;
   weights: DecoderWeights;
   acts: Activations;
-  bandActs: BandActivations;
+  attention: AttentionActivations;
   positions: ChunkPositions;
   cache: PagedCache;
   tap: AttentionTap;
@@ -89,22 +90,34 @@ export function embedTokens({ op, weights, acts }: GpuDecoder, tokens: number): 
 
 /** One layer over the chunk: writes its keys and values into the cache and adds to the residual stream. */
 export function runLayer(decoder: GpuDecoder, index: number, span: Span): void {
-  const { spec, op, weights, acts, bandActs, cache, tap } = decoder;
-  const w = weights.layers[index];
-  if (w === undefined) throw new RangeError(`layer ${index} of ${weights.layers.length}`);
-  const { x, normed, projected, qkv, attended, gateUp, active } = acts;
+  projectLayer(decoder, index, span);
+  finishLayer(decoder, index, span, decoder.positions.layer(index));
+}
+
+/** The first half of a layer: queries, keys and values of the chunk, the latter two in the cache. */
+export function projectLayer(decoder: GpuDecoder, index: number, span: Span): void {
+  const { op, acts, attention, cache } = decoder;
+  const w = layerWeights(decoder, index);
+  const { x, normed, qkv } = acts;
   const { tokens } = span;
   const kv = cache.layer(index);
-  const tapped = tap.at(index);
-  const positions = decoder.positions.layer(index);
-  const rows = { qkv, rotated: bandActs.rotated };
-
   op.normedLinear(x, w.attentionNorm, w.qkv, normed, qkv, tokens); // [T, H + 2G, D]
   op.clampProjection(qkv, tokens * w.qkv.rows);
   if (w.keyShift !== undefined && kv.tails !== undefined) op.keyShift(qkv, w.keyShift, kv.tails, span); // keys [T, G, D]
   if (w.headNorms !== undefined) op.qkNorm(qkv, w.headNorms.query, w.headNorms.key, tokens); // [T, H + G, D]
-  cacheChunk(op, rows, kv, positions, tapped.queries, span); // pages of [G, 16, D]
-  attend(op, rows, kv, positions, { out: attended, lse: tapped.lse, parts: bandActs.parts }, span); // [T, H, D]
+  cacheChunk(op, { qkv, rotated: attention.rotated }, kv, decoder.positions.layer(index), span); // pages of [G, PAGE_TOKENS, D]
+}
+
+/** The second half: attention over what `positions` list, and the MLP. */
+export function finishLayer(decoder: GpuDecoder, index: number, span: Span, positions: LayerPositions): void {
+  const { spec, op, acts, attention, cache, tap } = decoder;
+  const w = layerWeights(decoder, index);
+  const { x, normed, projected, qkv, attended, gateUp, active } = acts;
+  const { tokens } = span;
+  const rows = { qkv, rotated: attention.rotated };
+  const into = { out: attended, lse: attention.lse, parts: attention.parts };
+  const lse = attend(op, rows, cache.layer(index), positions, into, span); // [T, H, D]
+  tap.save(op, index, rows, positions, lse);
   addProjection(w.output, attended, w.attentionPostNorm); // [T, E]
 
   op.normedMlp(x, w.mlpNorm, w.gateUp, { normed, wide: gateUp, active }, tokens); // [T, F]
@@ -119,6 +132,12 @@ export function runLayer(decoder: GpuDecoder, index: number, span: Span): void {
     if (spec.norm !== "rms") throw new RangeError("only RMSNorms are added behind a projection");
     op.addNormed(projected, postNorm, x, tokens);
   }
+}
+
+function layerWeights({ weights }: GpuDecoder, index: number): LayerWeights {
+  const w = weights.layers[index];
+  if (w === undefined) throw new RangeError(`layer ${index} of ${weights.layers.length}`);
+  return w;
 }
 
 /** Final state of the chunk's last token. */
@@ -157,20 +176,25 @@ export function openActivations(spec: DecoderSpec, gpu: EngineDevice, wantedToke
   };
 }
 
-/** Room for the chunk in the positions of `bands` bands, and for what each gives before they are joined. */
-export function openBandActivations(spec: DecoderSpec, gpu: EngineDevice, bands: number, maxTokens: number): BandActivations {
-  const { headCount: H, kvHeadCount: G, headDim: D } = spec;
-  const partRows = Math.max(MAX_SPLITS, bands === 1 ? 1 : bands * maxTokens);
+/** Room for the chunk in the positions of `bands` bands, and for attention before it is joined. */
+export function openAttentionActivations(
+  spec: DecoderSpec,
+  gpu: EngineDevice,
+  bands: number,
+  maxTokens: number,
+): AttentionActivations {
+  const bytes = attentionSizes(spec, maxTokens);
+  const lse = (): GPUBuffer => storageBuffer(gpu, "log-sum-exps", bytes.lse);
   return {
-    bands,
-    rotated: Array.from({ length: bands }, (_, band) => storageBuffer(gpu, `rotated ${band}`, maxTokens * (H + G) * D * 4)),
+    rotated: Array.from({ length: bands }, (_, band) => storageBuffer(gpu, `rotated ${band}`, bytes.rotated)),
+    lse: [lse(), lse()],
     parts: {
-      out: storageBuffer(gpu, "partial outputs", partRows * H * D * 4),
-      lse: storageBuffer(gpu, "partial denominators", partRows * H * 4),
+      out: storageBuffer(gpu, "partial outputs", bytes.partOut),
+      lse: storageBuffer(gpu, "partial denominators", bytes.partLse),
     },
   };
 }
 
-export function destroyBandActivations({ rotated, parts }: BandActivations): void {
-  for (const buffer of [...rotated, parts.out, parts.lse]) buffer.destroy();
+export function destroyAttentionActivations({ rotated, lse, parts }: AttentionActivations): void {
+  for (const buffer of [...rotated, ...lse, parts.out, parts.lse]) buffer.destroy();
 }

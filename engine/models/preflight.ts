@@ -2,8 +2,11 @@
 import type { ModelSpec, TensorFormat, WeightFormat } from "../api.ts";
 import type { ChosenBackend } from "../backends/choose.ts";
 import { bytesOf } from "../formats/layouts.ts";
+import { F32_CACHE, WHOLE } from "../attention/wholeOnly.ts";
 import { storedFormat } from "../formats/stored.ts";
+import { cacheBytes, cacheCapacity } from "../kv-cache/capacity.ts";
 import { trainedLength } from "../position/scaling.ts";
+import { MAX_CHUNK_TOKENS } from "./chunkSizes.ts";
 import { DEFAULT_CACHE_BYTES, WASM_WEIGHT_BYTES } from "./memory.ts";
 
 /** Every way in which weights may be kept, the file's own first. */
@@ -55,11 +58,6 @@ export function weightFacts(tensors: Iterable<TensorFacts>): WeightFacts {
   return { parameterCount, format: largest?.[0] ?? "f32", bytes };
 }
 
-/** Bytes of KV cache per token of context, keys and values in f32; 0 for a model without one. */
-export function cacheBytesPerToken(spec: ModelSpec): number {
-  return spec.kind === "decoder" ? 2 * spec.layerCount * spec.kvHeadCount * spec.headDim * Float32Array.BYTES_PER_ELEMENT : 0;
-}
-
 /** Tokens of context the weights were trained on. */
 export function contextOf(spec: ModelSpec): number {
   return trainedLength(spec);
@@ -67,7 +65,7 @@ export function contextOf(spec: ModelSpec): number {
 
 /** What the weights take, what the context takes, what will run it, and what does not fit, each with what to do about it. */
 export function preflight(spec: ModelSpec, weights: WeightFacts, device: DeviceFacts): Sentence[] {
-  return [weightSentence(weights), ...contextSentences(spec, device), backendSentence(device), ...warnings(weights, device)];
+  return [weightSentence(weights), ...contextSentences(spec), backendSentence(device), ...warnings(weights, device)];
 }
 
 function weightSentence({ parameterCount, format, bytes }: WeightFacts): Sentence {
@@ -81,10 +79,9 @@ function weightSentence({ parameterCount, format, bytes }: WeightFacts): Sentenc
   };
 }
 
-function contextSentences(spec: ModelSpec, { maxBindingBytes }: DeviceFacts): Sentence[] {
+function contextSentences(spec: ModelSpec): Sentence[] {
   const trained = contextOf(spec);
-  const tokenBytes = cacheBytesPerToken(spec);
-  if (tokenBytes === 0) {
+  if (spec.kind !== "decoder") {
     return [
       {
         topic: "context",
@@ -92,19 +89,13 @@ function contextSentences(spec: ModelSpec, { maxBindingBytes }: DeviceFacts): Se
       },
     ];
   }
-  const affordable = Math.floor(DEFAULT_CACHE_BYTES / tokenBytes);
-  const layerBytes = spec.kind === "decoder" ? tokenBytes / (2 * spec.layerCount) : tokenBytes;
-  const bindable = maxBindingBytes === undefined ? Infinity : Math.floor(maxBindingBytes / layerBytes);
-  const holds = Math.min(affordable, bindable);
-  const because =
-    bindable < affordable
-      ? `one layer's keys must fit a buffer of ${size(maxBindingBytes ?? 0)} on this device`
-      : `a cache of ${size(DEFAULT_CACHE_BYTES)} is kept`;
+  const holds = cacheCapacity(spec, F32_CACHE, WHOLE, MAX_CHUNK_TOKENS, undefined);
+  const bytes = cacheBytes(spec, F32_CACHE, WHOLE, trained, MAX_CHUNK_TOKENS);
   const fit = holds >= trained ? "all of it fits" : `of that ${tokens(holds)} fit`;
   return [
     {
       topic: "context",
-      text: `It was trained on ${tokens(trained)}. Their KV cache takes ${size(trained * tokenBytes)}, ${size(tokenBytes)} a token; ${fit}, as ${because}.`,
+      text: `It was trained on ${tokens(trained)}. Their KV cache takes ${size(bytes)} in f32; ${fit}, as a cache of ${size(DEFAULT_CACHE_BYTES)} is kept.`,
     },
   ];
 }

@@ -30,9 +30,12 @@ export function positionPlan(scaling: RopeScaling, spec: ModelSpec, lengthTokens
   };
 }
 
-/** The bands of a plan for one kind of layer, cut to its window; a band may be empty. Layers of rotation "local" and "none" have one. */
+/**
+ * The bands of a plan for one kind of layer, cut to its window; a band may be empty. Layers of rotation "local" and "none" have one, unless
+ * the plan is for every layer.
+ */
 export function layerBands(plan: PositionPlan, layer: LayerKind): readonly Band[] {
-  const bands = layer.rotation === "main" ? plan.bands : ONE_BAND.bands;
+  const bands = layer.rotation === "main" || plan.everyLayer === true ? plan.bands : ONE_BAND.bands;
   const { window } = layer;
   if (window === undefined) return bands;
   return bands.map((band) => ({

@@ -1,14 +1,18 @@
-/** Softmax attention in plain loops, with everything a decoder may want of it: bands, windows, softcap and ALiBi. */
+/** Softmax attention in plain loops, with everything a decoder may want of it: bands, windows, patterns, softcap and ALiBi. */
 import type { Band, DecoderSpec } from "../api.ts";
+import type { Pattern } from "../attention/api.ts";
 import { alibiSlopes } from "../position/alibi.ts";
 import type { Reals } from "../position/rope.ts";
 import { dot, softmax, type Alloc } from "./ops.ts";
+import { visibleKeys } from "./pattern.ts";
 
 /** What a layer scores: queries [T, H, D] rotated for each band, keys [S, G, D] of each copy, and which keys belong to which band. */
 export interface ScoredLayer {
   queries: readonly Reals[];
   keys: readonly Reals[];
   bands: readonly Band[];
+  /** What leaves out keys of the bands, for the query at a position; absent or undefined leaves out none. */
+  patternAt?: (position: number) => Pattern | undefined;
 }
 
 export type AttentionSpec = Pick<
@@ -18,7 +22,7 @@ export type AttentionSpec = Pick<
 
 /**
  * Causal attention with grouped heads: the queries at positions start .. start + T - 1 against keys and values v [S, G, D] -> [T, H, D].
- * Query head h reads KV head floor(h G / H); a key outside the query's bands is never touched.
+ * Query head h reads KV head floor(h G / H); a key outside the query's bands, or left out by the pattern, is never touched.
  */
 export function attention(alloc: Alloc, layer: ScoredLayer, v: Reals, spec: AttentionSpec, start: number): Reals {
   const { headCount, kvHeadCount, headDim } = spec;
@@ -52,15 +56,20 @@ export function attentionRow(
   const slope = alibi === undefined ? 0 : alibiSlopes(headCount, alibi.maxBias)[head];
   const row = new Float64Array(position + 1).fill(-Infinity);
   const query = (token * headCount + head) * headDim;
+  const pattern = layer.patternAt?.(position);
+  const isVisible = pattern === undefined ? undefined : visibleKeys(pattern, head, position);
   for (const [index, band] of layer.bands.entries()) {
     const queries = layer.queries[index];
     const keys = layer.keys[band.copy];
     if (queries === undefined || keys === undefined) throw new RangeError(`band ${index} has no queries or keys`);
     const [from, to] = band.keys(position);
+    // Models with linear biases have one copy of their keys, which stand at their own positions.
+    const distanceFrom = band.queryPosition(position);
     for (let key = from; key < to; key++) {
+      if (isVisible?.(key) === false) continue;
       let score = dot(queries, query, keys, (key * kvHeadCount + kvHead) * headDim, headDim) * attentionScale;
       if (attentionSoftcap !== undefined) score = attentionSoftcap * Math.tanh(score / attentionSoftcap);
-      row[key] = score - slope * (position - key);
+      row[key] = score - slope * (distanceFrom - key);
     }
   }
   softmax(row);

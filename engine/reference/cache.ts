@@ -30,6 +30,8 @@ export interface ReferenceCache {
   write(layer: number, rows: NewKeys): { keys: readonly Reals[]; values: Reals };
   /** Rotated keys of one layer, one array [at least length, G, D] per copy. */
   keys(layer: number): readonly Reals[];
+  /** What is cached for tokens [from, to) before rotation; raw keys only where the model shifts keys, else empty. */
+  bare(layer: number, from: number, to: number): { rawKeys: Reals; bareKeys: Reals; values: Reals };
   /** Replaces the rotated keys of one layer by what `rotate` makes of the bare ones [length, G, D]. */
   rotateAgain(layer: number, rotate: (bareKeys: Reals) => readonly Reals[]): void;
   /** Counts the tokens that every layer has written. */
@@ -83,6 +85,11 @@ export function referenceCache(spec: DecoderSpec, precision: Precision): Referen
       return { keys: held.keys, values: held.values };
     },
     keys: (layer) => layerAt(layer).keys,
+    bare(layer, from, to) {
+      const held = layerAt(layer);
+      const rows = (all: Reals): Reals => all.subarray(from * width, to * width);
+      return { rawKeys: rows(held.rawKeys), bareKeys: rows(held.bareKeys), values: rows(held.values) };
+    },
     rotateAgain(layer, rotate) {
       const held = layerAt(layer);
       held.keys = [...rotate(held.bareKeys.subarray(0, length * width))];

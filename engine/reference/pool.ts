@@ -1,5 +1,5 @@
 /** Pooled attention in plain loops, and the checks of a request that every backend makes. */
-import { MAX_POOL_CELLS, type DecoderSpec, type PooledAttention, type PoolRequest } from "../api.ts";
+import { MAX_POOL_CELLS, type DecoderSpec, type PooledAttention, type PoolRequest, type Runner } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { attentionRow, type ScoredLayer } from "./attend.ts";
 
@@ -8,7 +8,7 @@ export interface PoolFacts {
   spec: DecoderSpec;
   /** Tokens in the cache. */
   length: number;
-  tap: { layers: readonly number[]; because: string };
+  tap: Runner["tap"];
 }
 
 /**
@@ -53,6 +53,7 @@ export function checkPoolRequest(
 ): { layers: readonly number[]; heads: readonly number[] } {
   checkEdges("queryEdges", request.queryEdges, facts.length);
   checkEdges("keyEdges", request.keyEdges, facts.length);
+  checkQueriesKept(request, facts);
   const { headCount } = facts.spec;
   const heads = request.head === "mean" ? Array.from({ length: headCount }, (_, head) => head) : [request.head];
   if (request.head !== "mean" && !(Number.isInteger(request.head) && request.head >= 0 && request.head < headCount)) {
@@ -73,6 +74,15 @@ export function checkPoolRequest(
   if (facts.tap.layers.includes(request.layer)) return { layers: [request.layer], heads };
   const message = `the queries of layer ${request.layer} were not kept: ${facts.tap.because}`;
   throw new EngineError("bad-argument", message, `choose one of the layers ${facts.tap.layers.join(", ")}`);
+}
+
+/** Throws `bad-argument` for queries of tokens that were restored. */
+function checkQueriesKept({ queryEdges }: PoolRequest, { tap }: PoolFacts): void {
+  const { from = 0 } = tap;
+  const first = queryEdges[0] ?? 0;
+  if (first >= from) return;
+  const message = `the first ${from} tokens were restored, not computed, so nobody knows where they looked`;
+  throw new EngineError("bad-argument", message, `ask from token ${from} on`, { fromToken: from });
 }
 
 /** Strictly rising token positions up to the length: an empty bin would be a mean over nothing. */

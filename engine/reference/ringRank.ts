@@ -1,6 +1,7 @@
 /** A rank of a ring in plain loops: what the ranks on a GPU are compared with. The layer is that of decoder.ts, cut where keys are passed on. */
 import type { PositionPlan } from "../api.ts";
-import type { KeyBlock, KeyRows, RankCompute, RankShard, TapRows } from "../attention/ring/compute.ts";
+import { takeRows } from "../attention/ring/before.ts";
+import type { RankCompute, RankShard, TapRows } from "../attention/ring/compute.ts";
 import { embeddingNormNames, EMBEDDING, layerNames, type LayerNames, type TensorPair } from "../models/weights.ts";
 import { layerBands } from "../position/bands.ts";
 import type { Reals } from "../position/rope.ts";
@@ -83,10 +84,9 @@ export function plainRank(decoder: Decoder): RankCompute {
     },
 
     hold(owner, block) {
-      const rows = plainRows(block);
-      // What came is the sender's no longer, but goes on to the next rank.
-      const keys = rows.keys.map((keys) => keys.slice());
-      current().blocks.set(owner, { shard: begun().shards[owner], keys, values: rows.values.slice() });
+      // What came goes on to the next rank, so that a copy is kept.
+      const keys = block.keys.map((rows) => new Float32Array(rows.slice(0)));
+      current().blocks.set(owner, { shard: begun().shards[owner], keys, values: new Float32Array(block.values.slice(0)) });
     },
 
     async attend(layer, step, owner) {
@@ -111,10 +111,15 @@ export function plainRank(decoder: Decoder): RankCompute {
       if (spec.residualAfterNorm) x.set(m);
       addInPlace(x, names.mlpPostNorm === undefined ? down : norm(down, names.mlpPostNorm));
       open = undefined;
-      return isTapped ? { queries: queries.map((rows) => Float32Array.from(rows)), lse: Float32Array.from(lse) } : undefined;
+      if (!isTapped) return undefined;
+      const { tapRows } = begun();
+      return {
+        queries: queries.map((rows) => takeRows(Float32Array.from(rows), tapRows, H * D)),
+        lse: takeRows(Float32Array.from(lse), tapRows, H),
+      };
     },
 
-    rows: plainRows,
+    rows: ({ keys, values }) => ({ keys: keys.map((rows) => new Uint32Array(rows)), values: new Uint32Array(values) }),
     states: async (first) => Float32Array.from(x.subarray(first * E)),
     end() {
       shard = undefined;
@@ -123,10 +128,6 @@ export function plainRank(decoder: Decoder): RankCompute {
     },
     dispose: () => undefined,
   };
-}
-
-function plainRows({ keys, values }: KeyBlock): KeyRows {
-  return { keys: keys.map((rows) => new Float32Array(rows)), values: new Float32Array(values) };
 }
 
 function copied(rows: Reals): ArrayBuffer {

@@ -1,12 +1,14 @@
-import { PAGE_TOKENS, type DecoderSpec, type Runner, type RunnerOptions } from "../api.ts";
-import { checkF32Cache, checkWhole, F32_CACHE } from "../attention/wholeOnly.ts";
+import { CUT_TOKENS, type DecoderSpec, type PositionPlan, type Runner, type RunnerOptions } from "../api.ts";
+import { checkF32Cache, F32_CACHE, WHOLE } from "../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { checkWeights } from "../models/weights.ts";
 import { layerBands, positionPlan } from "../position/bands.ts";
 import type { Reals } from "../position/rope.ts";
+import { openAttending } from "./attending.ts";
 import { referenceCache } from "./cache.ts";
 import { checkIds, checkPlan, checkRoom } from "./checks.ts";
 import { forward, logitsOf, readDecoder, rotatedKeys, rotatedQueries } from "./decoder.ts";
+import { referencePages } from "./pages.ts";
 import { checkPoolRequest, poolAttention } from "./pool.ts";
 import { sampleLogits, uniformAt } from "./sample.ts";
 
@@ -28,25 +30,58 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
   const decoder = await readDecoder(spec, weights, weightFormat, options);
   const cache = referenceCache(spec, "f32");
   const queries = new Map(tap.layers.map((layer) => [layer, [] as Reals[]]));
-  let plan = positionPlan(spec.rope, spec, spec.maxPositionEmbeddings);
+  const attending = openAttending(spec, options.attention ?? WHOLE);
+  /** The plan that was set, and what the attention policy makes of it. */
+  let asked = positionPlan(spec.rope, spec, spec.maxPositionEmbeddings);
+  let plan = attending.planFor(asked);
   /** Final state [E] of the last cached token; undefined after a cut, when it is not known. */
   let lastState: Reals | undefined;
+  /** Token that the first kept query belongs to: those of restored tokens were never computed. */
+  let queriesFrom = 0;
 
   function cut(lengthTokens: number): void {
     if (lengthTokens === cache.length) return;
     cache.cut(lengthTokens);
-    // Queries are kept in chunks of at most a page that never cross a page's edge, so whole chunks go.
-    for (const [layer, chunks] of queries) queries.set(layer, keepTokens(chunks, lengthTokens, spec));
+    attending.cut(lengthTokens);
+    queriesFrom = Math.min(queriesFrom, lengthTokens);
+    for (const [layer, chunks] of queries) queries.set(layer, keepTokens(chunks, lengthTokens - queriesFrom, spec));
     lastState = undefined;
   }
+
+  /** Takes another plan, which empties the cache where keys would be rotated otherwise. */
+  function follow(next: PositionPlan): void {
+    const planned = attending.planFor(next);
+    if (planned.key !== plan.key) cut(0);
+    asked = next;
+    plan = planned;
+  }
+
+  const tapNow = (): Runner["tap"] => (queriesFrom === 0 ? tap : { ...tap, from: queriesFrom });
+
+  const pages = referencePages({
+    ...{ spec, cache, capacityTokens },
+    plan: () => plan,
+    onImport(lengthTokens) {
+      queriesFrom = lengthTokens;
+      attending.cut(0);
+      for (const layer of tap.layers) queries.set(layer, []);
+      lastState = undefined;
+    },
+  });
 
   return {
     kind: "reference",
     device: "plain loops on the CPU",
     capacityTokens,
-    tap,
+    get tap() {
+      return tapNow();
+    },
+    pages,
     quantizationError: decoder.quantizationError,
     kv: F32_CACHE,
+    get keptMass() {
+      return attending.keptMass;
+    },
     get length() {
       return cache.length;
     },
@@ -54,18 +89,19 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
 
     setPositions(next) {
       checkPlan(next, spec);
-      if (next.key !== plan.key) cut(0);
-      plan = next;
+      follow(next);
     },
 
     setAttention(choice) {
-      checkWhole(choice, "the reference");
+      if (!attending.set(choice)) cut(0);
+      follow(asked);
     },
 
     async repositionCache(next) {
       checkPlan(next, spec);
       if (spec.rotaryDim === 0) return false;
-      plan = next;
+      asked = next;
+      plan = attending.planFor(next);
       for (const [layer, kind] of spec.layers.entries()) {
         cache.rotateAgain(layer, (bareKeys) => rotatedKeys(decoder, plan, kind, bareKeys, 0));
       }
@@ -74,7 +110,7 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
     },
 
     truncate(lengthTokens) {
-      if (lengthTokens < cache.length) cut(Math.floor(Math.max(lengthTokens, 0) / PAGE_TOKENS) * PAGE_TOKENS);
+      if (lengthTokens < cache.length) cut(Math.floor(Math.max(lengthTokens, 0) / CUT_TOKENS) * CUT_TOKENS);
       return cache.length;
     },
 
@@ -82,12 +118,13 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
       const { signal: stop, logits: wanted = "none" } = appendOptions;
       checkIds(ids, spec.vocabSize);
       checkRoom(ids.length, cache.length, capacityTokens);
+      attending.begin(asked, ids.length === 1);
       const all = wanted === "all" ? new Float32Array(ids.length * spec.vocabSize) : undefined;
       for (let done = 0; done < ids.length;) {
         throwIfAborted(stop);
-        const room = PAGE_TOKENS - (cache.length % PAGE_TOKENS);
-        const chunk = ids.slice(done, done + room);
-        const states = forward(decoder, chunk, plan, cache, (layer, bare) => queries.get(layer)?.push(bare));
+        const chunk = ids.slice(done, done + attending.room(cache.length));
+        const keepQueries = (layer: number, bare: Reals): void => void queries.get(layer)?.push(bare);
+        const states = forward(decoder, chunk, plan, cache, keepQueries, attending.pattern);
         all?.set(logitsOf(decoder, states), done * spec.vocabSize);
         lastState = states.slice(-spec.hiddenSize);
         done += chunk.length;
@@ -107,14 +144,16 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
     },
 
     async pool(request, stop) {
-      const facts = { spec, length: cache.length, tap };
+      const facts = { spec, length: cache.length, tap: tapNow() };
       const { layers } = checkPoolRequest(request, facts);
       const scored = new Map(
         layers.map((layer) => {
           const kind = spec.layers[layer] ?? { window: undefined, rotation: "none" };
-          const bare = concatenate(queries.get(layer) ?? []);
+          const before = new Float32Array(queriesFrom * spec.headCount * spec.headDim);
+          const bare = concatenate([before, ...(queries.get(layer) ?? [])]);
           const bands = layerBands(plan, kind);
-          return [layer, { queries: rotatedQueries(decoder, plan, kind, bare, 0), keys: cache.keys(layer), bands }];
+          const patternAt = (position: number) => attending.seen(layer, position);
+          return [layer, { queries: rotatedQueries(decoder, plan, kind, bare, 0), keys: cache.keys(layer), bands, patternAt }];
         }),
       );
       return poolAttention(
@@ -152,8 +191,10 @@ function keepTokens(chunks: readonly Reals[], tokens: number, spec: DecoderSpec)
   const kept: Reals[] = [];
   let held = 0;
   for (const chunk of chunks) {
-    held += chunk.length / (spec.headCount * spec.headDim);
-    if (held <= tokens) kept.push(chunk);
+    const width = spec.headCount * spec.headDim;
+    // A chunk may begin before a cut and end behind it.
+    if (held < tokens) kept.push(chunk.subarray(0, (tokens - held) * width));
+    held += chunk.length / width;
   }
   return kept;
 }

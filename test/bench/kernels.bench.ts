@@ -5,13 +5,17 @@
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
 import type { Band, DecoderSpec } from "../../engine/api.ts";
-import { rangeRows } from "../../engine/attention/chunkPositions.ts";
+import { attend, cacheChunk } from "../../engine/attention/attend.ts";
+import { openChunkPositions } from "../../engine/attention/chunkPositions.ts";
+import { F32_CACHE, WHOLE } from "../../engine/attention/wholeOnly.ts";
 import { openWgslRunner } from "../../engine/backends/wgsl.ts";
 import { storageBuffer, uploadedBuffer } from "../../engine/gpu/buffers.ts";
 import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
 import { openRecorder, type Recorder } from "../../engine/gpu/dispatch.ts";
 import { openShaderCache } from "../../engine/gpu/shader.ts";
-import { MAX_SPLITS, splitKeys } from "../../engine/kernels/attentionOps.ts";
+import { openPagedCache } from "../../engine/kv-cache/pages.ts";
+import { openAttentionActivations } from "../../engine/models/decoder.ts";
+import { positionPlan } from "../../engine/position/bands.ts";
 import { openLinear } from "../../engine/kernels/linear.ts";
 import { openOperations, type Operations } from "../../engine/kernels/ops.ts";
 import { plainVariants } from "../../engine/kernels/variants.ts";
@@ -46,7 +50,11 @@ before(async () => {
   gpu = await openDevice(test.gpu, test);
   recorder = openRecorder(gpu);
   const shaders = openShaderCache(gpu);
-  const scratch = { placeholder: storageBuffer(gpu, "placeholder", 16), slopes: storageBuffer(gpu, "slopes", 16) };
+  const scratch = {
+    placeholder: storageBuffer(gpu, "placeholder", 16),
+    slopes: storageBuffer(gpu, "slopes", 16),
+    formats: F32_CACHE,
+  };
   const setup = { gpu, shaders, recorder, placeholder: scratch.placeholder, variants: plainVariants, maxTokens: 1 };
   op = await openOperations(randomModel(shape).spec, await openLinear([], setup), shaders, recorder, scratch);
   print(`${gpu.description}, ${test.how}`);
@@ -56,33 +64,31 @@ after(() => gpu.destroy());
 const room = (floats: number): GPUBuffer => storageBuffer(gpu, "room", floats * 4);
 
 it("attention over 1024 keys", async () => {
-  const { spec } = randomModel(shape);
+  const { spec } = randomModel({ ...shape, layerCount: 1, layers: [{ window: undefined, rotation: "none" }], rotaryDim: 0 });
   const keys = 1024;
   const row = 6 * 64;
   const qkv = numbers("qkv", keys * row);
-  const pages = upload(
-    gpu,
-    Uint32Array.from({ length: 64 }, (_, i) => 63 - i),
-  );
-  const layer = { pages, keys: room(keys * 64), values: room(keys * 64) };
-  const [out, lse, buffer] = [room(keys * 256), room(keys * 4), upload(gpu, qkv)];
-  const parts = { out: room(MAX_SPLITS * 256), lse: room(MAX_SPLITS * 4) };
-  const all = { start: 0, tokens: keys };
-  const band = { rows: buffer, isProjection: true };
-  op.kvWrite(buffer, band, layer, { queries: undefined, keys: true, values: true }, all);
-  // Every query sees all keys up to its own.
-  const causal: Band = { keys: (position) => [0, position + 1], queryPosition: (position) => position, copy: 0 };
-  const ranges = uploadedBuffer(gpu, "ranges", rangeRows(causal, 0, keys));
-  const prefillMs = await medianMs(() => op.attendPrefill(band, layer, ranges, { out, outStart: 0, lse, lseStart: 0 }, all));
-  const last = { rows: upload(gpu, qkv.slice(-row)), isProjection: true };
+  const sizes = { capacityTokens: keys, chunkTokens: keys, maxBindingBytes: gpu.maxBufferBytes };
+  const cache = openPagedCache({ spec, gpu, formats: F32_CACHE, choice: WHOLE, ...sizes });
+  await cache.reserve(keys);
+  const positions = openChunkPositions(spec, gpu, cache, keys);
+  positions.setPlan(positionPlan({ kind: "none" }, spec, keys));
+  const activations = openAttentionActivations(spec, gpu, 1, keys);
+  const out = storageBuffer(gpu, "out", keys * 256 * 4);
+  const run = (tokens: number): void => {
+    const chunk = { qkv: upload(gpu, qkv.slice(-tokens * row)), rotated: activations.rotated };
+    positions.write(keys - tokens, tokens, undefined);
+    recorder.forget();
+    const span = { start: keys - tokens, tokens };
+    cacheChunk(op, chunk, cache.layer(0), positions.layer(0), span);
+    attend(op, chunk, cache.layer(0), positions.layer(0), { out, lse: activations.lse, parts: activations.parts }, span);
+  };
+  const prefillMs = await medianMs(() => run(keys));
   const prefilled = (await download(gpu, out, keys * 256)).slice(-256);
-  const share = splitKeys(keys);
-  const decodeMs = await medianMs(() => {
-    op.attendDecode(last, layer, parts, { position: keys - 1, from: 0, to: keys, ...share, firstSplit: 0 });
-    op.mergeParts(parts, out, lse, { splits: share.splits, tokens: 1, lseStart: keys - 1 });
-  });
+  const decodeMs = await medianMs(() => run(1));
   const part = (width: number, offset: number) =>
     Float32Array.from({ length: keys * width }, (_, i) => qkv[Math.floor(i / width) * row + offset + (i % width)]);
+  const causal: Band = { keys: (position) => [0, position + 1], queryPosition: (position) => position, copy: 0 };
   const scored = { queries: [qkv.slice(-row, -row + 256)], keys: [part(64, 256)], bands: [causal] };
   const expected = attention(alloc32, scored, part(64, 320), spec, keys - 1);
   // Means of values below one.

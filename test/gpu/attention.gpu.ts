@@ -1,19 +1,17 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { PAGE_TOKENS, type Band, type DecoderSpec } from "../../engine/api.ts";
-import { rangeRows } from "../../engine/attention/chunkPositions.ts";
+import { CUT_TOKENS, type DecoderSpec } from "../../engine/api.ts";
+import { F32_CACHE } from "../../engine/attention/wholeOnly.ts";
 import { storageBuffer, uploadedBuffer } from "../../engine/gpu/buffers.ts";
 import type { EngineDevice } from "../../engine/gpu/device.ts";
 import { openRecorder, type Recorder } from "../../engine/gpu/dispatch.ts";
 import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
 import { openLinear } from "../../engine/kernels/linear.ts";
-import { MAX_SPLITS, splitKeys } from "../../engine/kernels/attentionOps.ts";
 import { openOperations, type Operations } from "../../engine/kernels/ops.ts";
 import { plainVariants } from "../../engine/kernels/variants.ts";
 import { alibiSlopes } from "../../engine/position/alibi.ts";
 import { positionsFrom, rotateHeads, rotation } from "../../engine/position/rope.ts";
 import { ropeBase, ropeTable } from "../../engine/position/scaling.ts";
-import { attention, attentionRow } from "../../engine/reference/attend.ts";
 import { alloc32, clampInPlace, gateMultiply, keyShift, layerNorm, rmsNorm, softcapInPlace } from "../../engine/reference/ops.ts";
 import { assertClose, download, numbers, upload } from "../support/gpuArrays.ts";
 import { randomModel } from "../support/goldenModels.ts";
@@ -37,7 +35,11 @@ async function operations(overrides: Partial<DecoderSpec>): Promise<{ op: Operat
   const slopes = Float32Array.from(
     spec.alibi === undefined ? new Float32Array(spec.headCount) : alibiSlopes(spec.headCount, spec.alibi.maxBias),
   );
-  const scratch = { placeholder: storageBuffer(gpu, "placeholder", 16), slopes: uploadedBuffer(gpu, "slopes", slopes) };
+  const scratch = {
+    placeholder: storageBuffer(gpu, "placeholder", 16),
+    slopes: uploadedBuffer(gpu, "slopes", slopes),
+    formats: F32_CACHE,
+  };
   const { placeholder } = scratch;
   const linear = await openLinear([], { gpu, shaders, recorder, placeholder, variants: plainVariants, maxTokens: 1 });
   return { spec, op: await openOperations(spec, linear, shaders, recorder, scratch) };
@@ -178,145 +180,3 @@ describe("elementwise kernels", () => {
     }
   });
 });
-
-interface Shape {
-  headDim: number;
-  headCount: number;
-  kvHeadCount: number;
-  /** What is special, with the band of keys. */
-  change?: Partial<DecoderSpec>;
-  band?: Pick<Band, "keys">;
-}
-
-const causal: Pick<Band, "keys"> = { keys: (position) => [0, position + 1] };
-
-describe("attention", () => {
-  const shapes: [what: string, shape: Shape][] = [
-    ["small heads", { headDim: 8, headCount: 4, kvHeadCount: 2 }],
-    ["one key head", { headDim: 64, headCount: 4, kvHeadCount: 1 }],
-    ["a key head each", { headDim: 80, headCount: 3, kvHeadCount: 3 }],
-    ["three to one", { headDim: 96, headCount: 6, kvHeadCount: 2 }],
-    ["128 channels", { headDim: 128, headCount: 2, kvHeadCount: 1 }],
-    ["256 channels", { headDim: 256, headCount: 2, kvHeadCount: 1 }],
-    ["a softcap", { headDim: 16, headCount: 4, kvHeadCount: 2, change: { attentionSoftcap: 2, attentionScale: 0.4 } }],
-    ["ALiBi of six heads", { headDim: 16, headCount: 6, kvHeadCount: 6, change: { alibi: { maxBias: 8 } } }],
-    ["a window", { headDim: 16, headCount: 4, kvHeadCount: 2, band: { keys: (at) => [Math.max(0, at - 20), at + 1] } }],
-    ["a window of one key", { headDim: 16, headCount: 4, kvHeadCount: 2, band: { keys: (at) => [at, at + 1] } }],
-  ];
-  for (const [what, { headDim, headCount, kvHeadCount, change = {}, band = causal }] of shapes) {
-    it(`${what}: chunks and single tokens equal the reference, through scattered pages`, async () => {
-      const { op, spec } = await operations({ headDim, rotaryDim: headDim, headCount, kvHeadCount, ...change });
-      const { total, row, qkv, part } = rows(spec);
-      const queries = part(headCount, 0);
-      const bands = [{ ...band, queryPosition: (position: number) => position, copy: 0 }];
-      const scored = { queries: [queries], keys: [part(kvHeadCount, headCount)], bands };
-      const expected = attention(alloc32, scored, part(kvHeadCount, headCount + kvHeadCount), spec, 0);
-      const cells = 8 * PAGE_TOKENS * kvHeadCount * headDim;
-      const layer = { pages: upload(gpu, Uint32Array.of(6, 1, 7, 0, 3, 2, 5, 4)), keys: room(cells), values: room(cells) };
-      const width = headCount * headDim;
-      const out = room(total * width);
-      const lse = room(total * headCount);
-      const saved = room(total * width);
-      const parts = { out: room(MAX_SPLITS * width), lse: room(MAX_SPLITS * headCount) };
-      const outputs: number[] = [];
-      let start = 0;
-      for (const tokens of [1, 3, 30, 1, 39, 1]) {
-        const span = { start, tokens };
-        const buffer = upload(gpu, qkv.slice(start * row, (start + tokens) * row));
-        const source = { rows: buffer, isProjection: true };
-        op.kvWrite(buffer, source, layer, { queries: saved, keys: true, values: true }, span);
-        if (tokens === 1) {
-          const [from, to] = band.keys(start);
-          const share = splitKeys(to - from);
-          op.attendDecode(source, layer, parts, { position: start, from, to, ...share, firstSplit: 0 });
-          op.mergeParts(parts, out, lse, { splits: share.splits, tokens: 1, lseStart: start });
-        } else {
-          const ranges = uploadedBuffer(gpu, "ranges", rangeRows(bands[0], start, tokens));
-          op.attendPrefill(source, layer, ranges, { out, outStart: 0, lse, lseStart: start }, span);
-        }
-        outputs.push(...(await result(out, tokens * width)));
-        start += tokens;
-      }
-      assert.equal(start, total);
-      assertClose(Float32Array.from(outputs), expected, TOLERANCE, "outputs");
-      assertClose(await result(saved, total * width), queries, 0, "kept queries");
-      // The log-sum-exp is what the tap divides by: exp(score - lse) must be the reference's share of a query's own key.
-      const found = await result(lse, total * headCount);
-      const shares = Float32Array.from(found, (value, index) => {
-        const token = Math.floor(index / headCount);
-        return Math.exp(ownScore(scored, spec, token, index % headCount) - value);
-      });
-      const own = shares.map((_, index) => {
-        const token = Math.floor(index / headCount);
-        return attentionRow(scored, spec, token, index % headCount, token)[token];
-      });
-      assertClose(shares, own, TOLERANCE, "denominators");
-    });
-  }
-
-  it("a row without keys in a band weighs nothing when bands are joined", async () => {
-    const { op, spec } = await operations({ headDim: 8, headCount: 4, kvHeadCount: 2 });
-    const { total, row, qkv, part } = rows(spec);
-    const same = (position: number): number => position;
-    const bands = [
-      { keys: (at: number) => [Math.max(0, at - 9), at + 1] as const, queryPosition: same, copy: 0 },
-      { keys: (at: number) => [0, Math.max(0, at - 9)] as const, queryPosition: same, copy: 0 },
-    ];
-    const queries = part(4, 0);
-    const scored = { queries: [queries, queries], keys: [part(2, 4)], bands };
-    const expected = attention(alloc32, scored, part(2, 6), spec, 0);
-    const cells = 8 * PAGE_TOKENS * 16;
-    const layer = { pages: upload(gpu, Uint32Array.of(0, 1, 2, 3, 4, 5, 6, 7)), keys: room(cells), values: room(cells) };
-    const buffer = upload(gpu, qkv);
-    const source = { rows: buffer, isProjection: true };
-    const span = { start: 0, tokens: total };
-    op.kvWrite(buffer, source, layer, { queries: undefined, keys: true, values: true }, span);
-    const parts = { out: room(2 * total * 32), lse: room(2 * total * 4) };
-    for (const [index, band] of bands.entries()) {
-      const ranges = uploadedBuffer(gpu, "ranges", rangeRows(band, 0, total));
-      const start = index * total;
-      op.attendPrefill(source, layer, ranges, { out: parts.out, outStart: start, lse: parts.lse, lseStart: start }, span);
-    }
-    const out = room(total * 32);
-    op.mergeParts(parts, out, room(total * 4), { splits: 2, tokens: total, lseStart: 0 });
-    assert.equal(qkv.length, total * row);
-    assertClose(await result(out, total * 32), expected, TOLERANCE, "joined");
-  });
-
-  it("split-K ranges cover all keys once", () => {
-    for (const keys of [1, 63, 64, 65, 4096, 4097, 100000]) {
-      for (const most of [MAX_SPLITS, 21]) {
-        const { splits, keysPerSplit } = splitKeys(keys, most);
-        assert(splits <= most && splits * keysPerSplit >= keys && (splits - 1) * keysPerSplit < keys);
-      }
-    }
-  });
-});
-
-/** A projection of 75 tokens [T, H + 2G, D], and its heads from an offset on, by themselves. */
-function rows({ headCount, kvHeadCount, headDim }: DecoderSpec) {
-  const total = 75;
-  const row = (headCount + 2 * kvHeadCount) * headDim;
-  const qkv = numbers("qkv", total * row).map((value) => 2 * value);
-  const part = (heads: number, offset: number): Float32Array =>
-    Float32Array.from({ length: total * heads * headDim }, (_, i) => {
-      const width = heads * headDim;
-      return qkv[Math.floor(i / width) * row + offset * headDim + (i % width)];
-    });
-  return { total, row, qkv, part };
-}
-
-/** Score of a query on its own key, where ALiBi takes nothing. */
-function ownScore(
-  scored: { queries: readonly Float32Array[]; keys: readonly Float32Array[] },
-  spec: DecoderSpec,
-  token: number,
-  head: number,
-): number {
-  const { headCount, kvHeadCount, headDim, attentionScale, attentionSoftcap: cap } = spec;
-  const query = (token * headCount + head) * headDim;
-  const key = (token * kvHeadCount + Math.floor((head * kvHeadCount) / headCount)) * headDim;
-  let score = 0;
-  for (let i = 0; i < headDim; i++) score += scored.queries[0][query + i] * scored.keys[0][key + i] * attentionScale;
-  return cap === undefined ? score : cap * Math.tanh(score / cap);
-}

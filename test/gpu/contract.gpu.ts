@@ -16,7 +16,7 @@ import { gatedNorm } from "../../engine/kernels/gated_norm.ts";
 import { keepRow } from "../../engine/kernels/keep_row.ts";
 import { keyReposition } from "../../engine/kernels/key_reposition.ts";
 import { keyShift } from "../../engine/kernels/key_shift.ts";
-import { kvWrite } from "../../engine/kernels/kv_write.ts";
+import { kvPut } from "../../engine/kernels/kv_put.ts";
 import { layerNorm } from "../../engine/kernels/layer_norm.ts";
 import { matmul, matmulIntegers } from "../../engine/kernels/matmul.ts";
 import { matrixLayouts, type MatrixFormat } from "../../engine/kernels/matrixFormats.ts";
@@ -33,6 +33,7 @@ import { ssdState } from "../../engine/kernels/ssd_state.ts";
 import { ssdStep } from "../../engine/kernels/ssd_step.ts";
 import { ssdSteps } from "../../engine/kernels/ssd_steps.ts";
 import { takeColumns } from "../../engine/kernels/take_columns.ts";
+import { tapSave } from "../../engine/kernels/tap_save.ts";
 import { tokenShift } from "../../engine/kernels/token_shift.ts";
 import { valueMix } from "../../engine/kernels/value_mix.ts";
 import { wkvFinish } from "../../engine/kernels/wkv_finish.ts";
@@ -52,12 +53,16 @@ const composed: readonly Kernel[] = [
 /** Those that use a feature that not every device has. */
 const optional: readonly Kernel[] = [matvec("f32", "subgroups", true), matmul("f32", "tiled_f16", true)];
 
+const cacheFormats = ["f32", "f16", "q8", "q4"] as const;
 const kernels: readonly Kernel[] = [
   activate,
-  attnDecode,
+  ...cacheFormats.flatMap((format) => [
+    attnDecode({ keys: format, values: format }),
+    attnPrefill({ keys: format, values: format }),
+    attnPool(format),
+    kvPut(format),
+  ]),
   attnMerge,
-  attnPool,
-  attnPrefill,
   bound,
   causalConv,
   gateMul,
@@ -65,7 +70,6 @@ const kernels: readonly Kernel[] = [
   keepRow,
   keyReposition,
   keyShift,
-  kvWrite,
   layerNorm,
   qkNorm,
   quantizeRows,
@@ -79,6 +83,7 @@ const kernels: readonly Kernel[] = [
   ssdStep,
   ssdSteps,
   takeColumns,
+  tapSave,
   tokenShift,
   valueMix,
   wkvFinish,

@@ -166,11 +166,18 @@ describe("forward pass", () => {
     const { spec, weights } = randomModel(keyShifted);
     const ids = tokens(40, spec.vocabSize);
     const whole = await openGpu({ spec, weights, weightFormat: "f32" });
-    const sliced = await openGpu({ spec, weights, weightFormat: "f32", maxBindingBytes: 4096 });
-    assert.equal(sliced.capacityTokens, 64, "4096 bytes hold the keys of 64 tokens of 64 bytes");
+    const small = { maxBindingBytes: 4096, slabPages: 1, capacityTokens: 620 };
+    const sliced = await openGpu({ spec, weights, weightFormat: "f32", ...small });
     assertClose(await logitsOf(sliced, ids), await logitsOf(whole, ids), 1e-6, "the sums are the same, in the same order");
+    const more = tokens(570, spec.vocabSize);
+    await whole.append(more);
+    await sliced.append(more);
+    // A page to a slab: what is seen is joined from three of them.
+    const [joined, direct] = [await sliced.append([5], { logits: "last" }), await whole.append([5], { logits: "last" })];
+    assert(joined !== undefined && direct !== undefined);
+    assertClose(joined, direct, TOLERANCE, "slabs of one page");
     await assert.rejects(sliced.append(tokens(25, spec.vocabSize)), { code: "kv-cache-too-large" });
-    assert.equal(sliced.length, 40);
+    assert.equal(sliced.length, 611);
   });
 
   it("truncate keeps pages and continues from them; the cache grows past its first buffers", async () => {

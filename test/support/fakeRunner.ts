@@ -1,6 +1,6 @@
 import {
   type AppendOptions,
-  PAGE_TOKENS,
+  CUT_TOKENS,
   type PoolRequest,
   type Runner,
   type Sampling,
@@ -65,7 +65,7 @@ export class FakeRunner implements Runner {
   }
 
   truncate(lengthTokens: number): number {
-    if (lengthTokens < this.cache.length) this.cache.length = Math.floor(lengthTokens / PAGE_TOKENS) * PAGE_TOKENS;
+    if (lengthTokens < this.cache.length) this.cache.length = Math.floor(lengthTokens / CUT_TOKENS) * CUT_TOKENS;
     return this.cache.length;
   }
 
@@ -76,7 +76,7 @@ export class FakeRunner implements Runner {
     for (let done = 0; done < ids.length;) {
       this.check();
       throwIfAborted(options.signal);
-      const chunk = Array.from(ids.slice(done, done + PAGE_TOKENS));
+      const chunk = Array.from(ids.slice(done, done + CUT_TOKENS));
       this.cache.push(...chunk);
       this.appended.push(...chunk);
       done += chunk.length;

@@ -1,7 +1,8 @@
 import {
-  PAGE_TOKENS,
+  CUT_TOKENS,
   type AppendOptions,
   type Band,
+  type CachedPages,
   type DecoderSpec,
   type PooledAttention,
   type PoolRequest,
@@ -12,7 +13,7 @@ import {
   type Sampling,
   type TokenMask,
 } from "../../api.ts";
-import type { AttentionChoice } from "../../attention/api.ts";
+import { type AttentionChoice, PAGE_TOKENS } from "../../attention/api.ts";
 import { checkF32Cache, checkWhole, F32_CACHE } from "../../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
 import { DEFAULT_CACHE_BYTES } from "../../models/memory.ts";
@@ -28,6 +29,7 @@ import { HeadRows } from "./headRows.ts";
 import { repositionRows, turnedHeads } from "./headTurns.ts";
 import { MASKED } from "./layerGraphs.ts";
 import { outputOf, type Floats } from "./ortGraph.ts";
+import { ortPages } from "./pages.ts";
 import { poolAttention } from "./poolAttention.ts";
 import { QueryTap } from "./queryTap.ts";
 
@@ -39,7 +41,7 @@ const FIRST_CHUNK = 32;
 const CHUNK_MS = 100;
 
 /** What one layer remembers. */
-interface LayerCache {
+export interface LayerCache {
   /** [G, D] per token, rotated; one per copy of the plan. */
   keys: HeadRows[];
   values: HeadRows;
@@ -58,6 +60,7 @@ export class OrtRunner implements Runner {
   private readonly spec: DecoderSpec;
   private readonly decoder: Decoder;
   private readonly queryTap: QueryTap;
+  readonly pages: CachedPages;
   private readonly breather = new Breather();
   /**
    * Small chunks pay more often for what a chunk costs whatever its size: unpacking quantised matrices, bringing cached keys in. Between
@@ -84,6 +87,14 @@ export class OrtRunner implements Runner {
     this.local = localTable(spec);
     this.plan = positionPlan(spec.rope, spec, spec.maxPositionEmbeddings);
     this.layers = this.emptyLayers(this.plan);
+    this.pages = ortPages(
+      () => ({ spec, layers: this.layers, lengthTokens: this.cachedTokens, capacityTokens: this.capacityTokens }),
+      () => {
+        this.cachedTokens += PAGE_TOKENS;
+        this.lastHidden = undefined;
+        this.queryTap.skipTo(this.cachedTokens);
+      },
+    );
   }
 
   get length(): number {
@@ -94,7 +105,7 @@ export class OrtRunner implements Runner {
     return this.decoder.quantizationError;
   }
 
-  get tap(): { layers: readonly number[]; because: string } {
+  get tap(): Runner["tap"] {
     return this.queryTap.kept;
   }
 
@@ -133,14 +144,14 @@ export class OrtRunner implements Runner {
 
   truncate(lengthTokens: number): number {
     if (lengthTokens >= this.cachedTokens) return this.cachedTokens;
-    const length = Math.max(0, Math.floor(lengthTokens / PAGE_TOKENS) * PAGE_TOKENS);
+    const length = Math.max(0, Math.floor(lengthTokens / CUT_TOKENS) * CUT_TOKENS);
     this.cachedTokens = length;
     this.lastHidden = undefined;
     for (const layer of this.layers) {
       for (const keys of layer.keys) keys.truncate(length);
       layer.values.truncate(length);
-      layer.pageRawKeys.length = Math.min(layer.pageRawKeys.length, length / PAGE_TOKENS);
-      layer.lastRawKey = layer.pageRawKeys[length / PAGE_TOKENS - 1] ?? this.zeroKey();
+      layer.pageRawKeys.length = Math.min(layer.pageRawKeys.length, length / CUT_TOKENS);
+      layer.lastRawKey = layer.pageRawKeys[length / CUT_TOKENS - 1] ?? this.zeroKey();
     }
     this.queryTap.truncate(length);
     return length;
@@ -317,10 +328,10 @@ export class OrtRunner implements Runner {
   /** `rows` [C, G, D] are the raw keys of [start, start + count). */
   private keepRawKeys(cache: LayerCache, rows: Float32Array<ArrayBuffer>, start: number, count: number): void {
     const width = this.spec.kvHeadCount * this.spec.headDim;
-    const firstEnd = Math.ceil((start + 1) / PAGE_TOKENS) * PAGE_TOKENS - 1;
-    for (let position = firstEnd; position < start + count; position += PAGE_TOKENS) {
+    const firstEnd = Math.ceil((start + 1) / CUT_TOKENS) * CUT_TOKENS - 1;
+    for (let position = firstEnd; position < start + count; position += CUT_TOKENS) {
       const row = (position - start) * width;
-      cache.pageRawKeys[Math.floor(position / PAGE_TOKENS)] = rows.slice(row, row + width);
+      cache.pageRawKeys[Math.floor(position / CUT_TOKENS)] = rows.slice(row, row + width);
     }
     cache.lastRawKey = rows.slice((count - 1) * width, count * width);
   }

@@ -1,4 +1,5 @@
 /** How much of a prefill goes into one submission: short enough that the screen stays alive and a stop is heard, long enough to be fast. */
+import { MAX_CHUNK_TOKENS } from "../../models/chunkSizes.ts";
 
 /** Time of one submission, and the time above which a chunk is cut into several, at layer borders. */
 const GOAL_MS = 75;
@@ -7,7 +8,6 @@ const LONG_MS = 100;
 const CHUNK_MS = 400;
 /** The matmul kernels work in tiles of this many tokens, so a smaller chunk is not a faster one. */
 const MIN_TOKENS = 64;
-export const MAX_CHUNK_TOKENS = 512;
 
 export interface Pace {
   readonly chunkTokens: number;

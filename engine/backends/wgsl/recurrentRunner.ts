@@ -18,7 +18,8 @@ import { slotCount } from "../../recurrent/slots.ts";
 import { modelKey } from "../../recurrent/snapshot.ts";
 import { stateFloats, statePartSizes } from "../../recurrent/state.ts";
 import { openWeightLoader } from "./loadWeights.ts";
-import { MAX_CHUNK_TOKENS, openPace } from "./pace.ts";
+import { MAX_CHUNK_TOKENS } from "../../models/chunkSizes.ts";
+import { openPace } from "./pace.ts";
 
 /** Bound on the logits of one chunk when all are asked for. */
 const ALL_LOGITS_BYTES = 32 * 2 ** 20;
@@ -161,6 +162,18 @@ function gpuBackend(
       const encoder = device.createCommandEncoder();
       eachPart(slot, (part, held, offset, bytes) => encoder.copyBufferToBuffer(held, offset, part, 0, bytes));
       device.queue.submit([encoder.finish()]);
+    },
+
+    async readSlot(slot) {
+      recorder.submit();
+      const values = new Float32Array(stateFloats(spec));
+      let offset = 0;
+      for (const [group, held] of (copies[slot] ?? []).entries()) {
+        const bytes = (sizes[group] ?? []).reduce((sum, size) => sum + size, 0);
+        values.set(new Float32Array(await readback.read(held, 0, bytes)), offset / 4);
+        offset += bytes;
+      }
+      return values;
     },
 
     async read() {

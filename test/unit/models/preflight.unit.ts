@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ModelSpec, TensorFormat } from "../../../engine/api.ts";
-import { cacheCapacity } from "../../../engine/kv-cache/pages.ts";
+import { F32_CACHE, WHOLE } from "../../../engine/attention/wholeOnly.ts";
+import { cacheCapacity } from "../../../engine/kv-cache/capacity.ts";
 import {
-  cacheBytesPerToken,
   type DeviceFacts,
   preflight,
   type WeightFacts,
@@ -69,17 +69,16 @@ describe("what a model asks of a machine", () => {
   });
 
   it("is the KV cache of the trained length, and how much of it the backends keep", () => {
-    assert.equal(cacheBytesPerToken(llama), 2 * 16 * 8 * 64 * 4);
     const [, context = ""] = texts(weightsOf("bf16"));
     assert.match(
       context,
-      /^It was trained on 131,072 tokens\. Their KV cache takes 8\.6 GB, 65\.5 kB a token; of that 32,768 tokens fit, as a cache of 2\.1 GB is kept\.$/,
+      /^It was trained on 131,072 tokens\. Their KV cache takes 8\.6 GB in f32; of that 32,768 tokens fit, as a cache of 2\.1 GB is kept\.$/,
     );
     assert.ok(llama.kind === "decoder");
-    assert.equal(cacheCapacity(llama, 2 ** 32, undefined), 32_768, "the number the backend itself comes to");
-    const [, bound = ""] = texts(weightsOf("bf16"), { maxBindingBytes: 2 ** 25 });
-    assert.match(bound, /of that 16,384 tokens fit, as one layer's keys must fit a buffer of 33\.6 MB on this device\.$/);
-    assert.equal(cacheCapacity(llama, 2 ** 25, undefined), 16_384);
+    assert.equal(cacheCapacity(llama, F32_CACHE, WHOLE, 512, undefined), 32_768, "the number the backend itself comes to");
+    const windowed: ModelSpec = { ...llama, layers: llama.layers.map((layer) => ({ ...layer, window: 512 })) };
+    const [, context2] = preflight(windowed, weightsOf("bf16"), laptop);
+    assert.match(context2?.text ?? "", /Their KV cache takes [\d.]+ MB in f32; all of it fits/, "windows are all that is kept of such layers");
   });
 
   it("is a state of constant size for a recurrent model", () => {
@@ -89,7 +88,6 @@ describe("what a model asks of a machine", () => {
       ...{ absentTokenId: undefined, promptFormat: "plain", innerSize: 1536, stateSize: 16, convKernel: 4, timeStepRank: 48 },
       ...{ projectionBias: false, convBias: true },
     };
-    assert.equal(cacheBytesPerToken(mamba), 0);
     const [, context] = preflight(mamba, weightsOf("f32"), laptop);
     assert.match(context?.text ?? "", /keeps a state of constant size instead of a KV cache/);
   });

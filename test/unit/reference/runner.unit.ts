@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { PAGE_TOKENS, type DecoderSpec, type Runner, type RunnerOptions } from "../../../engine/api.ts";
+import { CUT_TOKENS, type DecoderSpec, type Runner, type RunnerOptions } from "../../../engine/api.ts";
 import { EngineError, type ErrorCode } from "../../../engine/errors.ts";
 import { dequantizeQ8, quantizeQ8 } from "../../../engine/formats/q8.ts";
 import { storedFormat } from "../../../engine/formats/stored.ts";
@@ -154,7 +154,7 @@ describe("the reference runner", () => {
   });
 
   it("refuses what it cannot do, with a code", async () => {
-    const runner = await open({ ...randomModel(), capacityTokens: 2 * PAGE_TOKENS });
+    const runner = await open({ ...randomModel(), capacityTokens: 2 * CUT_TOKENS });
     assert.equal(runner.capacityTokens, 32);
     await rejects(runner.append(IDS), "kv-cache-too-large");
     assert.equal(runner.length, 0);

@@ -1,0 +1,336 @@
+/** A transformer on the GPU behind the Runner interface. */
+import type { DecoderSpec, PositionPlan, Runner, RunnerOptions } from "../../api.ts";
+import type { AttentionChoice, Pattern } from "../../attention/api.ts";
+import { openChunkPositions } from "../../attention/chunkPositions.ts";
+import { patternOf } from "../../attention/patterns/patternOf.ts";
+import { formatAttention } from "../../attention/policy.ts";
+import { poolOnDevice } from "../../attention/pool.ts";
+import { repositionKeys } from "../../attention/reposition.ts";
+import { openTap } from "../../attention/tap.ts";
+import { F32_CACHE, WHOLE } from "../../attention/wholeOnly.ts";
+import { EngineError, throwIfAborted } from "../../errors.ts";
+import { openReadback, storageBuffer, uploadedBuffer, type Readback } from "../../gpu/buffers.ts";
+import type { EngineDevice } from "../../gpu/device.ts";
+import { openRecorder, type Recorder } from "../../gpu/dispatch.ts";
+import { chooseVariants } from "../../gpu/selfTest.ts";
+import type { ShaderCache } from "../../gpu/shader.ts";
+import { openLinear } from "../../kernels/linear.ts";
+import { checkShapes, nothingSampled, openOperations } from "../../kernels/ops.ts";
+import { cacheCapacity } from "../../kv-cache/capacity.ts";
+import { openPagedCache } from "../../kv-cache/pages.ts";
+import {
+  allLogits,
+  destroyAttentionActivations,
+  embedTokens,
+  lastLogits,
+  lastState,
+  openActivations,
+  openAttentionActivations,
+  runLayer,
+  type GpuDecoder,
+} from "../../models/decoder.ts";
+import { alibiSlopes } from "../../position/alibi.ts";
+import { layerBands, positionPlan } from "../../position/bands.ts";
+import { sinksPlan } from "../../position/sinks.ts";
+import { checkIds, checkMask, checkPlan } from "../../reference/checks.ts";
+import { checkPoolRequest } from "../../reference/pool.ts";
+import { checkSampling, uniformAt } from "../../reference/sample.ts";
+import { loadDecoder, matrixUses } from "./loadDecoder.ts";
+import { MAX_CHUNK_TOKENS } from "../../models/chunkSizes.ts";
+import { openPace } from "./pace.ts";
+
+const DEFAULT_TAP_BYTES = 256 * 2 ** 20;
+/** Bound on the logits of one chunk when all are asked for. */
+const ALL_LOGITS_BYTES = 32 * 2 ** 20;
+
+export interface GpuDecoderOptions extends RunnerOptions {
+  /** Largest buffer of weights, keys, values or saved queries; by default what the device binds. */
+  maxBindingBytes?: number;
+  /** Pages of a slab of the cache at most; what a buffer holds by default. */
+  slabPages?: number;
+}
+
+export async function openGpuDecoder(
+  gpu: EngineDevice,
+  shaders: ShaderCache,
+  spec: DecoderSpec,
+  options: GpuDecoderOptions,
+): Promise<Runner> {
+  const { weights, kv = F32_CACHE } = options;
+  checkShapes(spec);
+  const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
+  let choice = options.attention ?? WHOLE;
+  checkChoice(choice);
+  const recorder = openRecorder(gpu);
+  const readback = openReadback(gpu);
+  const slopes =
+    spec.alibi === undefined
+      ? new Float32Array(spec.headCount)
+      : Float32Array.from(alibiSlopes(spec.headCount, spec.alibi.maxBias));
+  const placeholder = storageBuffer(gpu, "placeholder", 16);
+  const loaded = await loadDecoder(spec, weights, gpu, { ...options, maxBindingBytes });
+  const { variants } = await chooseVariants(gpu, shaders, options.products ?? "exact");
+  const acts = openActivations(spec, gpu, MAX_CHUNK_TOKENS);
+  const linear = await openLinear(matrixUses(spec, loaded.weights, variants), {
+    ...{ gpu, shaders, recorder, placeholder, variants },
+    maxTokens: acts.maxTokens,
+  });
+  const op = await openOperations(spec, linear, shaders, recorder, {
+    placeholder,
+    slopes: uploadedBuffer(gpu, "slopes", slopes),
+    formats: kv,
+  });
+  const capacityOf = (next: AttentionChoice): number => cacheCapacity(spec, kv, next, acts.maxTokens, options.capacityTokens);
+  let capacityTokens = capacityOf(choice);
+  const cache = openPagedCache({
+    ...{ spec, gpu, choice, capacityTokens, maxBindingBytes, formats: kv, chunkTokens: acts.maxTokens },
+    ...(options.slabPages === undefined ? {} : { slabPages: options.slabPages }),
+  });
+  /** What config.json or the user says, and what the attention policy makes of it. */
+  let asked = positionPlan(spec.rope, spec, spec.maxPositionEmbeddings);
+  let plan = effectivePlan(asked, choice);
+  const bandsOf = (layer: number): number => layerBands(plan, spec.layers[layer]).length;
+  const tap = openTap(
+    spec,
+    gpu,
+    { tapBytes: options.tapBytes ?? DEFAULT_TAP_BYTES, maxBindingBytes, maxTokens: acts.maxTokens },
+    bandsOf,
+  );
+  const positions = openChunkPositions(spec, gpu, cache, acts.maxTokens);
+  let bands = plan.bands.length;
+  const decoder: GpuDecoder = {
+    ...{ spec, op, acts, positions, cache, tap },
+    attention: openAttentionActivations(spec, gpu, bands, acts.maxTokens),
+    weights: loaded.weights,
+  };
+  const allowedBuffer = storageBuffer(gpu, "allowed tokens", Math.ceil(spec.vocabSize / 32) * 4);
+  const chosen = storageBuffer(gpu, "chosen token", 16);
+  const pace = openPace(spec.layerCount, acts.maxTokens);
+  /** The plan that the buffers are for. */
+  let followed: PositionPlan | undefined;
+  /** The state buffer belongs to the last cached token. */
+  let stateIsLast = false;
+
+  /** Buffers that depend on the plan, made where they are next needed: a plan may change often before anything runs. */
+  async function followPlan(): Promise<void> {
+    positions.setPlan(plan);
+    positions.setWindow(choice.policy.kind === "window" ? choice.policy.window : undefined);
+    await cache.setCopies(plan.copies.length);
+    if (bands !== plan.bands.length) {
+      bands = plan.bands.length;
+      destroyAttentionActivations(decoder.attention);
+      decoder.attention = openAttentionActivations(spec, gpu, bands, acts.maxTokens);
+    }
+    recorder.forget();
+    followed = plan;
+  }
+
+  async function reserve(tokens: number): Promise<void> {
+    if (followed !== plan) await followPlan();
+    const grown = await cache.reserve(tokens);
+    const made = await tap.prepare(cache.length);
+    if (grown || made) recorder.forget();
+  }
+
+  /** Runs one chunk through all layers; short chunks are only queued, the rest is waited for piece by piece. */
+  async function runChunk(
+    ids: Int32Array<ArrayBuffer>,
+    chunk: { wait: boolean; isDecoded: boolean; isLast: boolean },
+  ): Promise<void> {
+    const span = { start: cache.length, tokens: ids.length };
+    gpu.device.queue.writeBuffer(acts.ids, 0, ids);
+    if (positions.write(span.start, span.tokens, patternFor(choice, chunk.isDecoded))) recorder.forget();
+    tap.begin({ ...span, ...chunk });
+    embedTokens(decoder, span.tokens);
+    for (let layer = 0; layer < spec.layerCount; layer++) {
+      runLayer(decoder, layer, span);
+      const isBorder = (layer + 1) % pace.layersPerSubmission === 0 && layer + 1 < spec.layerCount;
+      if (chunk.wait && isBorder) await recorder.finish();
+    }
+    lastState(decoder, span.tokens);
+    if (chunk.wait) await recorder.finish();
+    else recorder.submit();
+    cache.advance(span.tokens);
+    stateIsLast = true;
+  }
+
+  function empty(): void {
+    cache.truncate(0);
+    tap.truncate(0);
+    stateIsLast = false;
+  }
+
+  /** Another plan: what is cached was rotated with the last one. */
+  function change(next: PositionPlan): void {
+    const before = plan;
+    plan = next;
+    if (next.key === before.key) return;
+    empty();
+    if (next.bands.length !== before.bands.length) tap.setBands(bandsOf, "no token was read since the positions changed");
+  }
+
+  return {
+    kind: "wgsl",
+    device: gpu.description,
+    get capacityTokens() {
+      return capacityTokens;
+    },
+    get tap() {
+      return { layers: tap.layers, because: tap.because };
+    },
+    quantizationError: loaded.quantizationError,
+    kv,
+    get length() {
+      return cache.length;
+    },
+    lost: gpu.lost,
+
+    setPositions(next) {
+      checkPlan(next, spec);
+      const effective = effectivePlan(next, choice);
+      asked = next;
+      change(effective);
+    },
+
+    setAttention(next) {
+      if (formatAttention(next) === formatAttention(choice)) return;
+      checkChoice(next);
+      const effective = effectivePlan(asked, next);
+      choice = next;
+      capacityTokens = capacityOf(next);
+      empty();
+      cache.setChoice(next, capacityTokens);
+      change(effective);
+      followed = undefined;
+    },
+
+    async repositionCache(next) {
+      gpu.check();
+      checkPlan(next, spec);
+      // Keys that were rounded cannot be turned without rounding them again, and evicted ones would be missing.
+      if (spec.rotaryDim === 0 || kv.keys !== "f32" || choice.policy.kind === "sinks") return false;
+      const before = plan;
+      asked = next;
+      plan = next;
+      await followPlan();
+      await repositionKeys({ spec, gpu, recorder, op, cache }, before, next);
+      tap.setBands(bandsOf, "the keys were moved to other positions, and the prompt's queries were not");
+      stateIsLast = false;
+      return true;
+    },
+
+    truncate(lengthTokens) {
+      const before = cache.length;
+      const after = cache.truncate(lengthTokens);
+      if (after !== before) {
+        tap.truncate(after);
+        stateIsLast = false;
+      }
+      return after;
+    },
+
+    async append(ids, appendOptions = {}) {
+      const { signal: stop, logits: wanted = "none" } = appendOptions;
+      gpu.check();
+      checkIds(ids, spec.vocabSize);
+      await reserve(ids.length);
+      const all = wanted === "all" ? openAllLogits(gpu, readback, decoder, spec.vocabSize, ids.length) : undefined;
+      const longest = Math.min(acts.maxTokens, all?.maxTokens ?? Infinity);
+      const wait = ids.length > 1 || wanted !== "none";
+      const isDecoded = ids.length === 1;
+      try {
+        for (let done = 0; done < ids.length;) {
+          throwIfAborted(stop);
+          const chunk = Int32Array.from(ids.slice(done, done + Math.min(pace.chunkTokens, longest)));
+          const began = performance.now();
+          await runChunk(chunk, { wait, isDecoded, isLast: done + chunk.length === ids.length });
+          if (wait && chunk.length > 1) pace.measured(chunk.length, performance.now() - began);
+          if (all !== undefined) await all.take(recorder, chunk.length, done);
+          done += chunk.length;
+          appendOptions.onProgress?.(done);
+        }
+        if (all !== undefined) return all.logits;
+      } finally {
+        all?.destroy();
+        if (all !== undefined) recorder.forget();
+      }
+      if (wanted === "none" || !stateIsLast) return undefined;
+      lastLogits(decoder);
+      recorder.submit();
+      return new Float32Array(await readback.read(acts.logits, 0, spec.vocabSize * 4));
+    },
+
+    async sample(sampling, allowed) {
+      gpu.check();
+      checkSampling(sampling);
+      if (!stateIsLast) {
+        throw new EngineError("bad-argument", "there is no last token to sample behind", "append at least one token first");
+      }
+      if (allowed !== undefined) {
+        checkMask(allowed, spec.vocabSize);
+        gpu.device.queue.writeBuffer(allowedBuffer, 0, allowed);
+      }
+      const { temperature, topP, seed } = sampling;
+      lastLogits(decoder);
+      const choice = { temperature, topP, uniform01: uniformAt(seed, cache.length), useMask: allowed !== undefined };
+      op.sample(acts.logits, allowedBuffer, chosen, choice);
+      recorder.submit();
+      const token = new Uint32Array(await readback.read(chosen, 0, 4))[0] ?? 0;
+      if (nothingSampled(token)) {
+        throw new EngineError("bad-weights", "the model's logits are not numbers", "check the weights, or choose f32 weights");
+      }
+      return token;
+    },
+
+    async pool(request, stop) {
+      gpu.check();
+      throwIfAborted(stop);
+      if (followed !== plan) await followPlan();
+      const pattern = patternFor(choice, false);
+      const source = { spec, gpu, recorder, readback, op, cache, tap, positions, pattern };
+      const chosenHeads = checkPoolRequest(request, { spec, length: cache.length, tap });
+      return poolOnDevice(source, request, chosenHeads, stop);
+    },
+
+    loseDevice() {
+      gpu.destroy();
+      return true;
+    },
+    dispose: () => gpu.destroy(),
+  };
+}
+
+/** What a policy makes of the positions. */
+function effectivePlan(plan: PositionPlan, { policy }: AttentionChoice): PositionPlan {
+  return policy.kind === "sinks" ? sinksPlan(plan, policy.sinks, policy.window) : plan;
+}
+
+/** The pattern that a prompt or a decoded token is read with. */
+function patternFor({ policy }: AttentionChoice, isDecoded: boolean): Pattern | undefined {
+  if (policy.kind === "window" || (isDecoded && policy.kind === "a-shape")) return undefined;
+  return patternOf(policy);
+}
+
+/** Throws `bad-argument` for what this backend does not run. */
+function checkChoice({ policy, topPages }: AttentionChoice): void {
+  const isKnown = patternOf(policy) !== undefined || policy.kind === "flash" || policy.kind === "sinks";
+  if (isKnown && topPages === undefined) return;
+  throw new EngineError("bad-argument", `attention "${policy.kind}" does not run on WebGPU yet`, "choose flash or a window");
+}
+
+/** Collects the logits [n, V] of an append chunk by chunk. */
+function openAllLogits(gpu: EngineDevice, readback: Readback, decoder: GpuDecoder, vocabSize: number, tokens: number) {
+  const maxTokens = Math.max(1, Math.floor(ALL_LOGITS_BYTES / (4 * vocabSize)));
+  const buffer = storageBuffer(gpu, "all logits", Math.min(tokens, maxTokens, decoder.acts.maxTokens) * vocabSize * 4);
+  const logits = new Float32Array(tokens * vocabSize);
+  return {
+    maxTokens,
+    logits,
+    async take(recorder: Recorder, count: number, done: number): Promise<void> {
+      allLogits(decoder, buffer, count);
+      recorder.submit();
+      logits.set(new Float32Array(await readback.read(buffer, 0, count * vocabSize * 4)), done * vocabSize);
+    },
+    destroy: () => buffer.destroy(),
+  };
+}

@@ -1,0 +1,53 @@
+/** How many tokens a KV cache may hold, and the bytes that tokens take: one rule for the device and the planner. */
+import type { DecoderSpec } from "../api.ts";
+import { PAGE_TOKENS, type AttentionChoice, type KvFormats } from "../attention/api.ts";
+import { EngineError } from "../errors.ts";
+import { DEFAULT_CACHE_BYTES } from "../models/memory.ts";
+import { rowWords } from "./format.ts";
+import { heldTokens } from "./retention.ts";
+
+/** Positions go to the device as f32 too, which counts no further exactly. */
+const MOST_TOKENS = 2 ** 24;
+
+/** Bytes of one token's keys and values in one layer, `copies` times the keys. */
+export function tokenBytes(spec: DecoderSpec, formats: KvFormats, copies = 1): number {
+  return spec.kvHeadCount * (copies * rowWords(formats.keys, spec.headDim) + rowWords(formats.values, spec.headDim)) * 4;
+}
+
+/** Bytes of `tokens` tokens in whole pages, over all layers, when chunks have at most `chunkTokens` tokens. */
+export function cacheBytes(
+  spec: DecoderSpec,
+  formats: KvFormats,
+  choice: AttentionChoice,
+  tokens: number,
+  chunkTokens: number,
+): number {
+  const pages = Math.ceil(tokens / PAGE_TOKENS);
+  const perToken = tokenBytes(spec, formats);
+  return spec.layers.reduce((sum, layer) => {
+    const held = Math.min(pages * PAGE_TOKENS, heldTokens(layer, choice, chunkTokens));
+    return sum + held * perToken;
+  }, 0);
+}
+
+/** Most tokens within DEFAULT_CACHE_BYTES, a multiple of PAGE_TOKENS, or what is wanted. Throws `bad-argument` for a cache of nothing. */
+export function cacheCapacity(
+  spec: DecoderSpec,
+  formats: KvFormats,
+  choice: AttentionChoice,
+  chunkTokens: number,
+  wantedTokens: number | undefined,
+): number {
+  if (wantedTokens !== undefined) {
+    if (Number.isSafeInteger(wantedTokens) && wantedTokens >= 1) return wantedTokens;
+    throw new EngineError("bad-argument", `a KV cache of ${wantedTokens} tokens holds nothing`, "give at least one token");
+  }
+  let low = 0;
+  let high = MOST_TOKENS / PAGE_TOKENS;
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (cacheBytes(spec, formats, choice, middle * PAGE_TOKENS, chunkTokens) <= DEFAULT_CACHE_BYTES) low = middle;
+    else high = middle - 1;
+  }
+  return low * PAGE_TOKENS;
+}
