@@ -16,7 +16,7 @@ import type {
 } from "./api.ts";
 import type { AttentionChoice, KeptMass, KvFormats } from "./attention/api.ts";
 import { F32_CACHE, WHOLE } from "./attention/wholeOnly.ts";
-import type { AskEvent, AskRequest, AskResult } from "./generate/api.ts";
+import type { AskEvent, AskPlan, AskRequest, AskResult } from "./generate/api.ts";
 import { chooseBackend, type ChosenBackend } from "./backends/choose.ts";
 import { type OpenRunner, openRunner } from "./backends/open.ts";
 import { EngineError, plainError, throwIfAborted } from "./errors.ts";
@@ -34,8 +34,11 @@ import { bytesOf } from "./formats/layouts.ts";
 import { storedFormat } from "./formats/stored.ts";
 import { type AskedPrompt, type AskModel, answerQuestion } from "./generate/ask.ts";
 import { HeldTokens } from "./generate/heldTokens.ts";
+import { planQuestion } from "./generate/plan.ts";
+import { openPrefixPlace, prefixesOf, type PrefixPlace } from "./generate/prefixPlace.ts";
 import { previewAnswer } from "./generate/preview.ts";
 import { WindowChooser } from "./generate/window.ts";
+import type { PrefixStatistics, PrefixStore } from "./kv-cache/api.ts";
 import { loadModel, type LoadedModel } from "./models/load.ts";
 import { tensorShapes } from "./models/weights.ts";
 import { BodyCache } from "./pack/body.ts";
@@ -53,6 +56,8 @@ export interface SessionOptions {
   capacityTokens?: number;
   /** Only token ids will be handed in: the model needs no tokenizer. */
   idsOnly?: boolean;
+  /** Where prefixes of prompts outlive the session; by default they end with it. */
+  prefixes?: PrefixStore;
   signal?: AbortSignal;
   onProgress?(stage: string, doneBytes: number, totalBytes: number): void;
   /** How a backend is opened; tests put runners of their own here. */
@@ -69,6 +74,12 @@ export interface Session {
    * the device is lost the run starts again: text streamed before a `recovered` event no longer counts.
    */
   ask(request: AskRequest, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<AskResult>;
+  /** What `ask` would cost now: packs the prompt, and computes nothing. Waits for what is going on. Throws what packing throws. */
+  plan(request: AskRequest, signal: AbortSignal): Promise<AskPlan>;
+  /** Settles when every finished page of a prefix has been written. */
+  prefixesSettled(): Promise<void>;
+  /** Undefined without a place for prefixes, and before the first question. */
+  readonly prefixStatistics: PrefixStatistics | undefined;
   /** The last question again under another scaling, at once and approximately. Throws what `previewAnswer` throws. */
   previewRope(rope: RopeChoice, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<RopePreview>;
   /** How well the model foretells a text; empties the cache. Throws what `scoreTokens` throws. */
@@ -156,6 +167,7 @@ interface Engine {
   runner: Runner;
   held: HeldTokens;
   window: WindowChooser;
+  prefixes: PrefixPlace | undefined;
   asked: AskedPrompt | undefined;
   chosen: ChosenBackend;
   lost: boolean;
@@ -165,13 +177,18 @@ class OpenSession implements Session {
   private engine: Engine | undefined;
   private closed = false;
   private queue: Promise<unknown> = Promise.resolve();
+  private readonly prefixes: PrefixPlace | undefined;
+
   constructor(
     private readonly loaded: LoadedModel,
     private readonly asking: AskModel | undefined,
     private readonly files: ModelFiles,
     private readonly runtime: Runtime,
     private readonly options: SessionOptions,
-  ) {}
+  ) {
+    const { prefixes: store, weightFormat, products = "exact" } = options;
+    this.prefixes = store && openPrefixPlace(store, { ...loaded, weightFormat, products });
+  }
 
   get info(): SessionInfo {
     const { runner, chosen } = this.current();
@@ -188,6 +205,7 @@ class OpenSession implements Session {
       kv: runner.kv,
       capacityTokens: runner.capacityTokens,
       tap: runner.tap,
+      ...(this.prefixes && { prefixes: prefixesOf(runner) }),
     };
   }
 
@@ -215,6 +233,7 @@ class OpenSession implements Session {
       runner,
       held: new HeldTokens(runner),
       window: new WindowChooser(spec, runner.capacityTokens),
+      prefixes: this.prefixes,
       asked: undefined,
       chosen,
       lost: false,
@@ -232,6 +251,21 @@ class OpenSession implements Session {
     });
   }
 
+  plan(request: AskRequest, signal: AbortSignal): Promise<AskPlan> {
+    return this.exclusive(signal, () => {
+      checkRequest(request);
+      return this.untilLost((engine) => planQuestion(this.model(), engine, request, signal));
+    });
+  }
+
+  async prefixesSettled(): Promise<void> {
+    await this.prefixes?.settled();
+  }
+
+  get prefixStatistics(): PrefixStatistics | undefined {
+    return this.prefixes?.statistics;
+  }
+
   pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention> {
     return this.exclusive(signal, () => this.untilLost((engine) => engine.runner.pool(request, signal)));
   }
@@ -245,10 +279,11 @@ class OpenSession implements Session {
       return this.untilLost(async (engine) => {
         const { runner, held } = engine;
         const rope = resolveRope(options.rope, this.loaded.spec, ids.length, runner.capacityTokens);
-        runner.setAttention(options.attention ?? WHOLE);
+        const attention = options.attention ?? WHOLE;
+        runner.setAttention(attention);
         runner.setPositions(rope.plan);
         runner.truncate(0);
-        held.hold(ids);
+        held.start(ids, rope.plan, this.loaded.spec.kind === "decoder" ? attention : undefined);
         engine.asked = undefined;
         const flat = await runner.append(ids, { signal: options.signal, logits: options.all ? "all" : "last" });
         if (!flat) throw new EngineError("internal", "the backend returned no logits", "report it with the name of the backend");

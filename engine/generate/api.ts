@@ -57,14 +57,37 @@ export interface AskRequest extends AskOptions {
 export type AskEvent =
   | { type: "packing"; doneFiles: number; totalFiles: number }
   | { type: "packed"; rows: readonly PackRow[]; promptTokens: number; limit: ContextLimit; rope: RopeScaling }
-  /** `path` is the file being prefilled, or "the question" for the tokens around the files. */
-  | { type: "prefill"; doneTokens: number; totalTokens: number; reusedTokens: number; path: string; tokensPerSecond: number }
+  /**
+   * `path` is the file being prefilled, or "the question" for the tokens around the files. Of the `reusedTokens`, `restoredTokens` were
+   * kept from an earlier session; both grow while these are read.
+   */
+  | {
+      type: "prefill";
+      doneTokens: number;
+      totalTokens: number;
+      reusedTokens: number;
+      restoredTokens: number;
+      path: string;
+      tokensPerSecond: number;
+    }
   /** Text behind what was streamed before. */
   | { type: "token"; text: string }
   /** A quote while lines are compared: the text that leads at the moment; it replaces all text streamed before. */
   | { type: "candidate"; text: string }
   /** The device was lost and the run starts again: text streamed before no longer counts. */
   | { type: "recovered"; because: string };
+
+/** What a question would cost, before it is asked. */
+export interface AskPlan {
+  promptTokens: number;
+  /** As in AskResult. */
+  reusedTokens: number;
+  restoredTokens: number;
+  /** What is left to compute. */
+  recomputedTokens: number;
+  limit: ContextLimit;
+  rope: RopeScaling;
+}
 
 export interface AskTimings {
   packMs: number;
@@ -81,7 +104,11 @@ export interface AskResult {
   citations: readonly Citation[];
   lookedAt: readonly FileAttention[];
   promptTokens: number;
+  /** Prompt tokens that were not computed, and of these the ones that were kept from an earlier session. */
   reusedTokens: number;
+  restoredTokens: number;
+  /** Attention can be pooled for the queries of tokens from here on: those of restored tokens are not there. */
+  attentionFrom: number;
   answerTokens: number;
   /** Prompt positions of the answer's tokens, for the query row of the heatmap. */
   answerStart: number;

@@ -5,12 +5,13 @@ import type { BodyCache } from "../pack/body.ts";
 import type { ChatTemplate } from "../pack/chatTemplate.ts";
 import { type Pack, packFiles } from "../pack/pack.ts";
 import { ABSENT_ANSWER, planPrompt, type Prompt } from "../pack/prompt.ts";
-import { SpanMap } from "../pack/spanMap.ts";
 import type { ResolvedRope } from "../position/choose.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { citeLine, type CiteOptions, citePlaces, citeText, lookedAt } from "./cite.ts";
 import { decodeAnswer, type Decoded } from "./decode.ts";
 import type { HeldTokens } from "./heldTokens.ts";
+import type { PrefixPlace } from "./prefixPlace.ts";
+import { EVENT_MS, prefill, throttle } from "./prefill.ts";
 import { QuoteIndex } from "./quote.ts";
 import type { WindowChooser } from "./window.ts";
 
@@ -28,6 +29,8 @@ export interface AskModel {
 export interface AskEngine {
   held: HeldTokens;
   window: WindowChooser;
+  /** Undefined where nothing is kept beyond the runner. */
+  prefixes: PrefixPlace | undefined;
   /** The question that was answered last, while its context is in the cache; see preview.ts. */
   asked: AskedPrompt | undefined;
 }
@@ -56,12 +59,12 @@ export async function answerQuestion(
 ): Promise<Answered> {
   const started = performance.now();
   engine.asked = undefined;
-  const attention = model.spec.kind === "decoder" ? request.attention : undefined;
+  const attention = attentionOf(model.spec, request);
   // Before anything is packed: what the backend cannot do is told at once.
   if (attention) engine.held.runner.setAttention(attention);
   const packed = await packPrompt(model, engine.window, request, signal, onEvent);
   const prefillStarted = performance.now();
-  const reusedTokens = await prefill(engine.held, packed, signal, onEvent);
+  const prefilled = await prefill(engine, packed, attention, signal, onEvent);
   const decodeStarted = performance.now();
   const answer = await answerFrom(model, engine.held, packed, request, signal, onEvent);
   const { question, sampling, quote, maxAnswerTokens } = request;
@@ -70,7 +73,8 @@ export async function answerQuestion(
     question,
     ...answer,
     promptTokens: packed.ids.length,
-    reusedTokens,
+    ...prefilled,
+    attentionFrom: engine.held.runner.tap.from ?? 0,
     answerStart: packed.ids.length,
     rope: packed.rope.scaling,
     attention,
@@ -87,6 +91,11 @@ export async function answerQuestion(
   };
 }
 
+/** How the request attends; models without keys do not. */
+export function attentionOf(spec: ModelSpec, request: AskRequest): AskRequest["attention"] | undefined {
+  return spec.kind === "decoder" ? request.attention : undefined;
+}
+
 export interface PackedPrompt {
   /** Its tokens are those before the question. */
   pack: Pack;
@@ -94,12 +103,14 @@ export interface PackedPrompt {
   rope: ResolvedRope;
 }
 
-async function packPrompt(
+/** Packs a question's prompt and chooses its rotation; one that is only planned leaves that of the turn before alone. */
+export async function packPrompt(
   model: AskModel,
   window: WindowChooser,
   request: AskRequest,
   signal: AbortSignal,
   onEvent: OnEvent,
+  use: "run" | "plan" = "run",
 ): Promise<PackedPrompt> {
   const prompt = planPrompt({ ...model, question: request.question, history: request.history });
   const report = throttle(EVENT_MS);
@@ -119,7 +130,7 @@ async function packPrompt(
   });
   throwIfAborted(signal);
   const neededTokens = pack.ids.length + prompt.after.length + request.maxAnswerTokens;
-  const rope = window.resolve(request.rope, pack.ids, neededTokens);
+  const rope = window[use === "run" ? "resolve" : "wouldResolve"](request.rope, pack.ids, neededTokens);
   checkFits(pack, prompt, rope, request.maxAnswerTokens);
   const ids = new Int32Array(pack.ids.length + prompt.after.length);
   ids.set(pack.ids);
@@ -150,31 +161,6 @@ function checkFits(pack: Pack, prompt: Prompt, rope: ResolvedRope, maxAnswerToke
     remedy,
     { ...facts, smallestFileTokens: smallest },
   );
-}
-
-/** Runs what the cache does not hold yet; returns how many tokens it did. A stop keeps the finished chunks. */
-async function prefill(held: HeldTokens, packed: PackedPrompt, signal: AbortSignal, onEvent: OnEvent): Promise<number> {
-  const { ids, rope, pack } = packed;
-  const reusedTokens = held.prepare(ids, rope.plan);
-  const spans = new SpanMap(pack.files);
-  const started = performance.now();
-  const report = throttle(EVENT_MS);
-  const progress = (doneTokens: number) => {
-    const position = reusedTokens + doneTokens;
-    if (!report(doneTokens === 0 || position === ids.length)) return;
-    const seconds = (performance.now() - started) / 1000;
-    onEvent({
-      type: "prefill",
-      doneTokens: position,
-      totalTokens: ids.length,
-      reusedTokens,
-      path: spans.at(Math.min(position, ids.length - 1))?.path ?? THE_QUESTION,
-      tokensPerSecond: doneTokens > 0 && seconds > 0 ? doneTokens / seconds : 0,
-    });
-  };
-  progress(0);
-  await held.runner.append(ids.subarray(reusedTokens), { signal, onProgress: progress });
-  return reusedTokens;
 }
 
 export type AnswerPart = Pick<Answered, "answer" | "absent" | "stoppedBy" | "citations" | "lookedAt" | "answerTokens">;
@@ -254,19 +240,4 @@ async function citeQuote(
   return citations.map((citation) => (citation.quote.startsWith(decoded.text) ? { ...citation, quote: decoded.text } : citation));
 }
 
-/** Tokens in front of the files and behind them belong to no path. */
-const THE_QUESTION = "the question";
 const MAX_UNFINISHED_PLACES = 8;
-/** At most twenty events a second. */
-const EVENT_MS = 50;
-
-/** True at most once per interval, and whenever it must. */
-function throttle(intervalMs: number): (must: boolean) => boolean {
-  let last = -Infinity;
-  return (must) => {
-    const now = performance.now();
-    if (!must && now - last < intervalMs) return false;
-    last = now;
-    return true;
-  };
-}

@@ -46,7 +46,7 @@ export async function previewAnswer(
   const repositioned = performance.now();
   const report = (doneTokens: number): void => {
     const progress = { doneTokens: keptTokens + doneTokens, totalTokens: ids.length, reusedTokens: keptTokens };
-    onEvent({ type: "prefill", ...progress, path: "the question", tokensPerSecond: 0 });
+    onEvent({ type: "prefill", ...progress, restoredTokens: 0, path: "the question", tokensPerSecond: 0 });
   };
   report(0);
   await runner.append(ids.subarray(keptTokens), { signal, onProgress: report });

@@ -40,11 +40,14 @@ export interface RestoreOptions {
 
 /** Files that are on their way in or out at once. */
 const IN_FLIGHT_BYTES = 64 * 2 ** 20;
-const IN_FLIGHT_FILES = 8;
+const MOST_AT_ONCE = 8;
 /** Pages that are taken out of the cache in one piece. */
 const EXPORT_BYTES = 32 * 2 ** 20;
-/** Of states every fourth is kept, and the last of a prompt: each stands for all before it, and is as large as many pages of keys. */
-const STATE_STEP = 4;
+/**
+ * Evenly spread states that are kept of one prompt, beside its last: each stands for all before it and is as large as many pages of keys, and
+ * behind an edit at most this part of the prompt is computed again without need.
+ */
+const STATES_OF_A_PROMPT = 32;
 /** Other sessions write to the same store: before more is written, what is known of it may be this old. */
 const FRESH_MS = 30_000;
 
@@ -62,7 +65,7 @@ class OpenIndex implements PrefixIndex {
   private readonly writing = new Map<string, { entry: PrefixEntry; done: Promise<void> }>();
   private readonly counts = { restoredPages: 0, savedPages: 0, evictedPages: 0, damagedPages: 0 };
   private trouble: string | undefined;
-  /** The store refused a file: no more are offered until the next prompt. */
+  /** The store refused a file: no more are offered until pages are saved again. */
   private refused = false;
 
   constructor(private readonly store: PrefixStore) {}
@@ -135,26 +138,28 @@ class OpenIndex implements PrefixIndex {
   async save(keys: PageKeys, pages: CachedPages, { from, to }: PageRange): Promise<void> {
     if (performance.now() - this.listedAt > FRESH_MS) await this.refresh();
     if (this.maxBytes === 0) return;
-    const bytes = prefixFileBytes(pages.bytesPerPage);
     this.refused = false;
-    for (let page = from; page < to;) {
-      if (this.refused) return;
-      const first = page;
-      const batch = pages.kind === "states" ? 1 : Math.max(1, Math.floor(EXPORT_BYTES / pages.bytesPerPage));
-      if (!(await this.wanted(keys, pages, page, to))) {
-        page++;
-        continue;
-      }
-      while (page < to && page - first < batch && (await this.wanted(keys, pages, page, to))) page++;
-      const blobs = await pages.export(first, page - first);
-      for (const [index, payload] of blobs.entries()) {
-        if (payload === undefined) continue;
-        const name = await nameOf(keys, first + index);
-        if (!(await this.makeRoom(bytes, keys, first + index))) return;
-        await this.roomInFlight(pages);
-        this.write({ ...name, bytes, lastUsed: keys.usedAt }, payload);
-      }
+    // The cap may have been lowered.
+    if (!(await this.makeRoom(0, keys, to))) return;
+    const batch = pages.kind === "states" ? 1 : atOnce(pages, EXPORT_BYTES);
+    for (let first = from, end = from; first < to; first = end) {
+      while (end < to && end - first < batch && (await this.wanted(keys, pages, end))) end++;
+      if (end === first) end++;
+      else if (!(await this.saveRun(keys, pages, { from: first, to: end }))) return;
     }
+  }
+
+  /** Takes these pages out and begins to write them; false where there is no room left, or the store refuses. */
+  private async saveRun(keys: PageKeys, pages: CachedPages, { from, to }: PageRange): Promise<boolean> {
+    const bytes = prefixFileBytes(pages.bytesPerPage);
+    for (const [index, payload] of (await pages.export(from, to - from)).entries()) {
+      if (payload === undefined) continue;
+      const name = await nameOf(keys, from + index);
+      await this.roomInFlight(pages);
+      if (this.refused || !(await this.makeRoom(bytes, keys, from + index))) return false;
+      this.write({ ...name, bytes, lastUsed: keys.usedAt }, payload);
+    }
+    return true;
   }
 
   async touch(keys: PageKeys, count: number): Promise<void> {
@@ -172,13 +177,16 @@ class OpenIndex implements PrefixIndex {
     while (this.writing.size > 0) await Promise.all([...this.writing.values()].map(({ done }) => done));
   }
 
+  /** Waits for a page that is on its way: a device may be lost right behind the prefill. */
   private async kept(keys: PageKeys, pages: CachedPages, page: number): Promise<boolean> {
-    return this.entries.get(await keys.at(page))?.bytes === prefixFileBytes(pages.bytesPerPage);
+    const key = await keys.at(page);
+    await this.writing.get(key)?.done;
+    return this.entries.get(key)?.bytes === prefixFileBytes(pages.bytesPerPage);
   }
 
   /** Whether a page is worth taking out, and not kept or on its way. */
-  private async wanted(keys: PageKeys, pages: CachedPages, page: number, to: number): Promise<boolean> {
-    if (pages.kind === "states" && (page + 1) % STATE_STEP !== 0 && page + 1 !== to) return false;
+  private async wanted(keys: PageKeys, pages: CachedPages, page: number): Promise<boolean> {
+    if (pages.kind === "states" && (page + 1) % stateStep(keys) !== 0 && page + 1 !== keys.pages) return false;
     return !this.writing.has(await keys.at(page)) && !(await this.kept(keys, pages, page));
   }
 
@@ -264,8 +272,20 @@ class OpenIndex implements PrefixIndex {
   }
 }
 
-function filesInFlight({ bytesPerPage }: CachedPages): number {
-  return Math.max(1, Math.min(IN_FLIGHT_FILES, Math.floor(IN_FLIGHT_BYTES / bytesPerPage)));
+function filesInFlight(pages: CachedPages): number {
+  return atOnce(pages, IN_FLIGHT_BYTES);
+}
+
+/** Pages that fit into these bytes: at least one, and never many, so that a stop or a failure is soon heard. */
+function atOnce({ bytesPerPage }: CachedPages, bytes: number): number {
+  return Math.max(1, Math.min(MOST_AT_ONCE, Math.floor(bytes / bytesPerPage)));
+}
+
+/** A power of two, so that the states of a prompt are among those of a longer one that begins with it. */
+function stateStep({ pages }: PageKeys): number {
+  let step = 1;
+  while (pages / step > STATES_OF_A_PROMPT) step *= 2;
+  return step;
 }
 
 async function nameOf(keys: PageKeys, page: number): Promise<PrefixName> {

@@ -5,7 +5,7 @@ import type { RecurrentBackend } from "./runner.ts";
 import { slotCount } from "./slots.ts";
 import { stateFloats } from "./state.ts";
 
-export type HostState = Pick<RecurrentBackend, "clear" | "slotCount" | "save" | "load" | "read" | "write">;
+export type HostState = Pick<RecurrentBackend, "clear" | "slotCount" | "save" | "load" | "readSlot" | "read" | "write">;
 
 /** `parts` are all arrays of the state in the order of state.ts, the last token's final state behind them; they are changed in place. */
 export function openHostState(spec: RecurrentSpec, parts: readonly Reals[]): HostState {
@@ -39,6 +39,7 @@ export function openHostState(spec: RecurrentSpec, parts: readonly Reals[]): Hos
     slotCount: copies.length,
     save: (slot) => copyTo(copyAt(slot)),
     load: (slot) => copyFrom(copyAt(slot)),
+    readSlot: async (slot) => copyAt(slot).slice(),
     async read() {
       const values = new Float32Array(count);
       copyTo(values);

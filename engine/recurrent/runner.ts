@@ -9,6 +9,7 @@ import type {
   Sampling,
   TokenMask,
 } from "../api.ts";
+import { PAGE_TOKENS } from "../attention/api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { checkIds, checkMask } from "../reference/checks.ts";
 import { checkSampling, uniformAt } from "../reference/sample.ts";
@@ -45,6 +46,8 @@ export interface RecurrentBackend {
   readonly slotCount: number;
   save(slot: number): void;
   load(slot: number): void;
+  /** The copy as snapshot.ts lays it out. */
+  readSlot(slot: number): Promise<Float32Array<ArrayBuffer>>;
   /** The whole state as snapshot.ts lays it out. */
   read(): Promise<Float32Array<ArrayBuffer>>;
   write(values: Float32Array<ArrayBuffer>): void;
@@ -64,8 +67,6 @@ export interface RecurrentRunner extends Runner {
 
 /** Memory does not depend on the length, so this only keeps positions and files of states within 32 bits, with room to spare. */
 const MAX_TOKENS = 2 ** 24;
-/** A copy of the state is kept at the end of the first chunk that ends this many tokens behind the last copy. */
-const SNAPSHOT_TOKENS = 256;
 /**
  * From this many tokens on, an append runs its last token alone and keeps the state in front of it: whoever wants that token's logits
  * once more (a follow-up question, the search for a quote) goes back one token and not to the copy before.
@@ -80,9 +81,9 @@ export function isRecurrentRunner(runner: Runner): runner is RecurrentRunner {
 }
 
 /**
- * Copies of the state are kept behind every append of more than one token, in front of a long append's last token, and every
- * SNAPSHOT_TOKENS tokens or so in between (also while single tokens are appended); slots.ts says which are given up when their places
- * are taken. `truncate` goes back to the nearest.
+ * Copies of the state are kept behind every append of more than one token, in front of a long append's last token, and at the end of every
+ * page of PAGE_TOKENS tokens, where chunks end therefore; slots.ts says which are given up when their places are taken. `truncate` goes
+ * back to the nearest.
  */
 export function openRecurrentRunner(
   spec: RecurrentSpec,
@@ -96,14 +97,11 @@ export function openRecurrentRunner(
   }
   const slots = openSlots(backend.slotCount);
   let length = 0;
-  /** Where the last copy was kept. */
-  let lastSaved = 0;
 
   /** Back to the nearest copy at or before `wanted`. */
   function goBack(wanted: number): void {
     const target = slots.newest(wanted);
     length = target?.length ?? 0;
-    lastSaved = length;
     slots.cut(length);
     if (target === undefined) backend.clear();
     else backend.load(target.slot);
@@ -112,7 +110,18 @@ export function openRecurrentRunner(
   function keep(): void {
     const slot = slots.place(length);
     if (slot !== undefined) backend.save(slot);
-    lastSaved = length;
+  }
+
+  /** Tokens of the next chunk of `most` at most: up to the last border of a page that it would reach. */
+  function upToBorder(most: number): number {
+    const border = Math.floor((length + most) / PAGE_TOKENS) * PAGE_TOKENS;
+    return border > length ? border - length : most;
+  }
+
+  async function stateAt(lengthTokens: number): Promise<Float32Array<ArrayBuffer> | undefined> {
+    const copy = slots.newest(lengthTokens);
+    if (copy?.length === lengthTokens) return backend.readSlot(copy.slot);
+    return lengthTokens === length ? backend.read() : undefined;
   }
 
   async function runChunk(ids: Int32Array<ArrayBuffer>, how: { wait: boolean; allLogits: boolean }) {
@@ -145,6 +154,36 @@ export function openRecurrentRunner(
     capacityTokens,
     tap: { layers: [], because: NO_ATTENTION },
     quantizationError: backend.quantizationError,
+    pages: {
+      kind: "states",
+      tokensPerPage: PAGE_TOKENS,
+      bytesPerPage: 4 * stateFloats(spec),
+      layout: "state, f32",
+      async export(first, count) {
+        backend.check();
+        const states: (Uint8Array<ArrayBuffer> | undefined)[] = [];
+        for (let page = first; page < first + count; page++) {
+          const state = await stateAt((page + 1) * PAGE_TOKENS);
+          states.push(state && new Uint8Array(state.buffer));
+        }
+        return states;
+      },
+      async import(pages, firstPage) {
+        backend.check();
+        const last = pages.at(-1);
+        if (last === undefined) return;
+        if (last.length !== 4 * stateFloats(spec)) {
+          throw new EngineError("bad-argument", `a state of ${last.length} bytes`, "import states of this model");
+        }
+        const end = (firstPage + pages.length) * PAGE_TOKENS;
+        checkCapacity(end);
+        // Copies before it stay: what is put back goes on from the same tokens.
+        slots.cut(Math.min(length, end));
+        backend.write(new Float32Array(last.slice().buffer));
+        length = end;
+        keep();
+      },
+    },
     get length() {
       return length;
     },
@@ -173,23 +212,23 @@ export function openRecurrentRunner(
     },
 
     async append(ids, appendOptions: AppendOptions = {}) {
-      const { signal, logits: wanted = "none" } = appendOptions;
+      const { signal, logits: wanted = "none", moreFollows = false } = appendOptions;
       backend.check();
       checkIds(ids, spec.vocabSize);
       checkCapacity(length + ids.length);
       const allLogits = wanted === "all";
       const all = allLogits ? new Float32Array(ids.length * spec.vocabSize) : undefined;
       const how = { wait: ids.length > 1 || wanted !== "none", allLogits };
-      const lastAlone = ids.length >= LAST_ALONE_TOKENS;
+      const lastAlone = ids.length >= LAST_ALONE_TOKENS && !moreFollows;
       for (let done = 0; done < ids.length;) {
         throwIfAborted(signal);
         const left = ids.length - done;
-        const count = Math.min(backend.chunkTokens(allLogits), lastAlone && left > 1 ? left - 1 : left);
+        const count = upToBorder(Math.min(backend.chunkTokens(allLogits), lastAlone && left > 1 ? left - 1 : left));
         const rows = await runChunk(Int32Array.from(ids.slice(done, done + count)), how);
         if (rows !== undefined) all?.set(rows, done * spec.vocabSize);
         done += count;
         const isEnd = done === ids.length ? ids.length > 1 : lastAlone && done === ids.length - 1;
-        if (isEnd || length - lastSaved >= SNAPSHOT_TOKENS) keep();
+        if (isEnd || length % PAGE_TOKENS === 0) keep();
         appendOptions.onProgress?.(done);
       }
       if (all !== undefined) return all;
@@ -227,7 +266,6 @@ export function openRecurrentRunner(
     loseDevice: () => backend.loseDevice(),
     dispose() {
       length = 0;
-      lastSaved = 0;
       slots.cut(0);
       backend.dispose();
     },

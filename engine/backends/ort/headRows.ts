@@ -46,7 +46,17 @@ export class HeadRows {
     return compact;
   }
 
-  /** Frees the blocks that hold no token below `length`. */
+  /** A copy of tokens [position, position + count), which lie in one block, as [heads, count, width]. */
+  slice(position: number, count: number): Float32Array<ArrayBuffer> {
+    const block = this.blockFor(Math.floor(position / this.blockTokens));
+    const rows = new Float32Array(this.heads * count * this.width);
+    for (let head = 0; head < this.heads; head++) {
+      const from = (head * this.blockTokens + (position % this.blockTokens)) * this.width;
+      rows.set(block.subarray(from, from + count * this.width), head * count * this.width);
+    }
+    return rows;
+  }
+
   /** Visits the row of every head of the first `length` tokens: its block, where it begins there, and its token. */
   forEachRow(length: number, visit: (block: Float32Array<ArrayBuffer>, start: number, token: number) => void): void {
     for (let token = 0; token < length; token++) {
@@ -64,6 +74,7 @@ export class HeadRows {
     return copy;
   }
 
+  /** Frees the blocks that hold no token below `length`. */
   truncate(length: number): void {
     this.blocks.length = Math.min(this.blocks.length, Math.ceil(length / this.blockTokens));
   }

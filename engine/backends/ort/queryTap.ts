@@ -1,4 +1,4 @@
-import type { DecoderSpec } from "../../api.ts";
+import type { DecoderSpec, Runner } from "../../api.ts";
 import { HeadRows } from "./headRows.ts";
 
 /** Queries of one block are multiplied with one block of keys when attention is pooled. */
@@ -20,6 +20,8 @@ export class QueryTap {
   private readonly layers = new Map<number, SavedQueries>();
   private reserved = 0;
   private dropped: string | undefined;
+  /** The first token whose queries were computed. */
+  private from = 0;
 
   constructor(spec: DecoderSpec, limitBytes: number) {
     this.spec = spec;
@@ -27,7 +29,11 @@ export class QueryTap {
     this.begin();
   }
 
-  get kept(): { layers: readonly number[]; because: string } {
+  get kept(): Runner["tap"] {
+    return this.from === 0 ? this.keptLayers : { ...this.keptLayers, from: this.from };
+  }
+
+  private get keptLayers(): { layers: readonly number[]; because: string } {
     const layers = [...this.layers.keys()];
     if (this.dropped !== undefined) return { layers: [], because: this.dropped };
     const memory = `${Math.floor(this.limitBytes / 2 ** 20)} MiB`;
@@ -73,8 +79,14 @@ export class QueryTap {
     this.dropped = because;
   }
 
+  /** The cache was filled up to `length` without queries. */
+  skipTo(length: number): void {
+    this.from = length;
+  }
+
   truncate(length: number): void {
     if (length === 0) this.begin();
+    this.from = Math.min(this.from, length);
     for (const { queries, lse } of this.layers.values()) {
       queries.truncate(length);
       lse.truncate(length);

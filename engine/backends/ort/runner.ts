@@ -57,10 +57,10 @@ export class OrtRunner implements Runner {
   readonly device: string;
   readonly capacityTokens: number;
   readonly lost = new Promise<void>(() => undefined);
+  readonly pages: CachedPages;
   private readonly spec: DecoderSpec;
   private readonly decoder: Decoder;
   private readonly queryTap: QueryTap;
-  readonly pages: CachedPages;
   private readonly breather = new Breather();
   /**
    * Small chunks pay more often for what a chunk costs whatever its size: unpacking quantised matrices, bringing cached keys in. Between

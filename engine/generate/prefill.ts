@@ -1,0 +1,103 @@
+/** The part of a run before the answer: as little as possible is computed, and what was is kept. */
+import type { AttentionChoice } from "../attention/api.ts";
+import { EngineError } from "../errors.ts";
+import { SpanMap } from "../pack/spanMap.ts";
+import type { OnEvent, PackedPrompt } from "./ask.ts";
+import type { HeldTokens } from "./heldTokens.ts";
+import { keptPrefix, type KeptPrefix } from "./keptPrefix.ts";
+import type { PrefixPlace } from "./prefixPlace.ts";
+
+/** Of a prompt's tokens, those that were not computed, and of these those that were restored. */
+export interface Prefilled {
+  reusedTokens: number;
+  restoredTokens: number;
+}
+
+/** Tokens after which finished pages are taken out of the cache: what a closed window loses at most. */
+const SAVE_TOKENS = 2048;
+/** Tokens in front of the files and behind them belong to no path. */
+const THE_QUESTION = "the question";
+/** At most twenty events a second. */
+export const EVENT_MS = 50;
+
+/**
+ * Makes the cache hold the prompt: what it holds already stays, what is kept beyond it is restored, the rest is computed. A stop keeps the
+ * finished chunks.
+ */
+export async function prefill(
+  engine: { held: HeldTokens; prefixes?: PrefixPlace | undefined },
+  packed: PackedPrompt,
+  attention: AttentionChoice | undefined,
+  signal: AbortSignal,
+  onEvent: OnEvent,
+): Promise<Prefilled> {
+  const { ids, rope, pack } = packed;
+  const { runner } = engine.held;
+  const heldTokens = engine.held.prepare(ids, rope.plan, attention);
+  const prefix = await keptPrefix(engine.prefixes, runner, { ids, plan: rope.plan, attention });
+  const spans = new SpanMap(pack.files);
+  const report = throttle(EVENT_MS);
+  let reusedTokens = heldTokens;
+  let started = performance.now();
+  const progress = (position: number, must = false): void => {
+    if (!report(must || position === ids.length)) return;
+    const seconds = (performance.now() - started) / 1000;
+    const computed = position - reusedTokens;
+    onEvent({
+      type: "prefill",
+      doneTokens: position,
+      totalTokens: ids.length,
+      reusedTokens,
+      restoredTokens: Math.max(0, reusedTokens - heldTokens),
+      path: spans.at(Math.min(position, ids.length - 1))?.path ?? THE_QUESTION,
+      tokensPerSecond: computed > 0 && seconds > 0 ? computed / seconds : 0,
+    });
+  };
+  await prefix?.restore(signal, (length) => {
+    reusedTokens = length;
+    progress(length);
+  });
+  reusedTokens = runner.length;
+  started = performance.now();
+  progress(reusedTokens, true);
+  await compute(engine.held, ids, prefix, signal, progress);
+  return { reusedTokens, restoredTokens: Math.max(0, reusedTokens - heldTokens) };
+}
+
+/** Appends the rest of the prompt, in pieces behind which pages are kept where they can be. */
+async function compute(
+  held: HeldTokens,
+  ids: Int32Array,
+  prefix: KeptPrefix | undefined,
+  signal: AbortSignal,
+  progress: (position: number) => void,
+): Promise<void> {
+  const { runner } = held;
+  for (let begin = runner.length, end = begin; begin < ids.length; begin = end) {
+    const pieceEnd = (Math.floor(begin / SAVE_TOKENS) + 1) * SAVE_TOKENS;
+    end = prefix === undefined ? ids.length : Math.min(ids.length, pieceEnd);
+    const options = { signal, moreFollows: end < ids.length, onProgress: progressFrom(begin, progress) };
+    try {
+      await runner.append(ids.subarray(begin, end), options);
+    } catch (error) {
+      if (EngineError.is(error, "aborted")) await prefix?.save();
+      throw error;
+    }
+    await prefix?.save();
+  }
+}
+
+function progressFrom(begin: number, progress: (position: number) => void): (doneTokens: number) => void {
+  return (doneTokens) => progress(begin + doneTokens);
+}
+
+/** True at most once per interval, and whenever it must. */
+export function throttle(intervalMs: number): (must: boolean) => boolean {
+  let last = -Infinity;
+  return (must) => {
+    const now = performance.now();
+    if (!must && now - last < intervalMs) return false;
+    last = now;
+    return true;
+  };
+}
