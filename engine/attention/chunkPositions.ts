@@ -7,8 +7,9 @@ import { storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
 import type { PagedCache } from "../kv-cache/pages.ts";
 import { layerBands } from "../position/bands.ts";
-import { positionsFrom, rotation } from "../position/rope.ts";
+import { positionsFrom } from "../position/rope.ts";
 import { localTable } from "../position/scaling.ts";
+import { angleRows } from "./angles.ts";
 import type { Pattern } from "./api.ts";
 import { addPageLists, addSlots, blockMap, Words, type SlabList } from "./pageLists.ts";
 
@@ -129,7 +130,11 @@ export function openChunkPositions(spec: DecoderSpec, gpu: EngineDevice, cache: 
       for (const set of angles.values()) {
         for (const [index, band] of set.bands.entries()) {
           const buffer = set.buffers[index];
-          if (buffer !== undefined) gpu.device.queue.writeBuffer(buffer, 0, angleRows(set, band, start, tokens));
+          if (buffer === undefined) continue;
+          const queries = positionsFrom(start, tokens, band.queryPosition);
+          const keys = positionsFrom(start, tokens, set.keyPosition(band));
+          const rows = angleRows(set.table, queries, keys, (token) => set.scale(start + token));
+          gpu.device.queue.writeBuffer(buffer, 0, rows);
         }
       }
       words.shared.clear();
@@ -161,22 +166,3 @@ interface AngleSet {
 }
 
 const same = (position: number): number => position;
-
-/** [tokens, 2, pairs + 1] of (cos, sin): those of queries, then those of keys, each with its scale behind. */
-function angleRows(set: AngleSet, band: Band, start: number, tokens: number): Float32Array<ArrayBuffer> {
-  const pairs = set.table.invFreq.length;
-  const queries = rotation(set.table, positionsFrom(start, tokens, band.queryPosition));
-  const keys = rotation(set.table, positionsFrom(start, tokens, set.keyPosition(band)));
-  const rows = new Float32Array(tokens * 4 * (pairs + 1));
-  for (let token = 0; token < tokens; token++) {
-    for (const [which, { cos, sin }] of [queries, keys].entries()) {
-      const at = (2 * token + which) * 2 * (pairs + 1);
-      for (let pair = 0; pair < pairs; pair++) {
-        rows[at + 2 * pair] = cos[token * pairs + pair];
-        rows[at + 2 * pair + 1] = sin[token * pairs + pair];
-      }
-      rows[at + 2 * pairs] = which === 0 ? set.scale(start + token) : 1;
-    }
-  }
-  return rows;
-}

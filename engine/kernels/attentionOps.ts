@@ -9,6 +9,7 @@ import { attnDecode } from "./attn_decode.ts";
 import { attnMerge } from "./attn_merge.ts";
 import { attnPool } from "./attn_pool.ts";
 import { attnPrefill } from "./attn_prefill.ts";
+import { keyMix } from "./key_mix.ts";
 import { keyReposition } from "./key_reposition.ts";
 import { keyShift } from "./key_shift.ts";
 import { rowConstsOf } from "./cachedRows.ts";
@@ -106,6 +107,7 @@ export async function openAttention(
   const programs = await all({
     qkNorm: spec.qkNorm ? shaders.program(qkNorm, { HEAD_DIM4 }) : absent,
     keyShift: spec.keyShift ? shaders.program(keyShift, { CUT_TOKENS }) : absent,
+    keyMix: spec.keyShift ? shaders.program(keyMix, {}) : absent,
     rope: rotates ? shaders.program(ropeApply, { HEAD_DIM: headDim }) : absent,
     reposition: rotates ? shaders.program(keyReposition, { HEAD_DIM: headDim, PAGE_TOKENS }) : absent,
     putKeys: shaders.program(kvPut(formats.keys), { HEAD_DIM4, PAGE_TOKENS, ROW: rowWords(formats.keys, headDim) }),
@@ -128,6 +130,13 @@ export async function openAttention(
       const kvWidth4 = kvHeadCount * HEAD_DIM4;
       const params = { tokens, start, row4: projectionRow4, keyOffset4: headCount * HEAD_DIM4, kvWidth4 };
       recorder.run(present(programs.keyShift), params, { qkv, gate, tails }, [groups(kvWidth4, 16)]);
+    },
+
+    /** Mixes each raw key of qkv [tokens, H + 2G, D] with the one given for it in `before` [tokens, G, D]. */
+    keyMix(qkv: GPUBuffer, gate: GPUBuffer, before: GPUBuffer, tokens: number): void {
+      const kvWidth4 = kvHeadCount * HEAD_DIM4;
+      const params = { row4: projectionRow4, keyOffset4: headCount * HEAD_DIM4, kvWidth4 };
+      recorder.run(present(programs.keyMix), params, { qkv, gate, before }, [groups(kvWidth4, 64), tokens]);
     },
 
     /** Norms every query and key head of qkv in place. */

@@ -79,7 +79,7 @@ export interface GpuDecoder {
 }
 
 /** Token ids of the chunk -> residual stream. */
-export function embedTokens({ op, weights, acts }: GpuDecoder, tokens: number): void {
+export function embedTokens({ op, weights, acts }: Pick<GpuDecoder, "op" | "weights" | "acts">, tokens: number): void {
   if (weights.embeddingNorm === undefined) {
     op.embed(acts.ids, weights.embedding, acts.x, tokens); // [T, E]
     return;
@@ -98,26 +98,38 @@ export function runLayer(decoder: GpuDecoder, index: number, span: Span): void {
 export function projectLayer(decoder: GpuDecoder, index: number, span: Span): void {
   const { op, acts, attention, cache } = decoder;
   const w = layerWeights(decoder, index);
-  const { x, normed, qkv } = acts;
+  const { qkv } = acts;
   const { tokens } = span;
   const kv = cache.layer(index);
-  op.normedLinear(x, w.attentionNorm, w.qkv, normed, qkv, tokens); // [T, H + 2G, D]
-  op.clampProjection(qkv, tokens * w.qkv.rows);
+  projectRows(decoder, index, tokens);
   if (w.keyShift !== undefined && kv.tails !== undefined) op.keyShift(qkv, w.keyShift, kv.tails, span); // keys [T, G, D]
   if (w.headNorms !== undefined) op.qkNorm(qkv, w.headNorms.query, w.headNorms.key, tokens); // [T, H + G, D]
   cacheChunk(op, { qkv, rotated: attention.rotated }, kv, decoder.positions.layer(index), span); // pages of [G, PAGE_TOKENS, D]
 }
 
+/** Queries, keys and values of the chunk as the projection gives them. */
+export function projectRows(decoder: LayerParts, index: number, tokens: number): void {
+  const { op, acts } = decoder;
+  const { attentionNorm, qkv } = layerWeights(decoder, index);
+  op.normedLinear(acts.x, attentionNorm, qkv, acts.normed, acts.qkv, tokens); // [T, H + 2G, D]
+  op.clampProjection(acts.qkv, tokens * qkv.rows);
+}
+
 /** The second half: attention over what `positions` list, and the MLP. */
 export function finishLayer(decoder: GpuDecoder, index: number, span: Span, positions: LayerPositions): void {
-  const { spec, op, acts, attention, cache, tap } = decoder;
-  const w = layerWeights(decoder, index);
-  const { x, normed, projected, qkv, attended, gateUp, active } = acts;
-  const { tokens } = span;
-  const rows = { qkv, rotated: attention.rotated };
-  const into = { out: attended, lse: attention.lse, parts: attention.parts };
+  const { op, acts, attention, cache, tap } = decoder;
+  const rows = { qkv: acts.qkv, rotated: attention.rotated };
+  const into = { out: acts.attended, lse: attention.lse, parts: attention.parts };
   const lse = attend(op, rows, cache.layer(index), positions, into, span); // [T, H, D]
   tap.save(op, index, rows, positions, lse);
+  addAttended(decoder, index, span.tokens);
+}
+
+/** What attention read, through its projection into the residual stream, and the MLP. */
+export function addAttended(decoder: LayerParts, index: number, tokens: number): void {
+  const { spec, op, acts } = decoder;
+  const w = layerWeights(decoder, index);
+  const { x, normed, projected, attended, gateUp, active } = acts;
   addProjection(w.output, attended, w.attentionPostNorm); // [T, E]
 
   op.normedMlp(x, w.mlpNorm, w.gateUp, { normed, wide: gateUp, active }, tokens); // [T, F]
@@ -134,7 +146,10 @@ export function finishLayer(decoder: GpuDecoder, index: number, span: Span, posi
   }
 }
 
-function layerWeights({ weights }: GpuDecoder, index: number): LayerWeights {
+/** What one layer needs beside the cache and positions. */
+export type LayerParts = Pick<GpuDecoder, "spec" | "op" | "weights" | "acts">;
+
+export function layerWeights({ weights }: Pick<GpuDecoder, "weights">, index: number): LayerWeights {
   const w = weights.layers[index];
   if (w === undefined) throw new RangeError(`layer ${index} of ${weights.layers.length}`);
   return w;
