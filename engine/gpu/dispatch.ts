@@ -10,6 +10,8 @@ import type { Program } from "./shader.ts";
 /** Dynamic offsets are multiples of this (WebGPU's default alignment). */
 const SLOT_BYTES = 256;
 const SLOTS = 1024;
+/** Room for the parameters of one submission. */
+export const UNIFORM_BYTES = SLOTS * SLOT_BYTES;
 const MAX_WORKGROUPS = 65535;
 
 export type Workgroups = readonly [x: number, y?: number, z?: number];
@@ -34,8 +36,8 @@ export interface Recorder {
 
 export function openRecorder(gpu: EngineDevice): Recorder {
   const { device } = gpu;
-  const uniforms = device.createBuffer({ label: "params", size: SLOTS * SLOT_BYTES, usage: usage.uniform | usage.copyTarget });
-  const staged = new DataView(new ArrayBuffer(SLOTS * SLOT_BYTES));
+  const uniforms = device.createBuffer({ label: "params", size: UNIFORM_BYTES, usage: usage.uniform | usage.copyTarget });
+  const staged = new DataView(new ArrayBuffer(UNIFORM_BYTES));
   const groups = new Map<string, GPUBindGroup>();
   const bufferIds = new WeakMap<GPUBuffer, number>();
   let nextBufferId = 0;
