@@ -282,7 +282,7 @@ export interface AppendOptions {
   signal?: AbortSignal;
   /** Return logits: of the last appended token [V], or of all [n, V]. */
   logits?: "none" | "last" | "all";
-  /** The prompt goes on with the next call: nothing is prepared for asking this one's last token again. */
+  /** The prompt goes on with the next call: it counts as one prefill, and nothing is prepared for asking this one's last token again. */
   moreFollows?: boolean;
   /** Called after every chunk that is in the cache for good, with the number of appended tokens so far. */
   onProgress?(doneTokens: number): void;

@@ -75,7 +75,8 @@ async function compute(
   const { runner } = held;
   for (let begin = runner.length, end = begin; begin < ids.length; begin = end) {
     const pieceEnd = (Math.floor(begin / SAVE_TOKENS) + 1) * SAVE_TOKENS;
-    end = prefix === undefined ? ids.length : Math.min(ids.length, pieceEnd);
+    // A few tokens more are not worth a piece of their own.
+    end = prefix === undefined || ids.length - pieceEnd < SAVE_TOKENS / 2 ? ids.length : pieceEnd;
     const options = { signal, moreFollows: end < ids.length, onProgress: progressFrom(begin, progress) };
     try {
       await runner.append(ids.subarray(begin, end), options);

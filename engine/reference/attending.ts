@@ -17,8 +17,8 @@ export interface Attending {
   set(next: AttentionChoice): boolean;
   /** The plan with eviction where the policy evicts and the plan lets it. */
   planFor(asked: PositionPlan): PositionPlan;
-  /** A new append. Throws `bad-argument` where the policy evicts and the plan does not let it. */
-  begin(asked: PositionPlan, isDecoding: boolean): void;
+  /** A new append, or one that goes on with the prompt of the one before. Throws `bad-argument` where the policy evicts and the plan does not let it. */
+  begin(asked: PositionPlan, isDecoding: boolean, goesOn: boolean): void;
   /** Most tokens that are taken at once behind `length`. */
   room(length: number): number;
   /** What a chunk sees in one layer; chosen, measured and remembered. */
@@ -62,11 +62,11 @@ export function openAttending(spec: DecoderSpec, first: AttentionChoice): Attend
       const { policy } = choice;
       return policy.kind === "sinks" && canEvict(asked) ? sinksPlan(asked, policy.sinks, policy.window) : asked;
     },
-    begin(asked, isOne) {
+    begin(asked, isOne, goesOn) {
       const { policy } = choice;
       if (policy.kind === "sinks") sinksPlan(asked, policy.sinks, policy.window);
-      isDecoding = isOne;
-      if (!isDecoding) kept = gatherKept();
+      isDecoding = isOne && !goesOn;
+      if (!isDecoding && !goesOn) kept = gatherKept();
     },
     room(length) {
       const isByContent = ["vertical-slash", "blocks", "minference"].includes(choice.policy.kind);

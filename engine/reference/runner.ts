@@ -38,6 +38,8 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
   let lastState: Reals | undefined;
   /** Token that the first kept query belongs to: those of restored tokens were never computed. */
   let queriesFrom = 0;
+  /** The next append goes on with the prompt of the last one. */
+  let goesOn = false;
 
   function cut(lengthTokens: number): void {
     if (lengthTokens === cache.length) return;
@@ -115,10 +117,11 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
     },
 
     async append(ids, appendOptions = {}) {
-      const { signal: stop, logits: wanted = "none" } = appendOptions;
+      const { signal: stop, logits: wanted = "none", moreFollows = false } = appendOptions;
       checkIds(ids, spec.vocabSize);
       checkRoom(ids.length, cache.length, capacityTokens);
-      attending.begin(asked, ids.length === 1);
+      attending.begin(asked, ids.length === 1, goesOn);
+      goesOn = false;
       const all = wanted === "all" ? new Float32Array(ids.length * spec.vocabSize) : undefined;
       for (let done = 0; done < ids.length;) {
         throwIfAborted(stop);
@@ -131,6 +134,7 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
         appendOptions.onProgress?.(done);
         await otherTasks();
       }
+      goesOn = moreFollows;
       if (all !== undefined) return all;
       return wanted === "last" && lastState !== undefined ? Float32Array.from(logitsOf(decoder, lastState)) : undefined;
     },

@@ -59,6 +59,8 @@ function run(index: number): SavedRun {
     lookedAt: [],
     promptTokens: 9,
     reusedTokens: 0,
+    restoredTokens: 0,
+    attentionFrom: 0,
     answerTokens: 1,
     answerStart: 9,
     backend: "reference",

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import type { WeightStore } from "../../../engine/api.ts";
 import { openPageKeys, type PrefixFacts, prefixRoot } from "../../../engine/kv-cache/prefixKey.ts";
 import { modelHash } from "../../../engine/kv-cache/prefixModel.ts";
-import { goldenModel } from "../../support/goldenModels.ts";
+import { goldenDecoder } from "../../support/goldenModels.ts";
 import { randomRecurrent } from "../../support/recurrentModels.ts";
 
 const facts: PrefixFacts = {
@@ -87,7 +87,7 @@ describe("keys of pages", () => {
 });
 
 describe("what tells a model apart", () => {
-  const { spec, weights } = goldenModel("qwen2");
+  const { spec, weights } = goldenDecoder("qwen2");
 
   it("is the same for the same weights, and whatever ends an answer", async () => {
     assert.equal(await modelHash(spec, weights), await modelHash({ ...spec, eosTokenIds: [1, 2] }, weights));

@@ -86,6 +86,21 @@ describe("pages of the reference", () => {
     assert.equal((await restored.runner.pool(again)).cells.length, 1);
   });
 
+  it("counts a prompt that comes in pieces as one prefill", async () => {
+    const { spec, weights } = goldenDecoder("qwen2");
+    const ids = prompt(spec);
+    const attention = { policy: { kind: "window" as const, window: 32 } };
+    const whole = await open(spec, weights);
+    whole.runner.setAttention(attention);
+    await whole.runner.append(ids);
+    const pieces = await open(spec, weights);
+    pieces.runner.setAttention(attention);
+    await pieces.runner.append(ids.slice(0, PAGE), { moreFollows: true });
+    await pieces.runner.append(ids.slice(PAGE));
+    assert.ok(whole.runner.keptMass);
+    assert.deepEqual(pieces.runner.keptMass, whole.runner.keptMass);
+  });
+
   it("refuses pages that do not fit, and more than it has room for", async () => {
     const { spec, weights } = goldenDecoder("qwen2");
     const { runner, pages } = await open(spec, weights);

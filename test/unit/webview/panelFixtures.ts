@@ -48,6 +48,8 @@ export function askResult(change: Partial<AskResult> = {}): AskResult {
     lookedAt: [],
     promptTokens: 900,
     reusedTokens: 0,
+    restoredTokens: 0,
+    attentionFrom: 0,
     answerTokens: 10,
     answerStart: 900,
     backend: "wgsl",

@@ -59,6 +59,7 @@ describe("store", () => {
       doneTokens: 300,
       totalTokens: 900,
       reusedTokens: 0,
+      restoredTokens: 0,
       path: "a.ts",
       tokensPerSecond: 10,
     });
@@ -88,12 +89,22 @@ describe("store", () => {
     assert.deepEqual(state.heat.window.key, { start: 0, end: 900 });
   });
 
+  it("draws attention from the first query that is there: those of restored tokens are not", () => {
+    const window = (attentionFrom: number) =>
+      after(started, { type: "runFinished", run: savedRun("r1", { attentionFrom }) }).heat.window;
+    const key = { start: 0, end: 900 };
+    assert.deepEqual(window(0), { query: key, key });
+    assert.deepEqual(window(512), { query: { start: 512, end: 900 }, key });
+    assert.deepEqual(window(900).query, { start: 899, end: 900 });
+  });
+
   it("ends a failed run with its progress, its question back in the box, and no spinner", () => {
     const prefill = {
       type: "prefill",
       doneTokens: 300,
       totalTokens: 900,
       reusedTokens: 0,
+      restoredTokens: 0,
       path: "a.ts",
       tokensPerSecond: 1,
     } as const;

@@ -1,0 +1,115 @@
+/** When a long prefill takes finished pages out: early enough that a window that closes loses little, and never in the middle of a chunk. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { CachedPages, PositionPlan } from "../../../engine/api.ts";
+import type { AskEvent } from "../../../engine/generate/api.ts";
+import { HeldTokens } from "../../../engine/generate/heldTokens.ts";
+import { prefill } from "../../../engine/generate/prefill.ts";
+import type { PrefixPlace } from "../../../engine/generate/prefixPlace.ts";
+import { openPrefixIndex } from "../../../engine/kv-cache/prefixIndex.ts";
+import { positionPlan } from "../../../engine/position/bands.ts";
+import { unrotatedLimit } from "../../../engine/position/limits.ts";
+import { randomModel } from "../../support/goldenModels.ts";
+import { FakeRunner } from "../../support/fakeRunner.ts";
+import { MemoryPrefixes } from "../../support/memoryPrefixes.ts";
+
+const PAGE = 256;
+const flash = { policy: { kind: "flash" as const } };
+
+/** A runner without a model whose pages hold their first token; says what was asked of it in which order. */
+class PagedRunner extends FakeRunner {
+  readonly log: string[] = [];
+  onLength: (length: number) => void = () => undefined;
+  readonly pages: CachedPages = {
+    kind: "keys",
+    tokensPerPage: PAGE,
+    bytesPerPage: 4,
+    layout: "fake",
+    export: (first, count) => {
+      this.log.push(`out ${first}-${first + count}`);
+      return Promise.resolve(
+        Array.from({ length: count }, (_, index) => new Uint8Array(Int32Array.of(this.cache[(first + index) * PAGE]).buffer)),
+      );
+    },
+    import: (pages) => {
+      for (const page of pages) {
+        const [token = 0] = new Int32Array(page.slice().buffer);
+        this.cache.push(...Array.from({ length: PAGE }, (_, index) => token + index));
+      }
+      return Promise.resolve();
+    },
+  };
+
+  override append(...[ids, options]: Parameters<FakeRunner["append"]>): ReturnType<FakeRunner["append"]> {
+    this.log.push(`append ${ids.length}${options?.moreFollows === true ? " and more" : ""}`);
+    const onProgress = (doneTokens: number): void => {
+      this.onLength(this.cache.length);
+      options?.onProgress?.(doneTokens);
+    };
+    return super.append(ids, { ...options, onProgress });
+  }
+}
+
+describe("a long prefill", () => {
+  const { spec } = randomModel();
+  const plan: PositionPlan = positionPlan({ kind: "none" }, spec, 10_000);
+  const ids = Int32Array.from({ length: 5000 }, (_, index) => index);
+  const packed = {
+    ids,
+    pack: { files: [], rows: [], ids, lines: () => [] },
+    rope: { plan, scaling: { kind: "none" as const }, limit: unrotatedLimit(spec, false, 10_000) },
+  };
+
+  async function run(
+    store: MemoryPrefixes,
+    signal = new AbortController().signal,
+    onEvent: (event: AskEvent) => void = () => undefined,
+  ) {
+    const runner = new PagedRunner({ vocabSize: 40, capacityTokens: 10_000 });
+    const index = await openPrefixIndex(store);
+    const prefixes: PrefixPlace = {
+      ...{ weightFormat: "f32", products: "exact", statistics: undefined },
+      open: () => Promise.resolve({ index, model: "m" }),
+      settled: () => index.settled(),
+    };
+    const done = prefill({ held: new HeldTokens(runner), prefixes }, packed, flash, signal, onEvent);
+    return { runner, index, done };
+  }
+
+  it("keeps finished pages behind every piece, and tells the runner that more follows", async () => {
+    const store = new MemoryPrefixes();
+    const { runner, index, done } = await run(store);
+    assert.deepEqual(await done, { reusedTokens: 0, restoredTokens: 0 });
+    await index.settled();
+    // Not a piece of a few hundred tokens at the end.
+    assert.deepEqual(runner.log, ["append 2048 and more", "out 0-8", "append 2952", "out 8-16", "out 16-19"]);
+    assert.deepEqual(
+      store.pages,
+      Array.from({ length: 19 }, (_, page) => page),
+    );
+  });
+
+  it("restores them, says how far it is, and computes the rest alone", async () => {
+    const store = new MemoryPrefixes();
+    const first = await run(store);
+    await first.done;
+    await first.index.settled();
+    const events: AskEvent[] = [];
+    const { runner, done } = await run(store, undefined, (event) => events.push(event));
+    assert.deepEqual(await done, { reusedTokens: 19 * PAGE, restoredTokens: 19 * PAGE });
+    assert.deepEqual(runner.cache, [...ids]);
+    assert.deepEqual(runner.log, [`append ${5000 - 19 * PAGE}`]);
+    const restoring = events.filter((event) => event.type === "prefill" && event.doneTokens < 19 * PAGE);
+    assert.ok(restoring.every((event) => event.type === "prefill" && event.doneTokens === event.restoredTokens));
+  });
+
+  it("loses nothing that was finished when it is stopped", async () => {
+    const store = new MemoryPrefixes();
+    const controller = new AbortController();
+    const { runner, index, done } = await run(store, controller.signal);
+    runner.onLength = (length) => (length > 2500 ? controller.abort() : undefined);
+    await assert.rejects(done, { code: "aborted" });
+    await index.settled();
+    assert.ok(store.pages.length >= 9, `${store.pages.length} pages`);
+  });
+});
