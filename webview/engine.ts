@@ -1,6 +1,6 @@
 /** The page's end of the engine: starts the worker, answers what only the page can fetch, and survives the worker's death. */
 import type { PooledAttention, PoolRequest } from "../engine/api.ts";
-import type { AskResult } from "../engine/generate/api.ts";
+import type { AskPlan, AskResult } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import type { RopePreview, RopeSearchResult } from "../engine/eval/api.ts";
 import { readModelRange, readOrtWasm } from "./pageFiles.ts";
@@ -24,6 +24,8 @@ export interface EngineClient {
   open(settings: PanelSettings): void;
   /** Waits for the engine to open; throws what opening or the run threw. */
   ask(params: EngineCalls["engine/ask"]["params"], signal: AbortSignal): Promise<AskResult>;
+  /** What a question would cost; throws what `Session.plan` throws. */
+  plan(params: EngineCalls["engine/plan"]["params"], signal: AbortSignal): Promise<AskPlan>;
   /** The last question under another scaling, approximately. */
   previewRope(params: EngineCalls["engine/previewRope"]["params"], signal: AbortSignal): Promise<RopePreview>;
   /** Waits for the engine to open; an abort gives what there is. */
@@ -106,6 +108,9 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
     async ask(params, signal) {
       const channel = await unlessAborted(opened, signal);
       return channel.call("engine/ask", params, { signal });
+    },
+    async plan(params, signal) {
+      return (await opened).call("engine/plan", params, { signal });
     },
     async previewRope(params, signal) {
       return (await opened).call("engine/previewRope", params, { signal });

@@ -1,6 +1,6 @@
 /** What the panel does: every effect behind a button, and the wires to the host and to the engine. State is in state/store.ts. */
 import type { PoolRequest } from "../engine/api.ts";
-import type { AskOptions, Citation } from "../engine/generate/api.ts";
+import type { Citation } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import { adapterOffer } from "./adapter.ts";
 import { createEngine } from "./engine.ts";
@@ -12,11 +12,14 @@ import type { Port } from "./protocol/channel.ts";
 import type { EngineReport, HostCalls, HostTopics, PanelCalls, PanelSettings, PanelTopics, SavedRun } from "./protocol/panel.ts";
 import { createAttentionLab } from "./attentionLab.ts";
 import type { AttentionLab } from "./attentionLab.ts";
+import { afterPause, followPrompt } from "./promptPlan.ts";
 import { createRopeLab, keepSearch, loadSearch } from "./ropeLab.ts";
 import type { RopeLab } from "./ropeLab.ts";
 import { openSpec } from "./state/derived.ts";
+import { askOptions } from "./state/promptPlan.ts";
 import { readRopeDraft } from "./state/ropeDraft.ts";
 import type { RopeDraft } from "./state/ropeDraft.ts";
+import { snapshotOf } from "./state/snapshot.ts";
 import { busyWith, panelState, shownRun, threadHistory } from "./state/store.ts";
 import type { Action, Chip, EngineState, HeatState, Store, Tab } from "./state/store.ts";
 
@@ -112,8 +115,8 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
           "open a folder with source files, or check what .gitignore leaves out",
         );
       }
-      const snapshot = files.map(({ path, hash, sizeBytes }) => ({ path, hash, sizeBytes }));
-      const result = await engine.ask({ runId: id, question, files: snapshot, history, options: askOptions(settings) }, signal);
+      const params = { runId: id, question, files: snapshotOf(files), history, options: askOptions(settings) };
+      const result = await engine.ask(params, signal);
       const saved: SavedRun = { id, askedAt: new Date().toISOString(), result };
       // Sent before anything is drawn: a panel closed right now must not lose the run.
       attempt(host.call("runs/save", saved));
@@ -189,6 +192,8 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     asking?.abort();
     openEngine();
   });
+
+  followPrompt({ store, host, engine, dispatch, later: afterPause });
 
   const selectTab = (tab: Tab): void => {
     dispatch({ type: "tab", tab });
@@ -329,10 +334,6 @@ function logEntry(action: Action): HostCalls["log/write"]["params"] | undefined 
     default:
       return undefined;
   }
-}
-
-function askOptions({ rope, attention, sampling, quote, maxAnswerTokens }: PanelSettings): AskOptions {
-  return { rope, attention, sampling, quote, maxAnswerTokens };
 }
 
 /** Equal iff the same engine can go on. */

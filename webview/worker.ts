@@ -48,6 +48,8 @@ const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls
         page.publish("run", { runId, event });
         if (event.type === "recovered") page.publish("session", openedSession().info);
       }),
+    "engine/plan": ({ question, files, history, options }, { signal }) =>
+      openedSession().plan({ ...options, question, files, history, readFile: fileReader(signal) }, signal),
     "engine/previewRope": ({ runId, rope }, { signal }) =>
       openedSession().previewRope(rope, signal, (event) => {
         page.publish("run", { runId, event });

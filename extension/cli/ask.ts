@@ -84,12 +84,13 @@ function showProgress(
 function asJson(result: AskResult): Record<string, unknown> {
   const { answer, citations, promptTokens, reusedTokens, backend, timings } = result;
   const { absent, stoppedBy, answerTokens, backendBecause, device, rope, attention, limit, rows, lookedAt } = result;
-  const { kv, keptMass, cacheError } = result;
+  const { restoredTokens, kv, keptMass, cacheError } = result;
   return {
     answer,
     citations,
     promptTokens,
     reusedTokens,
+    restoredTokens,
     backend,
     timings,
     absent,

@@ -41,7 +41,7 @@ export function answer(run: SavedRun, play: Playground): TemplateResult {
       <span data-testid="lc-reused" data-tokens=${result.reusedTokens}
         >${
           result.reusedTokens > 0
-            ? `reused ${exact(result.reusedTokens)} tokens (not recomputed)`
+            ? `reused ${exact(result.reusedTokens)} tokens (not recomputed)${result.restoredTokens > 0 ? `, ${exact(result.restoredTokens)} of them from an earlier session` : ""}`
             : "nothing was cached: the whole prompt was computed"
         }</span
       >

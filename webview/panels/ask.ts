@@ -4,6 +4,8 @@ import type { TemplateResult } from "lit";
 import { progressBar } from "../components/bars.ts";
 import { button, questionBox, ring } from "../components/ui.ts";
 import type { Playground } from "../playground.ts";
+import { promptPlan } from "../state/promptPlan.ts";
+import type { PromptPlan } from "../state/promptPlan.ts";
 import { busyWith, shownRun } from "../state/store.ts";
 import type { FailedRun, LiveRun, State } from "../state/store.ts";
 import { exact, plural, sentence, short } from "../state/words.ts";
@@ -61,12 +63,24 @@ function contextLine(state: State, play: Playground): TemplateResult {
   return html`<span data-testid="lc-total" data-tokens=${tokens} data-state=${state.budget?.state ?? "waiting"}
       >${totalText(state)}</span
     >
+    ${costLine(promptPlan(state))}
     ${
       state.thread.length > 0 && !state.live
         ? html`<span class="dim">· follow-up to ${plural(state.thread.length, "answer")}: the cached prefix is used again</span>
             ${button({ label: "New question", onClick: play.newQuestion, testId: "lc-new" })}`
         : nothing
     }`;
+}
+
+/** What asking would compute, of all that the prompt has. */
+function costLine(prompt: PromptPlan | undefined): TemplateResult | typeof nothing {
+  if (!prompt) return nothing;
+  if ("problem" in prompt) return html`<span class="problem" data-testid="lc-plan">· ${prompt.problem}</span>`;
+  const { promptTokens, recomputedTokens, restoredTokens } = prompt.plan;
+  const restored = restoredTokens > 0 ? `, ${exact(restoredTokens)} restored` : "";
+  return html`<span class="dim" data-testid="lc-plan" data-recomputed=${recomputedTokens} data-prompt=${promptTokens}
+    >· re-prefill ${exact(recomputedTokens)} of ${exact(promptTokens)} tokens${restored}</span
+  >`;
 }
 
 function runLine(state: State, play: Playground): TemplateResult {

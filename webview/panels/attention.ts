@@ -155,9 +155,7 @@ function meaning({ kind, pages }: AttentionDraft, prefix: string): TemplateResul
   const hasPages = pages.trim() !== "";
   const isExact = exact && !hasPages;
   return html`<p>${sentence(does)} <span class="dim">(${source})</span></p>
-    <p data-testid="${prefix}-gives-up">
-      Gives up: ${sentence(givesUp)} ${hasPages ? html`For answers: ${sentence(pagesRow.givesUp)}` : nothing}
-    </p>
+    <p data-testid="${prefix}-gives-up">Gives up: ${givesUp}.${hasPages ? ` For answers: ${pagesRow.givesUp}.` : ""}</p>
     <p data-testid="${prefix}-exact" data-exact=${isExact ? "true" : "false"}>
       ${isExact ? "Exact: no key is left out and none is rounded by it." : "Not exact: answers can differ from those of flash."}
       ${decode || hasPages ? nothing : "It is for the prompt; answers are decoded from every key."}

@@ -44,7 +44,7 @@ export function header(state: State, play: Playground): TemplateResult {
       )}
       ${chip("window", meterTitle(facts), meter(facts))}
       ${chip("rope", positionsTitle(info), html`<span>${ropeWord(state, facts, info)}</span>`)}
-      ${chip("attention", "Attention, and how keys and values are cached", html`<span>${attentionWord(state)}</span>`)}
+      ${chip("attention", `Attention, and how keys and values are cached: ${attentionWord(state)}`, html`<span>${attentionWord(state)}</span>`)}
     </div>
     ${state.chip ? drawer(state.chip, state, facts, play) : nothing}
   </header>`;

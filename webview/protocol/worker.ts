@@ -10,7 +10,7 @@ import type {
   MatmulPrecision,
 } from "../../engine/api.ts";
 import type { KvFormats } from "../../engine/attention/api.ts";
-import type { AskEvent, AskOptions, AskResult } from "../../engine/generate/api.ts";
+import type { AskEvent, AskOptions, AskPlan, AskResult } from "../../engine/generate/api.ts";
 import type { RopePreview, RopeSearchEvent, RopeSearchRequest, RopeSearchResult } from "../../engine/eval/api.ts";
 
 /** onnxruntime-web's WASM binary, fetched by the page because a worker cannot fetch webview resources. */
@@ -42,6 +42,8 @@ export interface EngineCalls {
     };
     result: AskResult;
   };
+  /** What that question would cost now; nothing is computed. */
+  "engine/plan": { params: Omit<EngineCalls["engine/ask"]["params"], "runId">; result: AskPlan };
   /** The last question again under another scaling, approximately; its events come as `run` under this id. */
   "engine/previewRope": { params: { runId: string; rope: RopeChoice }; result: RopePreview };
   /** An abort ends it with what there is. */

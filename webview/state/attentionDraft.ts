@@ -63,9 +63,10 @@ export function readAttentionDraft({ kind, text, pages }: AttentionDraft): Atten
   }
 }
 
-/** The range of a number in words. */
+/** The range of a number in words; a bound beyond any context is none that a person meets. */
 export function rangeText({ unit, whole, least, most }: NumberField): string {
-  return `a ${whole ? "whole number" : "number"} of ${unit}, ${exact(least)} to ${exact(most)}`;
+  const what = unit === "share" ? "a share" : `${whole ? "a whole number" : "a number"} of ${unit}`;
+  return `${what} from ${least} ${most >= 2 ** 24 ? "on" : `to ${exact(most)}`}`;
 }
 
 function fieldProblem(field: PolicyField, written: string): string | undefined {

@@ -1,6 +1,6 @@
 /** The panel's whole state as one value, and the only function that changes it. Pure: every effect is in playground.ts. */
 import type { ContextLimit, PackRow, RopeChoice, RopeScaling, SessionInfo } from "../../engine/api.ts";
-import type { AskEvent } from "../../engine/generate/api.ts";
+import type { AskEvent, AskPlan } from "../../engine/generate/api.ts";
 import type { PlainError } from "../../engine/errors.ts";
 import type { ColorScale } from "../heatmap/colormap.ts";
 import { wholeWindow } from "../heatmap/model.ts";
@@ -9,6 +9,7 @@ import type { BudgetSnapshot, PanelSettings, PanelState, SavedRun } from "../pro
 import type { AttentionDraft } from "./attentionDraft.ts";
 import { advancePreview, freshLab, reduceLab } from "./lab.ts";
 import type { LabAction, LabState } from "./lab.ts";
+import type { PromptPlan } from "./promptPlan.ts";
 import type { RopeDraft } from "./ropeDraft.ts";
 
 export type Tab = "ask" | "inspect";
@@ -68,6 +69,8 @@ export interface State {
   /** Fields of attention that cannot be read yet; undefined: as in the settings. */
   attentionDraft: AttentionDraft | undefined;
   engine: EngineState;
+  /** What the question that was typed last would cost; only while its key is that of now. */
+  prompt: PromptPlan | undefined;
   live: LiveRun | undefined;
   failed: FailedRun | undefined;
   runs: readonly SavedRun[];
@@ -94,6 +97,8 @@ export type Action =
   | { type: "settings"; settings: PanelSettings }
   | { type: "ropeDraft"; draft: RopeDraft }
   | { type: "attentionDraft"; draft: AttentionDraft }
+  | { type: "promptPlanned"; key: string; plan: AskPlan }
+  | { type: "promptPlanFailed"; key: string; problem: string }
   | { type: "engineStarting"; stage: string; doneBytes: number; totalBytes: number }
   | { type: "engineReady"; info: SessionInfo }
   | { type: "engineFailed"; error: PlainError }
@@ -125,6 +130,7 @@ export function initialState(view: { tab: Tab; question: string }): State {
     settings: undefined,
     ropeDraft: undefined,
     attentionDraft: undefined,
+    prompt: undefined,
     engine: { status: "starting", stage: "starting", doneBytes: 0, totalBytes: 0 },
     live: undefined,
     failed: undefined,
@@ -156,6 +162,10 @@ export function reduce(state: State, action: Action): State {
       return { ...state, ropeDraft: action.draft };
     case "attentionDraft":
       return { ...state, attentionDraft: action.draft };
+    case "promptPlanned":
+      return { ...state, prompt: { key: action.key, plan: action.plan } };
+    case "promptPlanFailed":
+      return { ...state, prompt: { key: action.key, problem: action.problem } };
     case "engineStarting":
       return { ...withoutCache(state), engine: { ...action, status: "starting" } };
     case "engineReady":
@@ -322,7 +332,7 @@ function finish(state: State, run: SavedRun): State {
     shownRun: run.id,
     cachedRun: run.id,
     contextRun: run.id,
-    heat: freshHeat(state.heat, run.result.answerStart),
+    heat: freshHeat(state.heat, run.result.answerStart, run.result.attentionFrom),
   };
 }
 
@@ -343,12 +353,18 @@ function mergeRuns(earlier: readonly SavedRun[], later: readonly SavedRun[]): Sa
   return [...byId.values()].sort((a, b) => a.askedAt.localeCompare(b.askedAt));
 }
 
-function freshHeat({ layer, head, scale }: Pick<HeatState, "layer" | "head" | "scale">, lengthTokens: number): HeatState {
+/** A map of the whole prompt, but for queries in front of `from`, which are not there. */
+function freshHeat(
+  { layer, head, scale }: Pick<HeatState, "layer" | "head" | "scale">,
+  lengthTokens: number,
+  from = 0,
+): HeatState {
+  const { query, key } = wholeWindow(lengthTokens);
   return {
     layer,
     head,
     scale,
-    window: wholeWindow(lengthTokens),
+    window: { query: { ...query, start: Math.min(from, lengthTokens - 1) }, key },
     outer: [],
     cursor: { row: 0, column: 0 },
     status: { kind: "idle" },

@@ -59,7 +59,7 @@ describe("attention settings in the panel", () => {
           assert.deepEqual(Object.keys(problemsOf(write(wrong))), [field.name], `${kind} ${field.name} "${wrong}"`);
         }
         if (!("words" in field) && field.whole)
-          assert.match(problemsOf(write("1.5"))[field.name] ?? "", /a whole number of .*, \d/);
+          assert.match(problemsOf(write("1.5"))[field.name] ?? "", /a whole number of .* from \d/);
       }
     }
   });

@@ -73,6 +73,7 @@ function labOf(answers: Partial<Pick<EngineClient, "previewRope" | "searchRope">
   const engine: EngineClient = {
     open: never,
     ask: never,
+    plan: never,
     pool: never,
     loseDevice: never,
     previewRope: never,

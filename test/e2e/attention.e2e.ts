@@ -1,0 +1,78 @@
+/** Attention in a real VS Code: chosen in the header, refused where it cannot be, and told what it kept; the same for cached keys and values. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { PlaygroundPage } from "../support/playgroundPage.ts";
+import { Workbench } from "../support/workbench.ts";
+
+const question = "Where is `retryCeiling` defined?";
+const answer = "export const retryCeiling = 45731;";
+
+describe("attention in the panel", () => {
+  let workbench: Workbench;
+  let panel: PlaygroundPage;
+
+  before(async () => {
+    workbench = await Workbench.open("ferry");
+    panel = await PlaygroundPage.open(workbench);
+  });
+
+  after(async () => {
+    await workbench.close();
+  });
+
+  it("says where a pattern is chosen that WASM cannot do so, and refuses the question with what would", async () => {
+    assert.equal(await panel.data("lc-backend", "backend"), "ort");
+    await panel.part("lc-chip-attention").click();
+    await chooseSinks(panel);
+    assert.match(await panel.part("lc-attention-refused").innerText(), /sinks.*WASM.*flash.*WebGPU/);
+    assert.match(await panel.part("lc-attention-gives-up").innerText(), /does not recall evicted text/);
+    assert.equal(await panel.data("lc-attention-exact", "exact"), "false");
+    await panel.part("lc-question").locator("textarea").fill(question);
+    await panel.part("lc-question").locator("textarea").press("Enter");
+    await panel.waitFor("the refusal", async () => (await panel.data("lc-failure", "code")) === "bad-argument");
+    assert.match(await panel.part("lc-failure").innerText(), /WebGPU/);
+  });
+
+  it("answers with sinks and a window on WebGPU, and says how much of the attention they kept", async () => {
+    await panel.chooseBackend("wgsl");
+    assert.equal(await panel.part("lc-attention-refused").isVisible(), false);
+    await panel.ask(question);
+    await panel.answer(question);
+    assert.match(await panel.cost(), /WebGPU.* sinks:4,256 /);
+    const [mean, least] = [await panel.number("lc-kept-mass", "mean"), await panel.number("lc-kept-mass", "least")];
+    assert.ok(least > 0 && least <= mean && mean < 1, `kept ${mean}, in the worst head ${least}`);
+    await panel.part("lc-chip-attention").click();
+    assert.equal(await panel.number("lc-attention-kept-mass", "mean"), mean);
+    await workbench.screenshot("attention-sinks");
+  });
+
+  it("answers with keys and values in 8 bits, and says how far they are off", async () => {
+    await panel.choose("lc-attention-kind", "flash");
+    assert.equal(await panel.data("lc-attention-exact", "exact"), "true");
+    await panel.choose("lc-attention-keys-format", "q8");
+    await panel.choose("lc-attention-values-format", "q8");
+    await panel.engineReady();
+    await panel.newQuestion();
+    await panel.ask(question);
+    assert.equal(await panel.answer(question), answer);
+    const [keys, values] = [await panel.number("lc-cache-error", "keys"), await panel.number("lc-cache-error", "values")];
+    // Half a step of 1/127 of the largest in 32, relative to their root mean square: about half a percent for numbers like these.
+    for (const error of [keys, values]) assert.ok(error > 0.0005 && error < 0.03, `off by ${error}`);
+    assert.equal(await panel.part("lc-kept-mass").isVisible(), false);
+    await workbench.screenshot("attention-q8");
+  });
+
+  it("keeps what was chosen for a panel that is opened again", async () => {
+    await workbench.runCommand("View: Close Editor");
+    panel = await PlaygroundPage.open(workbench);
+    assert.match(await panel.part("lc-chip-attention").innerText(), /^flash · q8 cache/);
+  });
+});
+
+async function chooseSinks(panel: PlaygroundPage): Promise<void> {
+  await panel.choose("lc-attention-kind", "sinks");
+  const window = panel.part("lc-attention-window").locator("input");
+  await window.fill("256");
+  await window.press("Enter");
+  await panel.waitFor("sinks:4,256", async () => /^sinks:4,256/.test(await panel.part("lc-chip-attention").innerText()));
+}
