@@ -22,8 +22,10 @@ export interface AttentionTap {
   /** Kept layers, rising. */
   readonly layers: readonly number[];
   readonly because: string;
-  /** Sampled tokens with positions in [from, to), rising. */
-  samples(from: number, to: number): readonly Sample[];
+  /** Tokens before this position were restored: their queries are not there. */
+  readonly from: number;
+  /** Sampled tokens with positions in [first, end), rising. */
+  samples(first: number, end: number): readonly Sample[];
   at(layer: number): TapLayer | undefined;
   /** What is kept now belongs to other positions or keys: nothing is kept until the cache is empty, then `bands` queries a token and layer. */
   setBands(bands: (layer: number) => number, because: string): void;
@@ -35,6 +37,8 @@ export interface AttentionTap {
   save(op: Operations, layer: number, rows: ChunkRows, positions: LayerPositions, lse: GPUBuffer): void;
   /** Forgets tokens from `length` on. */
   truncate(length: number): void;
+  /** The tokens before `length` were restored. */
+  skip(length: number): void;
 }
 
 export function openTap(
@@ -50,6 +54,7 @@ export function openTap(
   let plan = choose();
   let kept: Map<number, TapLayer> | undefined;
   let count = 0;
+  let from = 0;
   const chunkSamples = storageBuffer(gpu, "samples of a chunk", limits.maxTokens * 8);
 
   function choose(): TapRoom {
@@ -68,7 +73,10 @@ export function openTap(
     get because() {
       return dropped ?? plan.because;
     },
-    samples: (from, to) => sampler.between(from, to),
+    get from() {
+      return from;
+    },
+    samples: (first, end) => sampler.between(first, end),
     at: (layer) => (dropped === undefined ? kept?.get(layer) : undefined),
     setBands(bands, why) {
       release();
@@ -119,6 +127,10 @@ export function openTap(
     },
     truncate(length) {
       sampler.truncate(length);
+      from = Math.min(from, length);
+    },
+    skip(length) {
+      from = length;
     },
   };
 }

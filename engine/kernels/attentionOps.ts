@@ -13,6 +13,7 @@ import { keyMix } from "./key_mix.ts";
 import { keyReposition } from "./key_reposition.ts";
 import { keyShift } from "./key_shift.ts";
 import { rowConstsOf } from "./cachedRows.ts";
+import { kvError } from "./kv_error.ts";
 import { kvPut } from "./kv_put.ts";
 import { all, groups, present } from "./programs.ts";
 import { qkNorm } from "./qk_norm.ts";
@@ -112,6 +113,10 @@ export async function openAttention(
     reposition: rotates ? shaders.program(keyReposition, { HEAD_DIM: headDim, PAGE_TOKENS }) : absent,
     putKeys: shaders.program(kvPut(formats.keys), { HEAD_DIM4, PAGE_TOKENS, ROW: rowWords(formats.keys, headDim) }),
     putValues: shaders.program(kvPut(formats.values), { HEAD_DIM4, PAGE_TOKENS, ROW: rowWords(formats.values, headDim) }),
+    error:
+      formats.keys === "f32" && formats.values === "f32"
+        ? absent
+        : shaders.program(kvError(formats), { HEAD_DIM4, PAGE_TOKENS, ...rows }),
     prefill: shaders.program(attnPrefill(formats), { HEAD_DIM4, GROUP, BLOCK_TOKENS, PAGE_TOKENS, ...rows }),
     decode: shaders.program(attnDecode(formats), {
       ...{ HEAD_DIM4, GROUP, BLOCK_TOKENS, PAGE_TOKENS, ...rows },
@@ -169,6 +174,18 @@ export async function openAttention(
     putValues(qkv: GPUBuffer, values: GPUBuffer, { words, slotsAt }: Slots, tokens: number): void {
       const params = { kvHeads: kvHeadCount, row4: projectionRow4, start4: rotatedRow4, slotsAt };
       recorder.run(programs.putValues, params, { source: qkv, lists: words, cache: values }, [putGroups, tokens]);
+    },
+
+    /** Adds to sums [layers] of (keys' squared error, squares, values' squared error, squares) what some tokens of the chunk lost in their slots. */
+    addCacheError(
+      { qkv, band, layer }: { qkv: GPUBuffer; band: BandRows; layer: number },
+      slab: SlabBuffers,
+      { words, slotsAt }: Slots,
+      sums: GPUBuffer,
+      tokens: number,
+    ): void {
+      const params = { tokens, qHeads: headCount, kvHeads: kvHeadCount, row4: row4Of(band), slotsAt, layer };
+      recorder.run(present(programs.error), params, { rotated: band.rows, ...slab, lists: words, qkv, sums }, [1]);
     },
 
     /**

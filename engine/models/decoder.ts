@@ -5,6 +5,7 @@
  */
 import type { DecoderSpec } from "../api.ts";
 import type { ChunkPositions, LayerPositions } from "../attention/chunkPositions.ts";
+import type { CacheErrorMeter } from "../attention/cacheError.ts";
 import type { AttentionTap } from "../attention/tap.ts";
 import { attend, cacheChunk, type Attended } from "../attention/attend.ts";
 import { storageBuffer } from "../gpu/buffers.ts";
@@ -76,6 +77,7 @@ export interface GpuDecoder {
   positions: ChunkPositions;
   cache: PagedCache;
   tap: AttentionTap;
+  cacheError: CacheErrorMeter;
 }
 
 /** Token ids of the chunk -> residual stream. */
@@ -104,7 +106,10 @@ export function projectLayer(decoder: GpuDecoder, index: number, span: Span): vo
   projectRows(decoder, index, tokens);
   if (w.keyShift !== undefined && kv.tails !== undefined) op.keyShift(qkv, w.keyShift, kv.tails, span); // keys [T, G, D]
   if (w.headNorms !== undefined) op.qkNorm(qkv, w.headNorms.query, w.headNorms.key, tokens); // [T, H + G, D]
-  cacheChunk(op, { qkv, rotated: attention.rotated }, kv, decoder.positions.layer(index), span); // pages of [G, PAGE_TOKENS, D]
+  const positions = decoder.positions.layer(index);
+  const rows = { qkv, rotated: attention.rotated };
+  cacheChunk(op, rows, kv, positions, span); // pages of [G, PAGE_TOKENS, D]
+  if (tokens > 1) decoder.cacheError.add(op, index, rows, kv, positions, tokens);
 }
 
 /** Queries, keys and values of the chunk as the projection gives them. */

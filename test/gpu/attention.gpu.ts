@@ -1,6 +1,5 @@
-import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { CUT_TOKENS, type DecoderSpec } from "../../engine/api.ts";
+import type { DecoderSpec } from "../../engine/api.ts";
 import { F32_CACHE } from "../../engine/attention/wholeOnly.ts";
 import { storageBuffer, uploadedBuffer } from "../../engine/gpu/buffers.ts";
 import type { EngineDevice } from "../../engine/gpu/device.ts";

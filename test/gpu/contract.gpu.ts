@@ -16,6 +16,7 @@ import { gatedNorm } from "../../engine/kernels/gated_norm.ts";
 import { keepRow } from "../../engine/kernels/keep_row.ts";
 import { keyReposition } from "../../engine/kernels/key_reposition.ts";
 import { keyShift } from "../../engine/kernels/key_shift.ts";
+import { kvError } from "../../engine/kernels/kv_error.ts";
 import { kvPut } from "../../engine/kernels/kv_put.ts";
 import { layerNorm } from "../../engine/kernels/layer_norm.ts";
 import { matmul, matmulIntegers } from "../../engine/kernels/matmul.ts";
@@ -61,6 +62,7 @@ const kernels: readonly Kernel[] = [
     attnPrefill({ keys: format, values: format }),
     attnPool(format),
     kvPut(format),
+    kvError({ keys: format, values: format }),
   ]),
   attnMerge,
   bound,

@@ -123,21 +123,38 @@ describe("attention pool", () => {
   });
 
   it("keeps the last layers that fit and says why", async () => {
-    // 64 pages of 16 tokens at 4 heads of 8: 128 KiB of queries per layer.
-    const runner = await openRunnerOn(gpu, shaders, { ...model, tapBytes: 2 * 128 * 1024 });
+    // 1024 tokens at 4 heads of 8 and a denominator each: 144 KiB of a layer.
+    const runner = await openRunnerOn(gpu, shaders, { ...model, tapBytes: 2 * 144 * 1024 });
     await runner.append(tokens(20));
     assert.deepEqual(runner.tap.layers, [1, 2]);
-    assert.match(runner.tap.because, /0\.1 MiB at 1024 tokens.*0\.3 MiB/);
-    await runner.append(tokens(1020));
-    assert.deepEqual(runner.tap.layers, [2], "twice the room, half the layers");
+    assert.match(runner.tap.because, /1024 tokens of one layer take 0\.1 MiB.*0\.3 MiB/);
+    await runner.append(tokens(700));
     const reference = await openReferenceRunner(model);
-    await reference.append([...tokens(20), ...tokens(1020)]);
-    const request = { layer: 2, head: 1, queryEdges: Uint32Array.of(10, 20, 1000, 1040), keyEdges: edges(8, 1040) };
-    assertClose((await runner.pool(request)).cells, (await reference.pool(request)).cells, 1e-5, "queries survive growth");
-    await assert.rejects(runner.pool({ ...request, layer: 1 }), { code: "bad-argument" });
+    await reference.append([...tokens(20), ...tokens(700)]);
+    const request = { layer: 2, head: 1, queryEdges: Uint32Array.of(10, 20, 700, 720), keyEdges: edges(8, 720) };
+    assertClose((await runner.pool(request)).cells, (await reference.pool(request)).cells, 1e-5, "all queries are kept");
+    await assert.rejects(runner.pool({ ...request, layer: 0 }), { code: "bad-argument" });
     const none = await openRunnerOn(gpu, shaders, { ...model, tapBytes: 0 });
     await none.append(tokens(5));
     assert.deepEqual(none.tap.layers, []);
+  });
+
+  it("samples a context that is longer than what is kept, and all that is decoded", async () => {
+    const runner = await openRunnerOn(gpu, shaders, { ...model, tapBytes: 3 * 144 * 1024 });
+    const reference = await openReferenceRunner(model);
+    for (const each of [runner, reference]) {
+      await each.append(tokens(2000));
+      for (const id of tokens(3)) await each.append([id]);
+    }
+    assert.deepEqual(runner.tap.layers, [0, 1, 2], "the length takes no layers away");
+    // Every fourth token of the prompt is kept: a row of one kept token is exact, and so is that of a decoded one.
+    for (const query of [400, 1996, 1999, 2000, 2002]) {
+      const request = { layer: 1, head: 3, queryEdges: Uint32Array.of(query, query + 1), keyEdges: edges(8, 2003) };
+      assertClose((await runner.pool(request)).cells, (await reference.pool(request)).cells, 1e-5, `query ${query}`);
+    }
+    const whole = await runner.pool({ layer: 1, head: 3, queryEdges: edges(40, 2003), keyEdges: edges(1, 2003) });
+    assertClose(whole.cells, new Float32Array(40).fill(1), 1e-5, "rows sum to one");
+    assert.equal(whole.sampledQueries, 500 + 4, "every fourth, the prompt's last, and three decoded ones");
   });
 });
 

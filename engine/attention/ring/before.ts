@@ -43,13 +43,20 @@ export function linkFrom(rank: number, other: number, ranks: number): "next" | "
 }
 
 /** Rows of x [n, width], behind each other. */
-export function takeRows(x: Float32Array, rows: readonly number[], width: number): Float32Array<ArrayBuffer> {
+export function takeRows(x: Float32Array, rows: Iterable<number> & { length: number }, width: number): Float32Array<ArrayBuffer> {
   const taken = new Float32Array(rows.length * width);
-  for (const [index, row] of rows.entries()) taken.set(x.subarray(row * width, (row + 1) * width), index * width);
+  let to = 0;
+  for (const row of rows) taken.set(x.subarray(row * width, (row + 1) * width), width * to++);
   return taken;
 }
 
 /** Puts rows behind each other into those places of x [n, width]. */
-export function putRows(x: Float32Array, rows: Float32Array, into: readonly number[], width: number): void {
-  for (const [index, row] of into.entries()) x.set(rows.subarray(index * width, (index + 1) * width), row * width);
+export function putRows<Rows extends Float32Array | Uint32Array>(
+  x: Rows,
+  rows: Rows,
+  into: Iterable<number>,
+  width: number,
+): void {
+  let from = 0;
+  for (const row of into) x.set(rows.subarray(width * from, width * ++from), row * width);
 }

@@ -1,11 +1,14 @@
 /** What one rank computes; rank.ts says in which order. Implementations: gpuRank.ts, and reference/ringRank.ts in plain loops. */
 import type { DecoderSpec, MatmulPrecision, PositionPlan, WeightFormat } from "../../api.ts";
+import type { KvFormats } from "../api.ts";
 import type { Shard } from "./schedule.ts";
 
 /** How every rank of a ring opens the model. */
 export interface RankOptions {
   weightFormat: WeightFormat;
   products: MatmulPrecision;
+  /** How keys and values are kept and passed on. */
+  kv: KvFormats;
   /** Use no more than WebGPU guarantees everywhere. */
   minimumLimits: boolean;
 }
@@ -25,18 +28,20 @@ export interface RankShard {
   ids: Int32Array<ArrayBuffer>;
   /** Asked for positions of this shard only. */
   plan: PositionPlan;
+  /** Tokens of this rank, by place in its shard, whose queries are wanted of tapped layers. */
+  tapRows: Uint32Array<ArrayBuffer>;
 }
 
-/** Queries [n, H, D] of every band as they were scored, and lse [n, H]: what the attention tap keeps. */
+/** Of the rows that are wanted, queries [rows, H, D] of every band as they were scored, and lse [rows, H]: what the attention tap keeps. */
 export interface TapRows {
   queries: readonly Float32Array<ArrayBuffer>[];
   lse: Float32Array<ArrayBuffer>;
 }
 
-/** Keys of every copy and values, [n, G, D] in f32 by rising position. */
+/** Keys of every copy and values, [n, G, words of a row in their format] by rising position; see kv-cache/format.ts. */
 export interface KeyRows {
-  keys: readonly Float32Array<ArrayBuffer>[];
-  values: Float32Array<ArrayBuffer>;
+  keys: readonly Uint32Array<ArrayBuffer>[];
+  values: Uint32Array<ArrayBuffer>;
 }
 
 /** One device with all weights; n tokens of a prompt go through it layer by layer. Not re-entrant. Throws what the device does. */

@@ -1,13 +1,14 @@
 /** The middle of a ring: starts its ranks, gives each its shard of a prompt, and hands on what they computed in the order of the prompt. */
 import type { DecoderSpec, PositionPlan } from "../../api.ts";
 import { abortedError, EngineError, throwIfAborted } from "../../errors.ts";
+import { rowWords } from "../../kv-cache/format.ts";
 import type { RingLayout } from "../api.ts";
 import { openAnswers } from "./answers.ts";
 import type { RankOptions } from "./compute.ts";
-import { gatherLayers, inOrder, type RingLayer } from "./gather.ts";
+import { floats, gatherLayers, inOrder, type RingLayer } from "./gather.ts";
 import { isReport, type RankCommand, type RankReport, type RingPort } from "./messages.ts";
 import { plainPlan } from "./plainPlan.ts";
-import { shardsOf } from "./schedule.ts";
+import { shardsOf, type Shard } from "./schedule.ts";
 import { ringReport, summedSteps, type RankStep, type RingReport } from "./timings.ts";
 
 /** A worker that serves one rank, with links to its neighbours. */
@@ -29,8 +30,8 @@ export interface RingRequest {
   ids: ArrayLike<number>;
   plan: PositionPlan;
   layout: RingLayout;
-  /** Layers whose queries are wanted. */
-  tapLayers: readonly number[];
+  /** Layers and positions whose queries are wanted, both rising. */
+  tap: { layers: readonly number[]; positions: readonly number[] };
   /** Which rows of the final residual stream are wanted. */
   states: "last" | "all";
   signal?: AbortSignal | undefined;
@@ -107,7 +108,7 @@ class OpenRing implements Ring {
   }
 
   async open(): Promise<void> {
-    const { signal, weightFormat, products, minimumLimits } = this.options;
+    const { signal, weightFormat, products, kv, minimumLimits } = this.options;
     const answers = openAnswers<string>(this.ranks);
     const read = this.workers.map(() => ({ doneBytes: 0, totalBytes: 0 }));
     this.onDeath = (error) => answers.end(error);
@@ -124,7 +125,7 @@ class OpenRing implements Ring {
     };
     const stop = (): void => answers.end(abortedError());
     signal?.addEventListener("abort", stop, { once: true });
-    this.post(() => ({ kind: "open", options: { weightFormat, products, minimumLimits } }));
+    this.post(() => ({ kind: "open", options: { weightFormat, products, kv, minimumLimits } }));
     try {
       this.devices = await answers.all;
     } finally {
@@ -137,7 +138,7 @@ class OpenRing implements Ring {
     throwIfAborted(signal);
     if (this.broken !== undefined) throw this.broken;
     const { ranks } = this;
-    const { spec } = this.options;
+    const { spec, kv } = this.options;
     const shards = shardsOf(layout, ranks, ids.length);
     const run = ++this.lastRun;
     const began = performance.now();
@@ -151,7 +152,13 @@ class OpenRing implements Ring {
         abort();
       },
     );
-    const gatherer = gatherLayers(spec, shards);
+    const tapped = tappedRows(shards, request.tap.positions);
+    const gatherer = gatherLayers(
+      spec,
+      kv,
+      shards,
+      tapped.map(({ places }) => places),
+    );
     this.onDeath = (error) => answers.end(error);
     this.listener = (rank, report) => {
       if (!("run" in report) || report.run !== run) return;
@@ -184,7 +191,8 @@ class OpenRing implements Ring {
         shards,
         ids: Int32Array.from(own, (position) => ids[position]),
         plan: plainPlan(request.plan, own),
-        tapLayers: request.tapLayers,
+        tapLayers: request.tap.layers,
+        tapRows: tapped[rank].rows,
         statesFrom: request.states === "all" ? 0 : hasLast ? own.length - 1 : own.length,
       };
     });
@@ -192,8 +200,9 @@ class OpenRing implements Ring {
       const states = await answers.all;
       await layers.done();
       return {
-        states: request.states === "all" ? inOrder(zip(shards, states), spec.hiddenSize) : (states.find(isFilled) ?? states[0]),
-        report: ringReport(spec, {
+        states:
+          request.states === "all" ? floats(inOrder(zip(shards, states), spec.hiddenSize)) : (states.find(isFilled) ?? states[0]),
+        report: ringReport(spec, (2 * (rowWords(kv.keys, spec.headDim) + rowWords(kv.values, spec.headDim))) / spec.headDim, {
           ranks,
           layout,
           tokens: ids.length,
@@ -240,6 +249,18 @@ function inTurn<T>(work: (thing: T) => Promise<void>, onError: (error: Error) =>
     },
     done: () => turn,
   };
+}
+
+/** Of each shard the tokens at `positions`: rows in the shard, and places among the positions. */
+function tappedRows(shards: readonly Shard[], positions: readonly number[]) {
+  const placeOf = new Map(positions.map((position, place) => [position, place]));
+  return shards.map((shard) => {
+    const found = [...shard.entries()].flatMap(([row, position]) => {
+      const place = placeOf.get(position);
+      return place === undefined ? [] : [{ row, place }];
+    });
+    return { rows: Uint32Array.from(found, ({ row }) => row), places: Uint32Array.from(found, ({ place }) => place) };
+  });
 }
 
 function isFilled(rows: Float32Array): boolean {

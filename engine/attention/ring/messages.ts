@@ -17,6 +17,7 @@ export type RankCommand =
       ids: Int32Array<ArrayBuffer>;
       plan: PlainPlan;
       tapLayers: readonly number[];
+      tapRows: Uint32Array<ArrayBuffer>;
       /** First row of the final residual stream that is wanted back. */
       statesFrom: number;
     }
@@ -32,7 +33,7 @@ export type RankReport =
   /** `states` are rows of the residual stream, in f32. */
   | { kind: "finished"; run: number; states: ArrayBuffer };
 
-/** After a layer: the block of `owner`, whose way round ends here, and what belongs to the rank's own tokens; rows are f32. */
+/** After a layer: the block of `owner`, whose way round ends here, as KeyRows; and what belongs to the rank's own tokens, in f32. */
 export interface LayerReport {
   kind: "layer";
   run: number;

@@ -101,9 +101,9 @@ interface Rank {
 /** All layers of one prompt; resolves with the wanted rows of the final residual stream. */
 async function runLayers(rank: Rank, command: PrefillCommand): Promise<Float32Array<ArrayBuffer>> {
   const { compute, signal } = rank;
-  const { run, shards, ids, plan } = command;
+  const { run, shards, ids, plan, tapRows } = command;
   const own = shards[rank.rank];
-  await compute.begin({ rank: rank.rank, shards, ids, plan: planOf(plan, own) });
+  await compute.begin({ rank: rank.rank, shards, ids, plan: planOf(plan, own), tapRows });
   const needs = compute.spec.keyShift ? shards.map((_, other) => neededRows(shards, other)) : [];
   for (let layer = 0; layer < compute.spec.layerCount; layer++) {
     throwIfAborted(signal);

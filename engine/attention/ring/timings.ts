@@ -68,9 +68,10 @@ export function summedSteps(rank: number, layers: readonly (readonly RankStep[])
   });
 }
 
-/** What a run says of itself; blocks are passed in f32. */
+/** What a run says of itself; `bytesPerNumber` is that of keys and values on the wire. */
 export function ringReport(
   spec: DecoderSpec,
+  bytesPerNumber: number,
   run: Pick<RingReport, "ranks" | "layout" | "tokens" | "chunkTokens" | "totalMs" | "steps" | "devices">,
 ): RingReport {
   const { flops, bytesPerSecond } = measuredRates(spec, run.steps);
@@ -83,7 +84,7 @@ export function ringReport(
     leastChunkTokens:
       flops === undefined || bytesPerSecond === undefined
         ? undefined
-        : leastChunkTokens(spec, run.layout, { flops, bytesPerSecond }, 4),
+        : leastChunkTokens(spec, run.layout, { flops, bytesPerSecond }, bytesPerNumber),
     hiddenShare: transferMs === 0 ? 1 : 1 - waitedMs / transferMs,
   };
 }

@@ -1,6 +1,7 @@
 /** A transformer on the GPU behind the Runner interface. */
 import type { DecoderSpec, PositionPlan, Runner, RunnerOptions } from "../../api.ts";
-import type { AttentionChoice, Pattern } from "../../attention/api.ts";
+import type { AttentionChoice } from "../../attention/api.ts";
+import { openCacheError } from "../../attention/cacheError.ts";
 import { openChunkPositions } from "../../attention/chunkPositions.ts";
 import { patternOf } from "../../attention/patterns/patternOf.ts";
 import { formatAttention } from "../../attention/policy.ts";
@@ -35,6 +36,7 @@ import { sinksPlan } from "../../position/sinks.ts";
 import { checkIds, checkMask, checkPlan } from "../../reference/checks.ts";
 import { checkPoolRequest } from "../../reference/pool.ts";
 import { checkSampling, uniformAt } from "../../reference/sample.ts";
+import { gpuPages } from "./cachedPages.ts";
 import { loadDecoder, matrixUses } from "./loadDecoder.ts";
 import { MAX_CHUNK_TOKENS } from "../../models/chunkSizes.ts";
 import { openPace } from "./pace.ts";
@@ -86,9 +88,10 @@ export async function openGpuDecoder(
     ...{ spec, gpu, choice, capacityTokens, maxBindingBytes, formats: kv, chunkTokens: acts.maxTokens },
     ...(options.slabPages === undefined ? {} : { slabPages: options.slabPages }),
   });
-  /** What config.json or the user says, and what the attention policy makes of it. */
+  /** What config.json or the user says, and what the attention policy made of it when tokens were last read. */
   let asked = positionPlan(spec.rope, spec, spec.maxPositionEmbeddings);
   let plan = effectivePlan(asked, choice);
+  let pattern = patternOf(choice.policy);
   const bandsOf = (layer: number): number => layerBands(plan, spec.layers[layer]).length;
   const tap = openTap(
     spec,
@@ -97,36 +100,39 @@ export async function openGpuDecoder(
     bandsOf,
   );
   const positions = openChunkPositions(spec, gpu, cache, acts.maxTokens);
+  const cacheError = openCacheError(gpu, readback, kv, spec.layerCount);
   let bands = plan.bands.length;
   const decoder: GpuDecoder = {
-    ...{ spec, op, acts, positions, cache, tap },
+    ...{ spec, op, acts, positions, cache, tap, cacheError },
     attention: openAttentionActivations(spec, gpu, bands, acts.maxTokens),
     weights: loaded.weights,
   };
   const allowedBuffer = storageBuffer(gpu, "allowed tokens", Math.ceil(spec.vocabSize / 32) * 4);
   const chosen = storageBuffer(gpu, "chosen token", 16);
   const pace = openPace(spec.layerCount, acts.maxTokens);
-  /** The plan that the buffers are for. */
-  let followed: PositionPlan | undefined;
+  /** Positions or attention were set since the buffers were made for them. */
+  let isChanged = true;
   /** The state buffer belongs to the last cached token. */
   let stateIsLast = false;
 
-  /** Buffers that depend on the plan, made where they are next needed: a plan may change often before anything runs. */
-  async function followPlan(): Promise<void> {
+  /** Buffers that depend on positions and policy, made where they are next needed: both may change often, and in turn, before anything runs. */
+  async function follow(): Promise<void> {
+    plan = effectivePlan(asked, choice);
     positions.setPlan(plan);
     positions.setWindow(choice.policy.kind === "window" ? choice.policy.window : undefined);
     await cache.setCopies(plan.copies.length);
     if (bands !== plan.bands.length) {
       bands = plan.bands.length;
+      tap.setBands(bandsOf, "no token was read since the positions changed");
       destroyAttentionActivations(decoder.attention);
       decoder.attention = openAttentionActivations(spec, gpu, bands, acts.maxTokens);
     }
     recorder.forget();
-    followed = plan;
+    isChanged = false;
   }
 
   async function reserve(tokens: number): Promise<void> {
-    if (followed !== plan) await followPlan();
+    if (isChanged) await follow();
     const grown = await cache.reserve(tokens);
     const made = await tap.prepare(cache.length);
     if (grown || made) recorder.forget();
@@ -139,7 +145,8 @@ export async function openGpuDecoder(
   ): Promise<void> {
     const span = { start: cache.length, tokens: ids.length };
     gpu.device.queue.writeBuffer(acts.ids, 0, ids);
-    if (positions.write(span.start, span.tokens, patternFor(choice, chunk.isDecoded))) recorder.forget();
+    if (positions.write(span.start, span.tokens, chunk.isDecoded && isForPrompts(choice) ? undefined : pattern))
+      recorder.forget();
     tap.begin({ ...span, ...chunk });
     embedTokens(decoder, span.tokens);
     for (let layer = 0; layer < spec.layerCount; layer++) {
@@ -157,29 +164,34 @@ export async function openGpuDecoder(
   function empty(): void {
     cache.truncate(0);
     tap.truncate(0);
+    cacheError.reset();
     stateIsLast = false;
   }
 
-  /** Another plan: what is cached was rotated with the last one. */
-  function change(next: PositionPlan): void {
-    const before = plan;
-    plan = next;
-    if (next.key === before.key) return;
-    empty();
-    if (next.bands.length !== before.bands.length) tap.setBands(bandsOf, "no token was read since the positions changed");
-  }
+  const pages = gpuPages({
+    ...{ spec, gpu, readback, cache, reserve },
+    copies: () => plan.copies.length,
+    onImport: () => {
+      tap.skip(cache.length);
+      stateIsLast = false;
+    },
+  });
 
   return {
     kind: "wgsl",
+    pages,
     device: gpu.description,
     get capacityTokens() {
       return capacityTokens;
     },
     get tap() {
-      return { layers: tap.layers, because: tap.because };
+      return { layers: tap.layers, because: tap.because, from: tap.from };
     },
     quantizationError: loaded.quantizationError,
     kv,
+    get cacheError() {
+      return cacheError.error;
+    },
     get length() {
       return cache.length;
     },
@@ -187,21 +199,22 @@ export async function openGpuDecoder(
 
     setPositions(next) {
       checkPlan(next, spec);
-      const effective = effectivePlan(next, choice);
+      if (next.key !== asked.key) {
+        empty();
+        isChanged = true;
+      }
       asked = next;
-      change(effective);
     },
 
     setAttention(next) {
       if (formatAttention(next) === formatAttention(choice)) return;
       checkChoice(next);
-      const effective = effectivePlan(asked, next);
       choice = next;
+      pattern = patternOf(next.policy);
       capacityTokens = capacityOf(next);
       empty();
       cache.setChoice(next, capacityTokens);
-      change(effective);
-      followed = undefined;
+      isChanged = true;
     },
 
     async repositionCache(next) {
@@ -211,8 +224,7 @@ export async function openGpuDecoder(
       if (spec.rotaryDim === 0 || kv.keys !== "f32" || choice.policy.kind === "sinks") return false;
       const before = plan;
       asked = next;
-      plan = next;
-      await followPlan();
+      await follow();
       await repositionKeys({ spec, gpu, recorder, op, cache }, before, next);
       tap.setBands(bandsOf, "the keys were moved to other positions, and the prompt's queries were not");
       stateIsLast = false;
@@ -249,11 +261,15 @@ export async function openGpuDecoder(
           done += chunk.length;
           appendOptions.onProgress?.(done);
         }
-        if (all !== undefined) return all.logits;
+        if (all !== undefined) {
+          await cacheError.read();
+          return all.logits;
+        }
       } finally {
         all?.destroy();
         if (all !== undefined) recorder.forget();
       }
+      await cacheError.read();
       if (wanted === "none" || !stateIsLast) return undefined;
       lastLogits(decoder);
       recorder.submit();
@@ -285,8 +301,7 @@ export async function openGpuDecoder(
     async pool(request, stop) {
       gpu.check();
       throwIfAborted(stop);
-      if (followed !== plan) await followPlan();
-      const pattern = patternFor(choice, false);
+      if (isChanged) await follow();
       const source = { spec, gpu, recorder, readback, op, cache, tap, positions, pattern };
       const chosenHeads = checkPoolRequest(request, { spec, length: cache.length, tap });
       return poolOnDevice(source, request, chosenHeads, stop);
@@ -305,10 +320,9 @@ function effectivePlan(plan: PositionPlan, { policy }: AttentionChoice): Positio
   return policy.kind === "sinks" ? sinksPlan(plan, policy.sinks, policy.window) : plan;
 }
 
-/** The pattern that a prompt or a decoded token is read with. */
-function patternFor({ policy }: AttentionChoice, isDecoded: boolean): Pattern | undefined {
-  if (policy.kind === "window" || (isDecoded && policy.kind === "a-shape")) return undefined;
-  return patternOf(policy);
+/** True where decoded tokens see every key. */
+function isForPrompts({ policy, topPages }: AttentionChoice): boolean {
+  return topPages !== undefined || policy.kind === "a-shape";
 }
 
 /** Throws `bad-argument` for what this backend does not run. */
