@@ -2,6 +2,7 @@ import { CUT_TOKENS, type DecoderSpec, type PositionPlan } from "../api.ts";
 import type { AttentionChoice, KeptMass, Pattern } from "../attention/api.ts";
 import { gatherKept, keptShare } from "../attention/patterns/keptMass.ts";
 import { ESTIMATE_CHUNK_TOKENS } from "../attention/patterns/minference.ts";
+import { checkTopPages, choosesPages } from "../attention/patterns/quest.ts";
 import { checkAttention, formatAttention } from "../attention/policy.ts";
 import { canEvict, sinksPlan } from "../position/sinks.ts";
 import { attentionRow, type ScoredLayer } from "./attend.ts";
@@ -27,18 +28,23 @@ export interface Attending {
   seen(layer: number, position: number): Pattern | undefined;
   /** Forgets everything from `lengthTokens` on. */
   cut(lengthTokens: number): void;
-  /** Of the last prompt; undefined where nothing was left out. */
+  /** Of the last prompt and what was decoded behind it; undefined where nothing was left out. */
   readonly keptMass: KeptMass | undefined;
 }
 
 export function openAttending(spec: DecoderSpec, first: AttentionChoice): Attending {
-  checkAttention(first);
+  check(first);
   let choice = first;
   let choosePattern = patternChooser(choice, spec);
   let isDecoding = false;
   let kept = gatherKept();
   /** Rising; a chunk ends where the next begins. */
   let chunks: { start: number; isDecoding: boolean; patterns: (Pattern | undefined)[] }[] = [];
+
+  function check(next: AttentionChoice): void {
+    checkAttention(next);
+    checkTopPages(spec, next);
+  }
 
   function measure(layer: number, scored: ScoredLayer, pattern: Pattern, { start, tokens }: ChunkOfQueries): void {
     for (let token = 0; token < tokens; token++) {
@@ -51,7 +57,7 @@ export function openAttending(spec: DecoderSpec, first: AttentionChoice): Attend
 
   return {
     set(next) {
-      checkAttention(next);
+      check(next);
       const hasDecoded = chunks.some((chunk) => chunk.isDecoding);
       const keeps = cachedAs(next) === cachedAs(choice) && (next.topPages === choice.topPages || !hasDecoded);
       choice = next;
@@ -75,8 +81,9 @@ export function openAttending(spec: DecoderSpec, first: AttentionChoice): Attend
     },
     pattern: (layer, scored, start, tokens) => {
       const chunk = { start, tokens, isDecoding };
-      const pattern = choosePattern(scored, chunk);
-      if (pattern !== undefined && !isDecoding) measure(layer, scored, pattern, chunk);
+      const readsAll = isDecoding && choice.topPages !== undefined && !choosesPages(spec, layer);
+      const pattern = readsAll ? undefined : choosePattern(scored, chunk);
+      if (pattern !== undefined && (!isDecoding || choice.topPages !== undefined)) measure(layer, scored, pattern, chunk);
       if (chunks.at(-1)?.start !== start) chunks.push({ start, isDecoding, patterns: [] });
       chunks[chunks.length - 1].patterns[layer] = pattern;
       return pattern;

@@ -1,12 +1,34 @@
 /**
  * Quest (arXiv 2406.10774): decoding by the pages of keys that can matter. Each page keeps the least and the largest value of every channel of
- * its keys; sum over c of max(q_c least_c, q_c most_c) is then at least q · k of every key in it. The paper leaves its first two layers dense;
- * here all layers choose, since small models have few.
+ * its keys; sum over c of max(q_c least_c, q_c most_c) is then at least q · k of every key in it.
  */
+import type { DecoderSpec } from "../../api.ts";
+import { EngineError } from "../../errors.ts";
 import type { Reals } from "../../position/rope.ts";
-import { QUEST_PAGE_TOKENS, type Pattern } from "../api.ts";
+import { QUEST_PAGE_TOKENS, type AttentionChoice, type Pattern } from "../api.ts";
 import { bitsWhere, digest } from "./bits.ts";
 import { largest } from "./largest.ts";
+
+/** The paper's count: its first layers spread their attention over so many keys that few pages keep little of it. */
+const DENSE_LAYERS = 2;
+
+/**
+ * True for layers whose decoded tokens choose pages: not the first two, at most half of a small model's, and not those that see a window of
+ * their own, which is few keys already.
+ */
+export function choosesPages({ layers }: Pick<DecoderSpec, "layers">, layer: number): boolean {
+  return layer >= Math.min(DENSE_LAYERS, Math.floor(layers.length / 2)) && layers[layer]?.window === undefined;
+}
+
+/** Throws `bad-argument` for top pages in a model of which no layer would choose any. */
+export function checkTopPages(spec: Pick<DecoderSpec, "layers">, { topPages }: AttentionChoice): void {
+  if (topPages === undefined || spec.layers.some((_, layer) => choosesPages(spec, layer))) return;
+  throw new EngineError(
+    "bad-argument",
+    "top-pages: every layer of this model sees a window of its own, so there are no pages to choose from",
+    "leave top-pages out",
+  );
+}
 
 /** Bounds of one kv head's keys: [pages, D] each. */
 export interface PageBounds {

@@ -140,6 +140,33 @@ describe("decoding by top pages", () => {
       query < 90 ? query - key < 6 : pages(layer, head, query, key);
     near(rows, bruteLogits(model.spec, model.tensors, ids, { sees }).logits.subarray(90 * model.spec.vocabSize));
   });
+
+  it("tells what the pages of decoded tokens keep", async () => {
+    const ids = idsOf(94);
+    const runner = await open("top-pages:2");
+    await runner.append(ids.slice(0, 90));
+    assert.equal(runner.keptMass, undefined);
+    for (const id of ids.slice(90)) await runner.append([id]);
+    const pages = topPages(2, 90);
+    const shares: number[] = [];
+    bruteLogits(model.spec, model.tensors, ids, {
+      sees(layer, head, query, key) {
+        const sees = pages(layer, head, query, key);
+        if (sees && query >= 90) shares.push(layer.weights(head, query)[key]);
+        return sees;
+      },
+    });
+    // The first layer reads every key, and is not counted.
+    const rows = 4 * model.spec.headCount;
+    const kept = runner.keptMass;
+    assert.ok(kept !== undefined && kept.least < kept.mean && kept.mean < 1);
+    near([kept.mean], [shares.reduce((sum, share) => sum + share, 0) / rows - 1]);
+    assert.deepEqual([kept.queries, kept.heads], [4, model.spec.headCount]);
+  });
+
+  it("is refused where every layer sees a window of its own", async () => {
+    await assert.rejects(open("top-pages:2", goldenDecoder("mistral_swa")), (error) => EngineError.is(error, "bad-argument"));
+  });
 });
 
 describe("eviction", () => {
@@ -354,14 +381,15 @@ function bestBlocks(count: number, tokens: number): BruteOptions["sees"] {
   };
 }
 
-/** Everything up to `prompt`; from there the own page of 16 and the `count` - 1 of largest bounds for any head of the group. */
+/** Everything up to `prompt` and in the first of two layers; from there the own page of 16 and the `count` - 1 of largest bounds for any head of the group. */
 function topPages(count: number, prompt: number): BruteOptions["sees"] {
   const group = model.spec.headCount / model.spec.kvHeadCount;
   const chosen = new Map<BruteLayer, Map<string, Set<number>>>();
   return (layer, head, query, key) => {
-    if (query < prompt) return true;
     const lists = chosen.get(layer) ?? new Map<string, Set<number>>();
     chosen.set(layer, lists);
+    // Layers are asked about in their order.
+    if (query < prompt || chosen.size === 1) return true;
     const firstHead = head - (head % group);
     const own = query >> 4;
     let list = lists.get(`${firstHead} ${query}`);
