@@ -1,4 +1,4 @@
-import type { AttentionParts, BandRows, Span } from "../kernels/attentionOps.ts";
+import type { AttentionParts, BandRows, ListedKeys, SlabBuffers, Span } from "../kernels/attentionOps.ts";
 import type { Operations } from "../kernels/ops.ts";
 import type { CacheLayer, Slab } from "../kv-cache/pages.ts";
 import { MAX_SPLITS } from "../models/chunkSizes.ts";
@@ -64,24 +64,51 @@ function attendMany(
   into: Attended,
   span: Span,
 ): GPUBuffer {
-  let [lse, before] = into.lse;
-  let carry = false;
-  for (const [index, { copy }] of positions.bands.entries()) {
-    for (const seen of positions.lists[index]) {
-      [lse, before] = [before, lse];
-      const slab = slabCopy(layer.slabs[seen.slab], copy);
-      op.attendPrefill(
-        bandRows(rows, positions, index),
-        slab,
-        list(positions, seen),
-        { out: into.out, lse, before, carry },
-        span,
-      );
-      carry = true;
-    }
+  let carried = firstCarry(into);
+  for (const step of slabSteps(positions)) {
+    carried = attendSlab(op, rows, slabCopy(layer.slabs[step.seen.slab], step.copy), positions, step, into, carried, span);
   }
-  if (!carry) throw new RangeError("the chunk sees no key, not even its own");
-  return lse;
+  if (!carried.carry) throw new RangeError("the chunk sees no key, not even its own");
+  return carried.lse;
+}
+
+/** One slab through one band. */
+export interface SlabStep {
+  band: number;
+  copy: number;
+  seen: SlabList;
+}
+
+/** What a chunk attends to, in order: disjoint keys, slab by slab and band by band. */
+export function slabSteps({ bands, lists }: LayerPositions): SlabStep[] {
+  return bands.flatMap(({ copy }, band) => lists[band].map((seen) => ({ band, copy, seen })));
+}
+
+/** What attention of a chunk has come to: `lse` was written last, the other is written next. */
+export interface Carried {
+  lse: GPUBuffer;
+  other: GPUBuffer;
+  carry: boolean;
+}
+
+export function firstCarry({ lse: [first, second] }: Attended): Carried {
+  return { lse: first, other: second, carry: false };
+}
+
+/** Adds one step of a chunk of several tokens to what was carried. */
+export function attendSlab(
+  op: Operations,
+  rows: ChunkRows,
+  slab: SlabBuffers,
+  positions: LayerPositions,
+  step: SlabStep,
+  into: Attended,
+  { lse: before, other: lse, carry }: Carried,
+  span: Span,
+): Carried {
+  const target = { out: into.out, lse, before, carry };
+  op.attendPrefill(bandRows(rows, positions, step.band), slab, listedKeys(positions, step.seen), target, span);
+  return { lse, other: before, carry: true };
 }
 
 function attendOne(
@@ -92,17 +119,18 @@ function attendOne(
   into: Attended,
   position: number,
 ): GPUBuffer {
-  const seen = positions.bands.flatMap((band, index) => positions.lists[index].map((slabList) => ({ band, index, slabList })));
-  const visits = seen.reduce((sum, { slabList }) => sum + slabList.visits, 0);
-  const splitVisits = Math.max(1, Math.ceil(visits / Math.max(1, MAX_SPLITS - seen.length)));
+  const steps = slabSteps(positions);
+  const visits = steps.reduce((sum, { seen }) => sum + seen.visits, 0);
+  const splitVisits = Math.max(1, Math.ceil(visits / Math.max(1, MAX_SPLITS - steps.length)));
   let splits = 0;
-  for (const { band, index, slabList } of seen) {
-    const share = Math.ceil(slabList.visits / splitVisits);
-    const slab = slabCopy(layer.slabs[slabList.slab], band.copy);
+  for (const { band, copy, seen } of steps) {
+    const share = Math.ceil(seen.visits / splitVisits);
+    const slab = slabCopy(layer.slabs[seen.slab], copy);
     const range = { position, splits: share, splitVisits, firstSplit: splits };
-    op.attendDecode(bandRows(rows, positions, index), slab, list(positions, slabList), into.parts, range);
+    op.attendDecode(bandRows(rows, positions, band), slab, listedKeys(positions, seen), into.parts, range);
     splits += share;
   }
+  if (splits > MAX_SPLITS) throw new RangeError(`${splits} ranges of a decoded token`);
   op.mergeParts(into.parts, into.out, into.lse[0], splits);
   return into.lse[0];
 }
@@ -116,7 +144,7 @@ export function bandRows(rows: ChunkRows, positions: LayerPositions, index: numb
 }
 
 /** One copy of a slab's keys, as the kernels read it. */
-export function slabCopy(slab: Slab, copy: number): { keys: GPUBuffer; values: GPUBuffer } {
+export function slabCopy(slab: Slab, copy: number): SlabBuffers {
   return { keys: keysOf(slab.keys, copy), values: slab.values };
 }
 
@@ -126,6 +154,7 @@ function keysOf(keys: readonly GPUBuffer[], copy: number): GPUBuffer {
   return buffer;
 }
 
-function list({ words }: LayerPositions, { list: offsets }: SlabList) {
+/** What a chunk sees of a slab, as the kernels read it. */
+export function listedKeys({ words }: LayerPositions, { list: offsets }: SlabList): ListedKeys {
   return { words, offsets };
 }

@@ -23,8 +23,8 @@ export interface LayerPositions {
   words: GPUBuffer;
   /** Per band, what the chunk sees of each slab. */
   lists: readonly (readonly SlabList[])[];
-  /** Per slab, [tokens] of slots. */
-  slotsAt: readonly number[];
+  /** Slots [tokens] of the chunk, by slab that holds some of it. */
+  slotsAt: ReadonlyMap<number, number>;
 }
 
 export interface ChunkPositions {
@@ -46,7 +46,7 @@ interface Kind {
   angles: readonly GPUBuffer[] | undefined;
   pairs: number;
   lists: readonly (readonly SlabList[])[];
-  slotsAt: readonly number[];
+  slotsAt: ReadonlyMap<number, number>;
 }
 
 export function openChunkPositions(spec: DecoderSpec, gpu: EngineDevice, cache: PagedCache, maxTokens: number): ChunkPositions {
@@ -87,7 +87,7 @@ export function openChunkPositions(spec: DecoderSpec, gpu: EngineDevice, cache: 
       const bands = layerBands(next, cut);
       const set = anglesOf(kind, next, bands);
       const pairs = set?.table.invFreq.length ?? 0;
-      kinds.set(keyOf(kind), { example, bands, angles: set?.buffers, pairs, lists: [], slotsAt: [] });
+      kinds.set(keyOf(kind), { example, bands, angles: set?.buffers, pairs, lists: [], slotsAt: new Map() });
     }
   }
 

@@ -100,17 +100,19 @@ export function blockMap(cache: PagedCache, layer: number): BlockMap {
 }
 
 /**
- * Slots [slabs][tokens] of positions start .. start + tokens - 1, each NONE in the slabs that do not hold it; returns the offset per slab. What
- * the cache does not hold is an error unless it may be skipped.
+ * Slots [tokens] of positions start .. start + tokens - 1 in each slab that holds one of them, NONE for those that lie in another; by slab,
+ * where they begin. What the cache does not hold is an error unless it may be skipped.
  */
-export function addSlots(words: Words, map: BlockMap, start: number, tokens: number, missing?: "skip"): number[] {
-  const at = Array.from({ length: map.slabs }, () => words.add(new Uint32Array(tokens).fill(NONE)));
+export function addSlots(words: Words, map: BlockMap, start: number, tokens: number, missing?: "skip"): Map<number, number> {
+  const at = new Map<number, number>();
   for (let token = 0; token < tokens; token++) {
     const position = start + token;
     const placed = map.block(Math.floor(position / BLOCK_TOKENS));
     if (placed === undefined && missing === "skip") continue;
     if (placed === undefined) throw new RangeError(`position ${position} has no place in the cache`);
-    words.set(at[placed.slab] + token, placed.place * BLOCK_TOKENS + (position % BLOCK_TOKENS));
+    const slots = at.get(placed.slab) ?? words.add(new Uint32Array(tokens).fill(NONE));
+    at.set(placed.slab, slots);
+    words.set(slots + token, placed.place * BLOCK_TOKENS + (position % BLOCK_TOKENS));
   }
   return at;
 }

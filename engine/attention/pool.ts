@@ -8,7 +8,9 @@ import { storageBuffer, uploadedBuffer, type Readback } from "../gpu/buffers.ts"
 import type { EngineDevice } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { Operations } from "../kernels/ops.ts";
-import type { PagedCache } from "../kv-cache/pages.ts";
+import type { SlabBuffers } from "../kernels/attentionOps.ts";
+import type { Staging } from "../kv-cache/hostSlabs.ts";
+import type { PagedCache, Slab } from "../kv-cache/pages.ts";
 import { alibiSlopes } from "../position/alibi.ts";
 import { PAGE_TOKENS, type Pattern } from "./api.ts";
 import { slabCopy } from "./attend.ts";
@@ -34,6 +36,7 @@ export interface PoolSource {
   cache: PagedCache;
   tap: AttentionTap;
   positions: ChunkPositions;
+  staging: Staging;
   /** What the queries saw of the keys. */
   pattern: Pattern | undefined;
 }
@@ -85,7 +88,7 @@ export async function poolOnDevice(
         const buffer = uploadedBuffer(gpu, "pool lists", words.view());
         lists.set(`${layer} ${index}`, buffer);
         for (const [slab, pages] of pagesAt.entries()) {
-          const { keys } = slabCopy(cache.layer(layer).slabs[slab], band.copy);
+          const { keys } = slabBuffers(source, cache.layer(layer).slabs[slab], band.copy);
           for (const head of heads) {
             let rowStart = 0;
             while (rowStart < rows.owner.length) {
@@ -110,6 +113,13 @@ export async function poolOnDevice(
     for (const buffer of [...Object.values(into), ...lists.values()]) buffer.destroy();
     recorder.forget();
   }
+}
+
+/** A slab as the kernel reads it; one in host memory is copied behind what was recorded. */
+function slabBuffers({ recorder, staging }: PoolSource, slab: Slab, copy: number): SlabBuffers {
+  if (slab.host === undefined) return slabCopy(slab, copy);
+  recorder.submit();
+  return staging.load(slab.host, copy);
 }
 
 /** The sampled queries of each bin; a bin between two of them has the nearest. `edges` are indices of samples. */

@@ -5,11 +5,14 @@
  */
 import { CUT_TOKENS, type DecoderSpec } from "../api.ts";
 import { PAGE_TOKENS, type AttentionChoice, type KvFormats } from "../attention/api.ts";
+import { choosesPages } from "../attention/patterns/quest.ts";
 import { EngineError } from "../errors.ts";
-import { allocated, storageBuffer } from "../gpu/buffers.ts";
+import { allocated, storageBuffer, type Readback } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
 import { cacheTooLarge, checkRoom } from "../reference/checks.ts";
-import { rowWords } from "./format.ts";
+import { boundBytes } from "./capacity.ts";
+import { cachedFormats, rowWords, type RowFormats } from "./format.ts";
+import { moveToDevice, moveToHost, STREAM_SLAB_BYTES, type HostSlab } from "./hostSlabs.ts";
 import { oldestKept, placeOf, placesFor, retentionOf, type Retention } from "./retention.ts";
 
 /** Largest buffer of a slab, where the device binds as much. */
@@ -24,6 +27,10 @@ export interface Slab {
   pages: number;
   keys: GPUBuffer[];
   values: GPUBuffer;
+  /** Per copy, bounds of the keys (kernels/page_bounds.wgsl), which attention/topPages.ts writes; absent where nobody chooses by them. */
+  bounds?: GPUBuffer[];
+  /** Where the slab lies in host memory instead: `keys` is then empty, and `values` gone. */
+  host?: HostSlab;
 }
 
 export interface CacheLayer {
@@ -41,11 +48,13 @@ export interface PlacedPage {
 }
 
 export interface PagedCache {
-  readonly formats: KvFormats;
+  /** How keys and values lie in it now. */
+  readonly formats: RowFormats;
   /** Tokens that went through all layers. */
   readonly length: number;
-  /** Bytes of all buffers. */
+  /** Bytes of all buffers, and of slabs in host memory. */
   readonly bytes: number;
+  readonly hostBytes: number;
   layer(index: number): CacheLayer;
   /** Where a page of the layer lies; undefined where it was never written or is gone. */
   place(layer: number, page: number): PlacedPage | undefined;
@@ -58,6 +67,10 @@ export interface PagedCache {
   setCopies(copies: number): Promise<boolean>;
   /** Makes room for `tokens` behind `length`; true when buffers came. Throws `kv-cache-too-large`. */
   reserve(tokens: number): Promise<boolean>;
+  /** Most tokens that one `reserve` is for; the whole rest where nothing is streamed. */
+  readonly reserveTokens: number;
+  /** Moves slabs that are full to host memory where the policy streams them. */
+  spill(readback: Readback): Promise<void>;
   /** Counts tokens that every layer has written. */
   advance(tokens: number): void;
   /** Drops tokens from the end, down to a multiple of CUT_TOKENS not above `lengthTokens` whose window is still there, else to 0. */
@@ -67,6 +80,7 @@ export interface PagedCache {
 export interface CacheOptions {
   spec: DecoderSpec;
   gpu: EngineDevice;
+  /** What was chosen; a policy may have its own. */
   formats: KvFormats;
   choice: AttentionChoice;
   capacityTokens: number;
@@ -78,14 +92,20 @@ export interface CacheOptions {
 }
 
 export function openPagedCache(options: CacheOptions): PagedCache {
-  const { spec, gpu, formats, chunkTokens } = options;
-  const words = { keys: rowWords(formats.keys, spec.headDim), values: rowWords(formats.values, spec.headDim) };
-  const pageBytes = (row: number): number => PAGE_TOKENS * spec.kvHeadCount * row * 4;
-  const largest = pageBytes(Math.max(words.keys, words.values));
-  const maxPages = Math.max(1, Math.floor(Math.min(SLAB_BYTES, options.maxBindingBytes) / largest));
-  const slabPages = Math.min(options.slabPages ?? Infinity, maxPages);
+  const { spec, gpu, chunkTokens } = options;
+  const pageBytes = (which: keyof RowFormats): number =>
+    PAGE_TOKENS * spec.kvHeadCount * rowWords(formats[which], spec.headDim) * 4;
+  const maxPages = (): number => {
+    const largest = Math.max(pageBytes("keys"), pageBytes("values"));
+    return Math.max(1, Math.floor(Math.min(SLAB_BYTES, options.maxBindingBytes) / largest));
+  };
+  const streamPages = (): number => Math.max(1, Math.min(maxPages(), Math.floor(STREAM_SLAB_BYTES / pageBytes("keys"))));
+  /** Slabs that are streamed are all of one size, and small. */
+  const isStreamed = (): boolean => choice.policy.kind === "stream";
+  const slabPages = (): number => Math.min(options.slabPages ?? Infinity, isStreamed() ? streamPages() : maxPages());
   const tailRow = spec.kvHeadCount * spec.headDim * 4;
   let { choice, capacityTokens } = options;
+  let formats = cachedFormats(options.formats, choice);
   let layers = emptyLayers();
   let copies = 1;
   let length = 0;
@@ -99,12 +119,36 @@ export function openPagedCache(options: CacheOptions): PagedCache {
   const copiesOf = (layer: number): number => (spec.layers[layer]?.rotation === "main" ? copies : 1);
   const placesOf = (slabs: readonly Slab[]): number => slabs.reduce((sum, slab) => sum + slab.pages, 0);
   const keysBuffer = (layer: number, copy: number, pages: number): GPUBuffer =>
-    storageBuffer(gpu, `keys ${layer} ${copy}`, pages * pageBytes(words.keys));
+    storageBuffer(gpu, `keys ${layer} ${copy}`, pages * pageBytes("keys"));
+  const boundsBuffer = (layer: number, copy: number, pages: number): GPUBuffer =>
+    storageBuffer(gpu, `bounds of keys ${layer} ${copy}`, pages * PAGE_TOKENS * boundBytes(spec));
+  /** Bounds of as many copies as there are of the keys, in layers that choose by them; `held` are there already. */
+  const boundsOf = (layer: number, pages: number, held: readonly GPUBuffer[] = []): GPUBuffer[] =>
+    choice.topPages !== undefined && choosesPages(spec, layer)
+      ? Array.from({ length: copiesOf(layer) }, (_, copy) => held[copy] ?? boundsBuffer(layer, copy, pages))
+      : [];
   const failed = (tokens: number) => (): EngineError => cacheTooLarge(tokens, length);
+
+  function dropSlab({ keys, values, host, bounds = [] }: Slab): void {
+    for (const buffer of [...(host === undefined ? [...keys, values] : []), ...bounds]) buffer.destroy();
+  }
+
+  /** Streamed slabs behind `length` go; the one that is written next comes back to the device. */
+  function settleSlabs(): void {
+    const page = Math.floor(length / PAGE_TOKENS);
+    for (const { slabs } of layers) {
+      while ((slabs.at(-1)?.first ?? 0) > page) {
+        const last = slabs.pop();
+        if (last !== undefined) dropSlab(last);
+      }
+      const open = slabs.at(-1);
+      if (open !== undefined && page < open.first + open.pages) moveToDevice(open, gpu);
+    }
+  }
 
   function release(): void {
     for (const { slabs, tails } of layers) {
-      for (const { keys, values } of slabs) for (const buffer of [...keys, values]) buffer.destroy();
+      for (const slab of slabs) dropSlab(slab);
       tails?.destroy();
     }
     layers = emptyLayers();
@@ -121,12 +165,13 @@ export function openPagedCache(options: CacheOptions): PagedCache {
     let missing = Math.min(Math.max(needed - have, have === 0 ? 0 : GROWTH_PAGES, Math.floor(have / 4)), most - have);
     const made: Slab[] = [];
     for (let first = have; missing > 0;) {
-      const pages = Math.min(missing, slabPages);
+      const pages = isStreamed() ? slabPages() : Math.min(missing, slabPages());
       made.push({
         first,
         pages,
         keys: Array.from({ length: copiesOf(index) }, (_, copy) => keysBuffer(index, copy, pages)),
-        values: storageBuffer(gpu, `values ${index}`, pages * pageBytes(words.values)),
+        values: storageBuffer(gpu, `values ${index}`, pages * pageBytes("values")),
+        bounds: boundsOf(index, pages),
       });
       first += pages;
       missing -= pages;
@@ -159,17 +204,30 @@ export function openPagedCache(options: CacheOptions): PagedCache {
   }
 
   return {
-    formats,
+    get formats() {
+      return formats;
+    },
     get length() {
       return length;
     },
     get bytes() {
       let bytes = 0;
       for (const { slabs, tails } of layers) {
-        for (const { keys, values } of slabs) for (const buffer of [...keys, values]) bytes += buffer.size;
+        for (const { keys, values, host, bounds = [] } of slabs)
+          for (const buffer of [...(host === undefined ? [...keys, values] : []), ...bounds]) bytes += buffer.size;
         bytes += tails?.size ?? 0;
       }
       return bytes;
+    },
+    get hostBytes() {
+      const hosts = layers.flatMap(({ slabs }) => slabs.map(({ host }) => host)).filter((host) => host !== undefined);
+      return hosts.reduce(
+        (sum, { keys, values }) => sum + values.length + keys.reduce((all, { length: one }) => all + one, 0),
+        0,
+      );
+    },
+    get reserveTokens() {
+      return isStreamed() ? chunkTokens : Infinity;
     },
     layer(index) {
       const layer = layers[index];
@@ -185,40 +243,49 @@ export function openPagedCache(options: CacheOptions): PagedCache {
     },
     setChoice(next, capacity) {
       choice = next;
+      formats = cachedFormats(options.formats, next);
       capacityTokens = capacity;
       release();
     },
     async setCopies(count) {
       if (count === copies) return false;
       copies = count;
+      if (isStreamed()) {
+        release();
+        return true;
+      }
       const made = await allocated(
         gpu,
         () =>
           layers.map(({ slabs }, index) =>
-            slabs.map(({ keys, pages }) =>
-              Array.from({ length: copiesOf(index) }, (_, copy) => keys[copy] ?? keysBuffer(index, copy, pages)),
-            ),
+            slabs.map(({ keys, bounds, pages }) => ({
+              keys: Array.from({ length: copiesOf(index) }, (_, copy) => keys[copy] ?? keysBuffer(index, copy, pages)),
+              bounds: boundsOf(index, pages, bounds),
+            })),
           ),
         failed(length),
       );
       const encoder = gpu.device.createCommandEncoder();
       for (const [index, { slabs }] of layers.entries()) {
         for (const [s, slab] of slabs.entries()) {
-          const keys = made[index][s];
+          const { keys } = made[index][s];
           for (const extra of keys.slice(slab.keys.length)) encoder.copyBufferToBuffer(slab.keys[0], 0, extra, 0, extra.size);
         }
       }
       gpu.device.queue.submit([encoder.finish()]);
       for (const [index, { slabs }] of layers.entries()) {
         for (const [s, slab] of slabs.entries()) {
-          for (const gone of slab.keys.slice(made[index][s].length)) gone.destroy();
-          slab.keys = made[index][s];
+          const { keys, bounds } = made[index][s];
+          for (const gone of [...slab.keys.slice(keys.length), ...(slab.bounds?.slice(bounds.length) ?? [])]) gone.destroy();
+          slab.keys = keys;
+          slab.bounds = bounds;
         }
       }
       return true;
     },
     async reserve(tokens) {
       checkRoom(tokens, length, capacityTokens);
+      if (isStreamed()) settleSlabs();
       const pages = Math.ceil((length + tokens) / PAGE_TOKENS);
       const needed = layers.map(({ retention }) => placesFor(pages, retention));
       const grows = layers.some(({ slabs }, index) => needed[index] > placesOf(slabs));
@@ -231,6 +298,15 @@ export function openPagedCache(options: CacheOptions): PagedCache {
         for (const [index, layer] of layers.entries()) layer.slabs.push(...made[index]);
       }
       return (await growTails(tokens)) || grows;
+    },
+    async spill(readback) {
+      if (!isStreamed()) return;
+      for (const { slabs } of layers) {
+        for (const slab of slabs) {
+          const isFull = (slab.first + slab.pages) * PAGE_TOKENS <= length;
+          if (isFull && slab.host === undefined) await moveToHost(slab, readback);
+        }
+      }
     },
     advance(tokens) {
       length += tokens;

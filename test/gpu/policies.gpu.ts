@@ -7,6 +7,8 @@ import { openRunnerOn } from "../../engine/backends/wgsl.ts";
 import type { GpuDecoderOptions } from "../../engine/backends/wgsl/decoderRunner.ts";
 import type { EngineDevice } from "../../engine/gpu/device.ts";
 import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
+import { positionPlan } from "../../engine/position/bands.ts";
+import { positionPlan } from "../../engine/position/bands.ts";
 import { openReferenceRunner } from "../../engine/reference/open.ts";
 import { assertClose } from "../support/gpuArrays.ts";
 import { randomModel } from "../support/goldenModels.ts";
@@ -127,9 +129,43 @@ describe("what stays in the cache", () => {
   }
 });
 
+describe("streaming", () => {
+  it("keys and values that pass by from host memory give what resident ones give, in two copies, decoded too", async () => {
+    const plans = [positionPlan(spec.rope, spec, 64), positionPlan({ kind: "rerope", window: 90 }, spec, 64)];
+    for (const plan of plans) {
+      const resident = await openGpu({ slabPages: 1 });
+      const streamed = await openGpu({ slabPages: 1, attention: parseAttention("stream") });
+      for (const runner of [resident, streamed]) runner.setPositions(plan);
+      for (const part of [ids(560), ids(100, 1000), [5], [6]]) {
+        assertClose(await logitsOf(streamed, part), await logitsOf(resident, part), 1e-5, `${plan.key} ${part.length}`);
+      }
+      const request = { layer: 1, head: 2, queryEdges: Uint32Array.of(10, 300, 662), keyEdges: Uint32Array.of(0, 20, 500, 662) };
+      assertClose((await streamed.pool(request)).cells, (await resident.pool(request)).cells, 1e-5, "pooled");
+      for (const runner of [resident, streamed]) assert.equal(runner.truncate(300), 288);
+      assertClose(
+        await logitsOf(streamed, ids(400, 7)),
+        await logitsOf(resident, ids(400, 7)),
+        1e-5,
+        "cut inside a slab on the host",
+      );
+      const { streamed: times } = streamed;
+      assert(times !== undefined && times.slabs > 0 && times.bytes > 0);
+      assert.equal(resident.streamed, undefined);
+    }
+  });
+
+  it("more slabs than a decoded token has parts", async () => {
+    const whole = await openGpu();
+    const streamed = await openGpu({ slabPages: 1, attention: parseAttention("stream") });
+    for (const runner of [whole, streamed]) for (let part = 0; part < 3; part++) await runner.append(ids(600, 600 * part));
+    assertClose(await logitsOf(streamed, [5]), await logitsOf(whole, [5]), 1e-5, "seven slabs of up to sixteen parts");
+  });
+});
+
 describe("pages", () => {
   for (const options of [
     {},
+    { attention: parseAttention("stream"), slabPages: 1 },
     { kv: { keys: "q8", values: "f16" } as const, slabPages: 1 },
     { attention: parseAttention("window:300") },
   ]) {

@@ -2,11 +2,12 @@
  * The cache of the WebGPU decoder in pages. A page is, layer by layer, its keys of every copy [G, PAGE_TOKENS, row], its values, and where the
  * model shifts keys the raw keys [G, D] of every CUT_TOKENS-th token, as they lie on the device.
  */
-import { CUT_TOKENS, type CachedPages, type DecoderSpec } from "../../api.ts";
+import { CUT_TOKENS, type DecoderSpec } from "../../api.ts";
 import { PAGE_TOKENS } from "../../attention/api.ts";
 import { EngineError } from "../../errors.ts";
 import { storageBuffer, type Readback } from "../../gpu/buffers.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
+import type { CachedPages } from "../../kv-cache/api.ts";
 import { rowWords } from "../../kv-cache/format.ts";
 import type { PagedCache } from "../../kv-cache/pages.ts";
 
@@ -23,8 +24,9 @@ export interface GpuPages {
   onImport: () => void;
 }
 
+/** Bytes of a page, on the device or in host memory. */
 interface Region {
-  buffer: GPUBuffer;
+  source: GPUBuffer | Uint8Array<ArrayBuffer>;
   offset: number;
   bytes: number;
 }
@@ -46,12 +48,24 @@ export function gpuPages({ spec, gpu, readback, cache, copies, reserve, onImport
       const placed = cache.place(layer, page);
       if (placed === undefined) return undefined;
       const { slabs, tails } = cache.layer(layer);
-      const { keys, values } = slabs[placed.slab];
-      for (const buffer of keys) regions.push({ buffer, offset: placed.page * rowBytes("keys"), bytes: rowBytes("keys") });
-      regions.push({ buffer: values, offset: placed.page * rowBytes("values"), bytes: rowBytes("values") });
-      if (tails !== undefined) regions.push({ buffer: tails, offset: page * tailBytes, bytes: tailBytes });
+      const slab = slabs[placed.slab];
+      const { keys, values } = slab.host ?? slab;
+      for (const source of keys) regions.push({ source, offset: placed.page * rowBytes("keys"), bytes: rowBytes("keys") });
+      regions.push({ source: values, offset: placed.page * rowBytes("values"), bytes: rowBytes("values") });
+      if (tails !== undefined) regions.push({ source: tails, offset: page * tailBytes, bytes: tailBytes });
     }
     return regions;
+  }
+
+  async function taken(regions: readonly Region[], gathered: GPUBuffer): Promise<Uint8Array<ArrayBuffer>> {
+    copyInto(gpu, regions, gathered);
+    const page = new Uint8Array(await readback.read(gathered, 0, pageBytes()));
+    let at = 0;
+    for (const { source, offset, bytes } of regions) {
+      if (source instanceof Uint8Array) page.set(source.subarray(offset, offset + bytes), at);
+      at += bytes;
+    }
+    return page;
   }
 
   return {
@@ -75,8 +89,7 @@ export function gpuPages({ spec, gpu, readback, cache, copies, reserve, onImport
         const pages: (Uint8Array<ArrayBuffer> | undefined)[] = [];
         for (let page = first; page < first + count; page++) {
           const regions = regionsOf(page);
-          if (regions !== undefined) copyInto(gpu, regions, gathered);
-          pages.push(regions && new Uint8Array(await readback.read(gathered, 0, pageBytes())));
+          pages.push(regions && (await taken(regions, gathered)));
         }
         return pages;
       } finally {
@@ -85,20 +98,22 @@ export function gpuPages({ spec, gpu, readback, cache, copies, reserve, onImport
     },
     async import(pages, firstPage) {
       gpu.check();
-      await reserve(pages.length * PAGE_TOKENS);
       if (cache.length !== firstPage * PAGE_TOKENS || pages.some(({ length }) => length !== pageBytes())) {
         const message = `pages from ${firstPage} on do not fit behind ${cache.length} tokens`;
         throw new EngineError("bad-argument", message, "cut the cache to whole pages, and import pages of this model");
       }
       for (const [index, bytes] of pages.entries()) {
+        await reserve(Math.min(cache.reserveTokens, (pages.length - index) * PAGE_TOKENS));
         const regions = regionsOf(firstPage + index);
         if (regions === undefined) throw new RangeError(`page ${firstPage + index} has no place`);
         let at = 0;
-        for (const region of regions) {
-          gpu.device.queue.writeBuffer(region.buffer, region.offset, bytes, at, region.bytes);
-          at += region.bytes;
+        for (const { source, offset, bytes: count } of regions) {
+          if (source instanceof Uint8Array) throw new RangeError("a page that is written lies on the device");
+          gpu.device.queue.writeBuffer(source, offset, bytes, at, count);
+          at += count;
         }
         cache.advance(PAGE_TOKENS);
+        await cache.spill(readback);
       }
       onImport();
     },
@@ -108,8 +123,8 @@ export function gpuPages({ spec, gpu, readback, cache, copies, reserve, onImport
 function copyInto(gpu: EngineDevice, regions: readonly Region[], target: GPUBuffer): void {
   const encoder = gpu.device.createCommandEncoder();
   let at = 0;
-  for (const { buffer, offset, bytes } of regions) {
-    encoder.copyBufferToBuffer(buffer, offset, target, at, bytes);
+  for (const { source, offset, bytes } of regions) {
+    if (!(source instanceof Uint8Array)) encoder.copyBufferToBuffer(source, offset, target, at, bytes);
     at += bytes;
   }
   gpu.device.queue.submit([encoder.finish()]);

@@ -1,5 +1,5 @@
 /** A transformer on the GPU behind the Runner interface. */
-import type { DecoderSpec, PositionPlan, Runner, RunnerOptions } from "../../api.ts";
+import type { DecoderSpec, PositionPlan, Runner, RunnerOptions, StreamTimes } from "../../api.ts";
 import type { AttentionChoice } from "../../attention/api.ts";
 import { openCacheError } from "../../attention/cacheError.ts";
 import { openChunkPositions } from "../../attention/chunkPositions.ts";
@@ -7,6 +7,7 @@ import { patternOf } from "../../attention/patterns/patternOf.ts";
 import { formatAttention } from "../../attention/policy.ts";
 import { poolOnDevice } from "../../attention/pool.ts";
 import { repositionKeys } from "../../attention/reposition.ts";
+import { attendStreamed } from "../../attention/stream.ts";
 import { openTap } from "../../attention/tap.ts";
 import { F32_CACHE, WHOLE } from "../../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
@@ -16,10 +17,13 @@ import { openRecorder, type Recorder } from "../../gpu/dispatch.ts";
 import { chooseVariants } from "../../gpu/selfTest.ts";
 import type { ShaderCache } from "../../gpu/shader.ts";
 import { openLinear } from "../../kernels/linear.ts";
+import type { Span } from "../../kernels/attentionOps.ts";
 import { checkShapes, nothingSampled, openOperations } from "../../kernels/ops.ts";
 import { cacheCapacity } from "../../kv-cache/capacity.ts";
+import { openStaging } from "../../kv-cache/hostSlabs.ts";
 import { openPagedCache } from "../../kv-cache/pages.ts";
 import {
+  addAttended,
   allLogits,
   destroyAttentionActivations,
   embedTokens,
@@ -27,13 +31,14 @@ import {
   lastState,
   openActivations,
   openAttentionActivations,
+  projectLayer,
   runLayer,
   type GpuDecoder,
 } from "../../models/decoder.ts";
 import { alibiSlopes } from "../../position/alibi.ts";
 import { layerBands, positionPlan } from "../../position/bands.ts";
 import { sinksPlan } from "../../position/sinks.ts";
-import { checkIds, checkMask, checkPlan } from "../../reference/checks.ts";
+import { checkIds, checkMask, checkPlan, checkRoom } from "../../reference/checks.ts";
 import { checkPoolRequest } from "../../reference/pool.ts";
 import { checkSampling, uniformAt } from "../../reference/sample.ts";
 import { gpuPages } from "./cachedPages.ts";
@@ -100,6 +105,8 @@ export async function openGpuDecoder(
     bandsOf,
   );
   const positions = openChunkPositions(spec, gpu, cache, acts.maxTokens);
+  const staging = openStaging(gpu);
+  const streamed: StreamTimes = { slabs: 0, bytes: 0, transferMs: 0, computeMs: 0 };
   const cacheError = openCacheError(gpu, readback, kv, spec.layerCount);
   let bands = plan.bands.length;
   const decoder: GpuDecoder = {
@@ -150,7 +157,8 @@ export async function openGpuDecoder(
     tap.begin({ ...span, ...chunk });
     embedTokens(decoder, span.tokens);
     for (let layer = 0; layer < spec.layerCount; layer++) {
-      runLayer(decoder, layer, span);
+      if (choice.policy.kind === "stream") await runStreamedLayer(layer, span);
+      else runLayer(decoder, layer, span);
       const isBorder = (layer + 1) % pace.layersPerSubmission === 0 && layer + 1 < spec.layerCount;
       if (chunk.wait && isBorder) await recorder.finish();
     }
@@ -158,7 +166,21 @@ export async function openGpuDecoder(
     if (chunk.wait) await recorder.finish();
     else recorder.submit();
     cache.advance(span.tokens);
+    await cache.spill(readback);
     stateIsLast = true;
+  }
+
+  /** Keys and values that lie in host memory pass by slab by slab. */
+  async function runStreamedLayer(layer: number, span: Span): Promise<void> {
+    const { acts: rows, attention } = decoder;
+    projectLayer(decoder, layer, span);
+    const chunk = { qkv: rows.qkv, rotated: attention.rotated };
+    const into = { out: rows.attended, lse: attention.lse, parts: attention.parts };
+    const at = positions.layer(layer);
+    const source = { gpu, op, recorder, staging, times: streamed };
+    const lse = await attendStreamed(source, chunk, cache.layer(layer), at, into, span);
+    tap.save(op, layer, chunk, at, lse);
+    addAttended(decoder, layer, span.tokens);
   }
 
   function empty(): void {
@@ -189,6 +211,9 @@ export async function openGpuDecoder(
     },
     quantizationError: loaded.quantizationError,
     kv,
+    get streamed() {
+      return streamed.slabs === 0 ? undefined : { ...streamed };
+    },
     get cacheError() {
       return cacheError.error;
     },
@@ -221,7 +246,8 @@ export async function openGpuDecoder(
       gpu.check();
       checkPlan(next, spec);
       // Keys that were rounded cannot be turned without rounding them again, and evicted ones would be missing.
-      if (spec.rotaryDim === 0 || kv.keys !== "f32" || choice.policy.kind === "sinks") return false;
+      if (spec.rotaryDim === 0 || kv.keys !== "f32") return false;
+      if (choice.policy.kind === "sinks" || choice.policy.kind === "stream") return false;
       const before = plan;
       asked = next;
       await follow();
@@ -245,7 +271,8 @@ export async function openGpuDecoder(
       const { signal: stop, logits: wanted = "none" } = appendOptions;
       gpu.check();
       checkIds(ids, spec.vocabSize);
-      await reserve(ids.length);
+      checkRoom(ids.length, cache.length, capacityTokens);
+      await reserve(Math.min(ids.length, cache.reserveTokens));
       const all = wanted === "all" ? openAllLogits(gpu, readback, decoder, spec.vocabSize, ids.length) : undefined;
       const longest = Math.min(acts.maxTokens, all?.maxTokens ?? Infinity);
       const wait = ids.length > 1 || wanted !== "none";
@@ -255,6 +282,7 @@ export async function openGpuDecoder(
           throwIfAborted(stop);
           const chunk = Int32Array.from(ids.slice(done, done + Math.min(pace.chunkTokens, longest)));
           const began = performance.now();
+          if (done > 0 && chunk.length + done > cache.reserveTokens) await reserve(chunk.length);
           await runChunk(chunk, { wait, isDecoded, isLast: done + chunk.length === ids.length });
           if (wait && chunk.length > 1) pace.measured(chunk.length, performance.now() - began);
           if (all !== undefined) await all.take(recorder, chunk.length, done);
@@ -302,7 +330,7 @@ export async function openGpuDecoder(
       gpu.check();
       throwIfAborted(stop);
       if (isChanged) await follow();
-      const source = { spec, gpu, recorder, readback, op, cache, tap, positions, pattern };
+      const source = { spec, gpu, recorder, readback, op, cache, tap, positions, staging, pattern };
       const chosenHeads = checkPoolRequest(request, { spec, length: cache.length, tap });
       return poolOnDevice(source, request, chosenHeads, stop);
     },
@@ -327,7 +355,7 @@ function isForPrompts({ policy, topPages }: AttentionChoice): boolean {
 
 /** Throws `bad-argument` for what this backend does not run. */
 function checkChoice({ policy, topPages }: AttentionChoice): void {
-  const isKnown = patternOf(policy) !== undefined || policy.kind === "flash" || policy.kind === "sinks";
+  const isKnown = patternOf(policy) !== undefined || ["flash", "sinks", "stream"].includes(policy.kind);
   if (isKnown && topPages === undefined) return;
   throw new EngineError("bad-argument", `attention "${policy.kind}" does not run on WebGPU yet`, "choose flash or a window");
 }
