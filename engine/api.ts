@@ -2,7 +2,8 @@
  * What the rest of the project sees of the engine: plain-data types and the interfaces of its parts.
  * No implementation lives here, so that a panel can import it without importing the engine.
  */
-import type { AttentionChoice, KeptMass, KvFormats } from "./attention/api.ts";
+import type { AttentionChoice, AttentionFacts, KeptMass, KvFormats } from "./attention/api.ts";
+import type { CachedPages } from "./kv-cache/api.ts";
 import type { Level, LineRange } from "./pack/levels.ts";
 
 /** Where a forward pass runs: our WGSL kernels, onnxruntime-web's WASM build, or plain loops. */
@@ -286,26 +287,6 @@ export interface AppendOptions {
   moreFollows?: boolean;
   /** Called after every chunk that is in the cache for good, with the number of appended tokens so far. */
   onProgress?(doneTokens: number): void;
-}
-
-/**
- * What a runner has computed, in pages of whole tokens. Pages fit into any runner of the same model, backend, weight format, positions,
- * attention, cache formats and `layout`; kv-cache/prefixKey.ts makes one key of all of them.
- */
-export interface CachedPages {
-  /** `keys`: keys and values of the page's tokens, useless without all pages before. `states`: the state behind its last token, which stands for all before it. */
-  readonly kind: "keys" | "states";
-  readonly tokensPerPage: number;
-  readonly bytesPerPage: number;
-  /** Names the arrangement of the numbers in a page; another one is another text. */
-  readonly layout: string;
-  /** Pages [first, first + count), which are whole in the cache, little-endian; undefined is a state that was not kept. */
-  export(first: number, count: number): Promise<(Uint8Array<ArrayBuffer> | undefined)[]>;
-  /**
-   * Puts pages behind what is cached, which is `firstPage` pages and not a token more; of states only the last is put, wherever the cache
-   * ends. `length` is then that of all these pages. Throws `kv-cache-too-large`, and `bad-argument` for pages of another size.
-   */
-  import(pages: readonly Uint8Array<ArrayBuffer>[], firstPage: number): Promise<void>;
 }
 
 /**

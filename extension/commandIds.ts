@@ -13,6 +13,7 @@ export const commandIds = {
   removeModel: "longContext.removeModel",
   refreshModels: "longContext.refreshModels",
   setHubToken: "longContext.setHubToken",
+  clearPrefixCache: "longContext.clearPrefixCache",
   recount: "longContext.recount",
   fit: "longContext.fit",
   undoLevels: "longContext.undoLevels",

@@ -9,8 +9,10 @@ import { targetPaths } from "./budget/targets.ts";
 import type { Level, LevelMap } from "../engine/pack/levels.ts";
 import type { PanelState } from "../webview/protocol/panel.ts";
 import { commandIds } from "./commandIds.ts";
+import { bytesText } from "./hub/words.ts";
 import { reportFailure } from "./log.ts";
 import { pageSize } from "./budget/tree.ts";
+import type { PrefixFolder } from "./prefixes/prefixFolder.ts";
 import type { BudgetChildren, BudgetRow, BudgetSort, Finding, SymbolTokens } from "./server/requests.ts";
 import type { Services } from "./services.ts";
 
@@ -42,6 +44,7 @@ function commandTable(services: Services): Record<keyof typeof commandIds, Run> 
       panel.open();
       return panel.call("panel/ask", { question });
     },
+    clearPrefixCache: () => clearPrefixCache(services.prefixes),
     recount: () => client.configure(services.serverOptions()),
     showLog: () => log.show(),
     loseDevice: () => panel.call("panel/loseDevice", {}),
@@ -128,6 +131,15 @@ export function registerCommands(services: Services): vscode.Disposable {
       ),
     ),
   );
+}
+
+/** Deletes what was kept of all models; prompts in an open playground stay in its memory. */
+async function clearPrefixCache(prefixes: PrefixFolder): Promise<{ freedBytes: number }> {
+  const { freedBytes } = await prefixes.clear();
+  const what =
+    freedBytes === 0 ? "Nothing was kept in the prefix cache." : `${bytesText(freedBytes)} of kept prefixes were deleted.`;
+  void vscode.window.showInformationMessage(`Long Context: ${what}`);
+  return { freedBytes };
 }
 
 /** Debug: all that the server says about one path ("" is the workspace). */

@@ -5,6 +5,7 @@ import { type BudgetFeatures, createBudgetFeatures } from "./budget/features.ts"
 import { serverOptions } from "./budget/serverOptions.ts";
 import { CitationRevealer } from "./citations/reveal.ts";
 import { TokenClient } from "./client.ts";
+import { prefixCacheBytesSetting } from "./config.ts";
 import { createLog } from "./log.ts";
 import { CurrentModel } from "./models/currentModel.ts";
 import { ModelFeatures } from "./models/features.ts";
@@ -12,6 +13,7 @@ import { PanelSettingsStore } from "./panel/panelSettings.ts";
 import { PlaygroundPanel } from "./panel/playgroundPanel.ts";
 import { RunStore } from "./panel/runs.ts";
 import { SearchStore } from "./panel/searches.ts";
+import { openPrefixFolder, type PrefixFolder } from "./prefixes/prefixFolder.ts";
 import type { ServerOptions } from "./server/requests.ts";
 import { settingDefaults } from "./settings.ts";
 
@@ -23,6 +25,8 @@ export interface Services {
   readonly panel: PlaygroundPanel;
   readonly budget: BudgetFeatures;
   readonly models: ModelFeatures;
+  /** Prefixes of prompts that outlive the panel, the same for all windows. */
+  readonly prefixes: PrefixFolder;
   /** What the token server counts with, by the settings of now; throws `bad-argument` for a setting without sense. */
   serverOptions(): ServerOptions;
   dispose(): void;
@@ -41,16 +45,38 @@ export function createServices(context: vscode.ExtensionContext): Services {
   const settings = new PanelSettingsStore(context.workspaceState);
   const runs = new RunStore(join(storage.fsPath, "runs"), (message) => log.warn(message));
   const searches = new SearchStore(join(storage.fsPath, "rope-search.json"), (message) => log.warn(message));
+  const prefixes = openPrefixFolder(join(context.globalStorageUri.fsPath, "prefixes"), () => prefixCap(log));
   const revealer = new CitationRevealer();
   const chooseModel = (): Promise<boolean> => models.choose();
-  const forPanel = { client, model, settings, runs, searches, revealer, chooseModel, log };
+  const forPanel = { client, model, settings, runs, searches, prefixes, revealer, chooseModel, log };
   const panel = new PlaygroundPanel(context.extensionUri, forPanel);
   const budget = createBudgetFeatures({ source: client, model, memento: context.workspaceState, log });
   const { documents } = budget;
   const { secrets, globalStorageUri } = context;
   const models = new ModelFeatures({ model, panel, documents, secrets, storage: globalStorageUri.fsPath, log });
   const all = vscode.Disposable.from(models, budget, panel, revealer, settings, client, model, log);
-  return { log, model, client, panel, budget, models, serverOptions: currentOptions, dispose: () => void all.dispose() };
+  return {
+    log,
+    model,
+    client,
+    panel,
+    budget,
+    models,
+    prefixes,
+    serverOptions: currentOptions,
+    dispose: () => void all.dispose(),
+  };
+}
+
+/** Nothing is kept under a setting without sense. */
+function prefixCap(log: vscode.LogOutputChannel): number {
+  try {
+    return prefixCacheBytesSetting();
+  } catch (error) {
+    const { message, remedy } = plainError(error);
+    log.error(`prefix cache: ${message}; ${remedy}`);
+    return 0;
+  }
 }
 
 /** A wrong setting must not keep the extension from starting: it is told, and the defaults count until it is mended. */

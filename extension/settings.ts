@@ -19,6 +19,7 @@ export const settingIds = {
   prices: "longContext.prices",
 } as const;
 
+  prefixCacheMaxGiB: "longContext.prefixCache.maxGiB",
 /** What longContext.backend may be; the reference backend is a specification, not something to work with. */
 export const backendSettings = ["auto", "wgsl", "ort"] as const satisfies readonly BackendChoice[];
 
@@ -36,6 +37,9 @@ export const settingDefaults = {
   hubOffline: false,
 } as const;
 
+  attention: "flash",
+  kv: "f32",
+  prefixCacheMaxGiB: 4,
 export function isBackendSetting(value: string): value is (typeof backendSettings)[number] {
   return backendSettings.some((known) => known === value);
 }

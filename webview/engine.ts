@@ -4,6 +4,7 @@ import type { AskPlan, AskResult } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import type { RopePreview, RopeSearchResult } from "../engine/eval/api.ts";
 import { readModelRange, readOrtWasm } from "./pageFiles.ts";
+import { prefixCalls } from "./prefixPages.ts";
 import { openChannel } from "./protocol/channel.ts";
 import type { Channel } from "./protocol/channel.ts";
 import type { HostCalls, HostTopics, PanelSettings, PanelTopics } from "./protocol/panel.ts";
@@ -59,6 +60,7 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
         "model/read": async ({ name, offset, length }, context) => ({
           bytes: await readModelRange(model, name, offset, length, context.signal),
         }),
+        ...prefixCalls(host),
         "ort/assets": async (_, context) => ({ wasm: await readOrtWasm(addresses.ortWasm, context.signal) }),
       },
       { name: "panel", transferResults: true },

@@ -2,6 +2,7 @@
 import type { ByteSource, ModelFiles, Runtime } from "../engine/api.ts";
 import type { AskRequest } from "../engine/generate/api.ts";
 import { EngineError } from "../engine/errors.ts";
+import type { PrefixStore } from "../engine/kv-cache/api.ts";
 import { openSession } from "../engine/session.ts";
 import type { Session } from "../engine/session.ts";
 import { openChannel } from "./protocol/channel.ts";
@@ -36,6 +37,7 @@ const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls
         weightFormat,
         products,
         kv,
+        prefixes: prefixStore,
         onProgress: (stage, doneBytes, totalBytes) => {
           page.publish("opening", { stage, doneBytes, totalBytes });
         },
@@ -64,6 +66,24 @@ const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls
   },
   { name: "engine", transferResults: true },
 );
+
+/** Kept prefixes, as far as the page reaches them. */
+const prefixStore: PrefixStore = {
+  list: () => page.call("prefix/list", {}),
+  async read(name) {
+    const { bytes } = await page.call("prefix/read", name);
+    return bytes && new Uint8Array(bytes);
+  },
+  async write(name, { buffer }, lastUsed) {
+    await page.call("prefix/write", { name, lastUsed, bytes: buffer }, { transfer: [buffer] });
+  },
+  async touch(names, lastUsed) {
+    await page.call("prefix/touch", { names: [...names], lastUsed });
+  },
+  async delete(names) {
+    await page.call("prefix/delete", { names: [...names] });
+  },
+};
 
 /** Reads files of the snapshot through the page, until its own signal or that of the call is aborted. */
 function fileReader(signal: AbortSignal): AskRequest["readFile"] {

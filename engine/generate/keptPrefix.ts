@@ -1,6 +1,7 @@
 /** The beginning of one prompt as it is kept beyond the runner: restored before the prefill, saved while it goes on. */
-import type { CachedPages, PositionPlan, Runner } from "../api.ts";
+import type { PositionPlan, Runner } from "../api.ts";
 import type { AttentionChoice } from "../attention/api.ts";
+import type { CachedPages } from "../kv-cache/api.ts";
 import type { PrefixIndex } from "../kv-cache/prefixIndex.ts";
 import { openPageKeys, type PageKeys, prefixRoot } from "../kv-cache/prefixKey.ts";
 import type { PrefixPlace } from "./prefixPlace.ts";

@@ -1,4 +1,24 @@
-/** What the tier of kept prefixes takes and gives: plain-data types, as in ../api.ts. */
+/** What the tier of kept prefixes takes and gives: plain-data types, as in ../api.ts, and the pages of a runner. */
+
+/**
+ * What a runner has computed, in pages of whole tokens. Pages fit into any runner of the same model, backend, weight format, positions,
+ * attention, cache formats and `layout`; prefixKey.ts makes one key of all of them.
+ */
+export interface CachedPages {
+  /** `keys`: keys and values of the page's tokens, useless without all pages before. `states`: the state behind its last token, which stands for all before it. */
+  readonly kind: "keys" | "states";
+  readonly tokensPerPage: number;
+  readonly bytesPerPage: number;
+  /** Names the arrangement of the numbers in a page; another one is another text. */
+  readonly layout: string;
+  /** Pages [first, first + count), which are whole in the cache, little-endian; undefined is a state that was not kept. */
+  export(first: number, count: number): Promise<(Uint8Array<ArrayBuffer> | undefined)[]>;
+  /**
+   * Puts pages behind what is cached, which is `firstPage` pages and not a token more; of states only the last is put, wherever the cache
+   * ends. `length` is then that of all these pages. Throws `kv-cache-too-large`, and `bad-argument` for pages of another size.
+   */
+  import(pages: readonly Uint8Array<ArrayBuffer>[], firstPage: number): Promise<void>;
+}
 
 /**
  * Names one page of a prefix. `root` says by what it was computed, `key` what it and all pages before it hold, both as 32 hexadecimal
@@ -31,7 +51,10 @@ export interface PrefixStore {
   list(): Promise<PrefixListing>;
   /** Undefined where there is none (any more). */
   read(name: PrefixName): Promise<Uint8Array<ArrayBuffer> | undefined>;
-  /** All or nothing: until it is there whole, there is no entry. Throws `storage-failed`. */
+  /**
+   * All or nothing: until it is there whole, there is no entry. `bytes` fill their buffer, and the store may take it. Throws
+   * `storage-failed`.
+   */
   write(name: PrefixName, bytes: Uint8Array<ArrayBuffer>, lastUsed: number): Promise<void>;
   /** Sets the time of those that are there. */
   touch(names: readonly PrefixName[], lastUsed: number): Promise<void>;

@@ -2,9 +2,8 @@
  * Which prefixes are kept, and the way in and out. The index is read from the store once and looked up in memory; blobs are read only to be
  * restored. It never fails a prompt: what cannot be read, is damaged or cannot be written is as if it were not there.
  */
-import type { CachedPages } from "../api.ts";
 import { plainError, throwIfAborted } from "../errors.ts";
-import type { PrefixEntry, PrefixName, PrefixStatistics, PrefixStore } from "./api.ts";
+import type { CachedPages, PrefixEntry, PrefixName, PrefixStatistics, PrefixStore } from "./api.ts";
 import { decodePrefixFile, encodePrefixFile, prefixFileBytes } from "./prefixFile.ts";
 import type { PageKeys } from "./prefixKey.ts";
 

@@ -2,9 +2,10 @@
  * The reference's cache in pages. A page is, layer by layer, the keys before rotation [256, G, D] and the values [256, G, D] in f32, and where
  * the model shifts keys the raw keys [G, D] of every CUT_TOKENS-th token, behind which the cache can be cut. Keys are rotated when they come back.
  */
-import { type CachedPages, CUT_TOKENS, type DecoderSpec, type PositionPlan } from "../api.ts";
+import { CUT_TOKENS, type DecoderSpec, type PositionPlan } from "../api.ts";
 import { PAGE_TOKENS } from "../attention/api.ts";
 import { EngineError } from "../errors.ts";
+import type { CachedPages } from "../kv-cache/api.ts";
 import type { ReferenceCache } from "./cache.ts";
 import { checkRoom } from "./checks.ts";
 import { rotatedKeys } from "./decoder.ts";

@@ -6,6 +6,7 @@ import { EngineError } from "../../engine/errors.ts";
 import { kvFormats, parseKvFormats } from "../../engine/kv-cache/kvFormats.ts";
 import { releasedSearch, searchOfSize, type SearchOptions } from "../../engine/position/search.ts";
 import { type PackFormat, packFormats } from "../../engine/pack/exportPack.ts";
+import { settingDefaults } from "../settings.ts";
 
 type OptionTable = NonNullable<ParseArgsConfig["options"]>;
 
@@ -34,6 +35,11 @@ export interface ModelArgs extends OpenArgs {
   attention: AttentionChoice;
   /** Undefined: as the engine chooses. */
   kv: KvFormats | undefined;
+}
+
+export interface PrefixCacheArgs {
+  folder: string;
+  maxBytes: number;
 }
 
 export type Command =
@@ -82,6 +88,8 @@ export type Command =
       sampling: Sampling;
       quote: "free" | "constrained";
       maxAnswerTokens: number;
+      /** Folder that prefixes of prompts are kept in, and what they may take there; undefined keeps none. */
+      prefixCache: PrefixCacheArgs | undefined;
     } & ModelArgs)
   | ({ name: "logits"; json: boolean; ids: number[]; all: boolean } & ModelArgs)
   | ({
@@ -134,7 +142,7 @@ export const usages = {
   pack:
     `lcp pack <folder> [--window N] [--reserve N] [--set <file>] [--format ${packFormats.join("|")}] [--question "..."] ` +
     "[--tokenizer <name or path>] [--include <glob>]... [--git] [--allow-secrets <path>]... [--prices <file>] [--budget N] [--out <file>] [--json]",
-  ask: `lcp ask <folder> "<question>" ${modelUsage} [--max-tokens N] [--temperature T] [--top-p P] [--seed N] [--quote ${quotes.join("|")}] [--json]`,
+  ask: `lcp ask <folder> "<question>" ${modelUsage} [--max-tokens N] [--temperature T] [--top-p P] [--seed N] [--quote ${quotes.join("|")}] [--prefix-cache <folder>] [--prefix-cache-max <size>] [--json]`,
   logits: `lcp logits --ids 1,2,3 ${modelUsage} [--all] [--json]`,
   "rope-search":
     `lcp rope-search <folder> --target-length N ${backendUsage} ${quantUsage} [--documents N] [--population N] [--iterations N] [--seed N] ` +
@@ -265,6 +273,8 @@ function ask(args: string[]): Command {
 
 function logits(args: string[]): Command {
   const { values, positionals } = parse("logits", args, {
+    "prefix-cache": { type: "string" },
+    "prefix-cache-max": { type: "string" },
     ...modelOptions,
     ids: { type: "string" },
     all: { type: "boolean" },
@@ -283,9 +293,18 @@ function ropeSearch(args: string[]): Command {
     documents: { type: "string" },
     population: { type: "string" },
     iterations: { type: "string" },
+    prefixCache: prefixCacheArgs(values["prefix-cache"], values["prefix-cache-max"]),
     seed: { type: "string" },
     include: { type: "string", multiple: true },
     out: { type: "string" },
+function prefixCacheArgs(folder: string | undefined, most: string | undefined): PrefixCacheArgs | undefined {
+  if (folder === undefined && most !== undefined) throw new UsageError("--prefix-cache-max needs --prefix-cache", usages.ask);
+  if (folder === undefined) return undefined;
+  if (folder.trim() === "") throw new UsageError("--prefix-cache names no folder", usages.ask);
+  const maxBytes = most === undefined ? settingDefaults.prefixCacheMaxGiB * 2 ** 30 : readSize("ask", "--prefix-cache-max", most);
+  return { folder, maxBytes };
+}
+
     resume: { type: "string" },
     ...json,
   });
@@ -402,4 +421,17 @@ function readNumber(name: Named, option: string, text: string, { from, above, to
     ...(to === undefined ? [] : [`up to ${to}`]),
   ];
   throw new UsageError(`${option} has "${text}", not ${wanted.join(" ")}`, usages[name]);
+}
+
+const units: Readonly<Record<string, number>> = {
+  ...{ "": 1, kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12 },
+  ...{ kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, tib: 2 ** 40 },
+};
+
+/** Bytes of "16GB", "7.5 GiB" or "8000000000". */
+function readSize(name: Named, option: string, text: string): number {
+  const [, digits = "", unit = ""] = /^\s*([\d.]+)\s*([a-z]*)\s*$/i.exec(text) ?? [];
+  const bytes = digits === "" ? NaN : Number(digits) * (units[unit.toLowerCase()] ?? NaN);
+  if (bytes > 0) return Math.floor(bytes);
+  throw new UsageError(`${option} has "${text}", not a size such as 16GB or 8GiB`, usages[name]);
 }

@@ -1,8 +1,12 @@
+import { resolve } from "node:path";
+import type { RopeChoice } from "../../engine/api.ts";
 import type { AskEvent, AskResult, Citation } from "../../engine/generate/api.ts";
 import { cacheErrorText, keptMassText } from "../../engine/attention/costText.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
 import { abortedError } from "../../engine/errors.ts";
 import { formatKvFormats } from "../../engine/kv-cache/kvFormats.ts";
+import type { Session } from "../../engine/session.ts";
+import { openPrefixFolder } from "../prefixes/prefixFolder.ts";
 import type { Command } from "./args.ts";
 import { freeze } from "./corpus.ts";
 import { withSession } from "./model.ts";
@@ -20,17 +24,32 @@ export async function ask(
   let streamed = false;
   const progress = new ProgressLine(output);
   const show = showEvents(output, progress, json);
-  const result = await withSession(command, packageRoot, output, signal, (session, rope) => {
+  const { folder: kept, maxBytes = 0 } = command.prefixCache ?? {};
+  const prefixes = kept === undefined ? undefined : openPrefixFolder(resolve(kept), () => maxBytes);
+  const run = async (session: Session, rope: RopeChoice): Promise<AskResult> => {
     const request = { question, files, history: [], readFile, rope, attention, sampling, quote, maxAnswerTokens };
-    return session.ask(request, signal, (event) => {
-      streamed ||= event.type === "token";
-      show(event);
-    });
-  });
-  progress.clear();
+    try {
+      return await session.ask(request, signal, (event) => {
+        streamed ||= event.type === "token";
+        show(event);
+      });
+    } finally {
+      // Also what a stop left: the next question goes on from there.
+      await session.prefixesSettled();
+      progress.clear();
+      tellPrefixTrouble(session, output);
+    }
+  };
+  const result = await withSession(command, packageRoot, output, signal, run, { prefixes });
   if (json) output.out(jsonLine(asJson(result)));
   else output.out(`${streamed ? "" : result.answer}${asText(result)}`);
   if (result.stoppedBy === "user") throw abortedError();
+}
+
+/** Where prefixes were asked to be kept and are not, the reason. */
+function tellPrefixTrouble({ info, prefixStatistics }: Session, output: Output): void {
+  if (info.prefixes?.kept === false) output.err(`no prefix is kept: ${info.prefixes.because}\n`);
+  else if (prefixStatistics?.trouble !== undefined) output.err(`prefix cache: ${prefixStatistics.trouble}\n`);
 }
 
 /** Progress goes to standard error, the answer's text to standard output as it is decoded. */
@@ -112,8 +131,10 @@ function asJson(result: AskResult): Record<string, unknown> {
 /** What follows the streamed answer. */
 function asText(result: AskResult): string {
   const { answer, citations, promptTokens, reusedTokens, answerTokens, timings, backend, device, backendBecause } = result;
+  const { restoredTokens } = result;
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
-  const reused = reusedTokens > 0 ? ` (${grouped(reusedTokens)} reused)` : "";
+  const restored = restoredTokens > 0 ? `, ${grouped(restoredTokens)} of them from the prefix cache` : "";
+  const reused = reusedTokens > 0 ? ` (${grouped(reusedTokens)} reused${restored})` : "";
   return [
     answer.endsWith("\n") || answer === "" ? "" : "\n",
     ...(result.absent ? ["The model says that the answer is not in these files.\n"] : []),

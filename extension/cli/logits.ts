@@ -25,7 +25,7 @@ export async function logits(
       const found = await session.logits(ids, { rope, attention, all, signal });
       return { info: session.info, found };
     },
-    true,
+    { idsOnly: true },
   );
   const { backend, weightFormat, quantizationError } = info;
   const { logits: rows, keptMass, cacheError } = found;

@@ -4,6 +4,7 @@ import type { ModelSpec, RopeChoice } from "../../engine/api.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
 import { WHOLE } from "../../engine/attention/wholeOnly.ts";
 import { EngineError } from "../../engine/errors.ts";
+import type { PrefixStore } from "../../engine/kv-cache/api.ts";
 import { loadModel } from "../../engine/models/load.ts";
 import { parseRope } from "../../engine/position/ropeJson.ts";
 import { openSession, type Session } from "../../engine/session.ts";
@@ -38,7 +39,7 @@ export async function checkModel(
 }
 
 /** A RoPE setting as written, or what the named .json file holds. */
-async function ropeText(written: string): Promise<string> {
+export async function ropeText(written: string): Promise<string> {
   if (!written.endsWith(".json")) return written;
   try {
     return await readFile(written, "utf8");
@@ -48,7 +49,7 @@ async function ropeText(written: string): Promise<string> {
 }
 
 /** What was asked for must change something. */
-function checkAttends({ attention, kv }: Partial<Pick<ModelArgs, "attention" | "kv">>, { kind, modelType }: ModelSpec): void {
+export function checkAttends({ attention, kv }: Partial<Pick<ModelArgs, "attention" | "kv">>, { kind, modelType }: ModelSpec): void {
   const isPlain = attention === undefined || formatAttention(attention) === formatAttention(WHOLE);
   if (kind === "decoder" || (isPlain && kv === undefined)) return;
   const option = kv === undefined ? "--attention" : "--kv";
@@ -63,7 +64,7 @@ export async function withSession<Result>(
   output: Output,
   signal: AbortSignal,
   use: (session: Session, rope: RopeChoice) => Promise<Result>,
-  idsOnly = false,
+  { idsOnly = false, prefixes }: { idsOnly?: boolean; prefixes?: PrefixStore | undefined } = {},
 ): Promise<Result> {
   const { path, spec } = await checkModel(args.model, packageRoot, signal, !idsOnly);
   const rope = parseRope(await ropeText(args.rope), spec);
@@ -78,6 +79,7 @@ export async function withSession<Result>(
       products: args.products,
       ...(args.kv === undefined ? {} : { kv: args.kv }),
       idsOnly,
+      prefixes,
       signal,
       onProgress: (stage, doneBytes, totalBytes) => {
         const fraction = totalBytes === 0 ? 0 : doneBytes / totalBytes;

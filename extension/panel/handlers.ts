@@ -9,8 +9,10 @@ import { currentRoots } from "../corpus/currentRoots.ts";
 import { readOpenEditor } from "../corpus/openEditor.ts";
 import { readSnapshotFile } from "../corpus/snapshotFile.ts";
 import type { CurrentModel } from "../models/currentModel.ts";
+import type { PrefixFolder } from "../prefixes/prefixFolder.ts";
 import type { LargeFiles } from "./largeFiles.ts";
 import type { PanelSettingsStore } from "./panelSettings.ts";
+import type { PrefixPort } from "./prefixPort.ts";
 import type { RunStore } from "./runs.ts";
 import { saveText } from "./saveText.ts";
 import type { SearchStore } from "./searches.ts";
@@ -25,6 +27,7 @@ export interface HandlerServices {
   settings: PanelSettingsStore;
   runs: RunStore;
   searches: SearchStore;
+  prefixes: PrefixFolder;
   revealer: CitationRevealer;
   /** Lets the user pick another model; false where he did not. */
   chooseModel: () => Promise<boolean>;
@@ -35,12 +38,14 @@ export interface HandlerServices {
 export interface PageHost {
   /** The large files that were opened for it. */
   largeFiles(): LargeFiles | undefined;
+  /** Its way to kept prefixes. */
+  prefixPort(): PrefixPort | undefined;
   reportEngine(report: EngineReport): void;
 }
 
 /** Everything the page of one panel may ask of the host. */
 export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServices, page: PageHost): Handlers<HostCalls> {
-  const { client, model, settings, runs, searches, revealer, log } = services;
+  const { client, model, settings, runs, searches, prefixes, revealer, log } = services;
   return {
     "workspace/files": async (_, { signal }) => {
       if (currentRoots().length === 0)
@@ -87,6 +92,20 @@ export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServic
     "search/read": async () => ({ state: await searches.read() }),
     "search/save": async ({ state }) => {
       await searches.keep(state);
+      return {};
+    },
+    "prefix/open": ({ origin }) => {
+      const port = page.prefixPort();
+      port?.allowOrigin(origin);
+      return { base: port?.base };
+    },
+    "prefix/list": () => prefixes.list(),
+    "prefix/touch": async ({ names, lastUsed }) => {
+      await prefixes.touch(names, lastUsed);
+      return {};
+    },
+    "prefix/delete": async ({ names }) => {
+      await prefixes.delete(names);
       return {};
     },
     "file/save": async ({ name, text }) => ({ saved: await saveText(name, text) }),

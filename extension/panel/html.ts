@@ -6,8 +6,8 @@ export interface PageUris {
   script: string;
   worker: string;
   ortWasm: string;
-  /** Where large files of the model come from, beside webview resources. */
-  largeFiles?: string;
+  /** Ports of this machine that the page may reach, beside webview resources. */
+  ports: readonly string[];
 }
 
 /**
@@ -33,12 +33,12 @@ export function panelHtml(uris: PageUris): string {
 }
 
 /** Nothing but our own files and blobs; styles may be inline because the component libraries make theirs at run time. */
-function contentSecurityPolicy({ cspSource, largeFiles }: PageUris, nonce: string): Record<string, string> {
+function contentSecurityPolicy({ cspSource, ports }: PageUris, nonce: string): Record<string, string> {
   return {
     "default-src": "'none'",
     "script-src": `'nonce-${nonce}' 'wasm-unsafe-eval' blob:`,
     "worker-src": "blob:",
-    "connect-src": [cspSource, "blob:", ...(largeFiles === undefined ? [] : [largeFiles])].join(" "),
+    "connect-src": [cspSource, "blob:", ...ports].join(" "),
     "style-src": `${cspSource} 'unsafe-inline'`,
     "img-src": `${cspSource} data: blob:`,
     "font-src": cspSource,

@@ -7,6 +7,7 @@ import { type HandlerServices, hostHandlers } from "./handlers.ts";
 import { panelHtml } from "./html.ts";
 import { type LargeFiles, openLargeFiles } from "./largeFiles.ts";
 import { playgroundViewType } from "./viewType.ts";
+import { openPrefixPort, type PrefixPort } from "./prefixPort.ts";
 
 type PanelChannel = Channel<PanelCalls, HostTopics, PanelTopics>;
 
@@ -17,6 +18,7 @@ interface OpenPanel {
   /** Closed with the page. */
   largeFiles: LargeFiles | undefined;
   engine: EngineReport;
+  prefixPort: PrefixPort | undefined;
 }
 
 const startingEngine: EngineReport = { status: "starting", device: "", weightFormat: "", message: "" };
@@ -97,6 +99,7 @@ export class PlaygroundPanel implements vscode.Disposable {
     this.current = undefined;
     this.engineChanged.fire();
   }
+    this.current?.prefixPort?.dispose();
 
   /** Starts the page (again): the folders and addresses it may read are fixed when it loads. */
   private load(panel: vscode.WebviewPanel): void {
@@ -112,10 +115,11 @@ export class PlaygroundPanel implements vscode.Disposable {
       reportEngine: (report) => {
         opened.engine = report;
         this.engineChanged.fire();
+      prefixPort: () => opened.prefixPort,
       },
     });
     const channel: PanelChannel = openChannel(portOf(webview), handlers, { name: "host" });
-    const opened: OpenPanel = { panel, channel, modelPath, largeFiles: undefined, engine: startingEngine };
+    const opened: OpenPanel = { panel, channel, modelPath, largeFiles: undefined, prefixPort: undefined, engine: startingEngine };
     this.current = opened;
     this.engineChanged.fire();
     if (this.services.client.budget) channel.publish("budget", this.services.client.budget);
@@ -124,18 +128,20 @@ export class PlaygroundPanel implements vscode.Disposable {
 
   private async show(opened: OpenPanel): Promise<void> {
     const { webview } = opened.panel;
-    const largeFiles = await this.openLargeFiles();
+    const [largeFiles, prefixPort] = await Promise.all([this.openLargeFiles(), this.openPrefixPort()]);
     if (this.current !== opened) {
       largeFiles?.dispose();
       return;
     }
     opened.largeFiles = largeFiles;
+      prefixPort?.dispose();
     webview.html = panelHtml({
       cspSource: webview.cspSource,
       script: this.webviewUri(webview, "dist", "panel.js"),
+    opened.prefixPort = prefixPort;
       worker: this.webviewUri(webview, "dist", "worker.js"),
       ortWasm: this.webviewUri(webview, "dist", "ort", "ort-wasm-simd-threaded.wasm"),
-      largeFiles: largeFiles?.source,
+      ports: [largeFiles, prefixPort].flatMap((port) => (port === undefined ? [] : [port.source])),
     });
   }
 
@@ -152,6 +158,17 @@ export class PlaygroundPanel implements vscode.Disposable {
   private onModelChange(): void {
     if (this.current?.modelPath !== this.services.model.path) this.reload();
     else this.current.channel.publish("model", { revision: ++this.modelRevision });
+  /** Without it the panel keeps no prefixes beyond a reload. */
+  private async openPrefixPort(): Promise<PrefixPort | undefined> {
+    const { prefixes, log } = this.services;
+    try {
+      return await openPrefixPort(prefixes, (message) => log.warn(message));
+    } catch (error) {
+      log.warn(`panel: no port for kept prefixes: ${plainError(error).message}`);
+      return undefined;
+    }
+  }
+
   }
 
   private reload(): void {

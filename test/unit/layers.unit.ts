@@ -16,7 +16,7 @@ interface Rule {
 
 const node = /^node:/;
 const engine = /^engine\//;
-const contracts = /^engine\/((attention|eval|generate)\/)?(api|errors)\.ts$/;
+const contracts = /^engine\/((attention|eval|generate|kv-cache)\/)?(api|errors)\.ts$/;
 /** How settings are written and what they mean: tables and parsers without state. */
 const settingsOf = /^engine\/(attention\/(policy|policyTable|costText|wholeOnly)|kv-cache\/kvFormats)\.ts$/;
 const wires = /^(webview\/protocol\/|extension\/server\/requests\.ts$)/;
@@ -54,14 +54,16 @@ const rules: Rule[] = [
   { files: /^extension\/adapter\//, run: [/^extension\/adapter\//, engine], types: [], packages: [node, /^webgpu$/] },
   {
     files: /^extension\/cli(\/|\.ts$)/,
-    run: [/^extension\/(cli|adapter|server|models|corpus)\//, /^extension\/settings\.ts$/, engine],
+    run: [/^extension\/(cli|adapter|server|models|corpus|prefixes)\//, /^extension\/settings\.ts$/, engine],
     types: [wires],
     packages: [node],
   },
+  { files: /^extension\/loopback\.ts$/, run: [], types: [], packages: [node] },
+  { files: /^extension\/prefixes\//, run: [/^extension\/(prefixes\/|loopback\.ts$)/, engine], types: [], packages: [node] },
   { files: /^extension\/hub\//, run: [/^extension\/hub\//, engine], types: [], packages: [node] },
   {
     files: /^extension\/models\/(location|nodeFiles|fileServer|knownModels|modelFacts)\.ts$/,
-    run: [/^extension\/(models|hub)\//, engine],
+    run: [/^extension\/(models\/|hub\/|loopback\.ts$)/, engine],
     types: [wires],
     packages: [node],
   },

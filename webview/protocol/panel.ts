@@ -3,6 +3,7 @@ import type { BackendChoice, RopeChoice, Sampling, SnapshotFile, WeightFormat, M
 import type { AttentionChoice, KvFormats } from "../../engine/attention/api.ts";
 import type { AskResult } from "../../engine/generate/api.ts";
 import type { RopeSearchState } from "../../engine/eval/api.ts";
+import type { PrefixListing, PrefixName } from "../../engine/kv-cache/api.ts";
 
 /** One counted file of the workspace. */
 export interface CountedFile extends SnapshotFile {
@@ -105,6 +106,11 @@ export interface HostCalls {
   /** The LongRoPE search of this workspace that can be gone on with, if there is one. */
   "search/read": { params: Record<string, never>; result: { state?: RopeSearchState } };
   "search/save": { params: { state: RopeSearchState }; result: Record<string, never> };
+  /** Where this page reads and writes the pages of kept prefixes: a port that answers no other origin. Without it none are kept. */
+  "prefix/open": { params: { origin: string }; result: { base?: string } };
+  "prefix/list": { params: Record<string, never>; result: PrefixListing };
+  "prefix/touch": { params: { names: PrefixName[]; lastUsed: number }; result: Record<string, never> };
+  "prefix/delete": { params: { names: PrefixName[] }; result: Record<string, never> };
   /** Asks where, and writes a text file there; false where the user thought better of it. */
   "file/save": { params: { name: string; text: string }; result: { saved: boolean } };
   "log/write": { params: { level: "info" | "warn" | "error"; message: string }; result: Record<string, never> };

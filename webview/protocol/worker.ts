@@ -12,6 +12,7 @@ import type {
 import type { KvFormats } from "../../engine/attention/api.ts";
 import type { AskEvent, AskOptions, AskPlan, AskResult } from "../../engine/generate/api.ts";
 import type { RopePreview, RopeSearchEvent, RopeSearchRequest, RopeSearchResult } from "../../engine/eval/api.ts";
+import type { PrefixListing, PrefixName } from "../../engine/kv-cache/api.ts";
 
 /** onnxruntime-web's WASM binary, fetched by the page because a worker cannot fetch webview resources. */
 export interface OrtAssets {
@@ -60,6 +61,13 @@ export interface PageCalls {
   "file/read": { params: { path: string; hash: string }; result: { bytes: ArrayBuffer } };
   "model/read": { params: { name: string; offset: number; length: number }; result: { bytes: ArrayBuffer } };
   "ort/assets": { params: Record<string, never>; result: OrtAssets };
+  /** Kept prefixes; a cap of 0 bytes where the host has no place for them. */
+  "prefix/list": { params: Record<string, never>; result: PrefixListing };
+  /** Without bytes where there is no such page (any more). */
+  "prefix/read": { params: PrefixName; result: { bytes?: ArrayBuffer } };
+  "prefix/write": { params: { name: PrefixName; lastUsed: number; bytes: ArrayBuffer }; result: Record<string, never> };
+  "prefix/touch": { params: { names: PrefixName[]; lastUsed: number }; result: Record<string, never> };
+  "prefix/delete": { params: { names: PrefixName[] }; result: Record<string, never> };
 }
 
 /** Worker publishes while a run goes on or a model opens. */

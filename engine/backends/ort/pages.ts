@@ -2,9 +2,10 @@
  * The cache of the ONNX Runtime decoder in pages. A page is, layer by layer, the rotated keys of every copy [G, 256, D], the values
  * [G, 256, D], and where the model shifts keys the raw keys [G, D] of every CUT_TOKENS-th token, all in f32.
  */
-import { type CachedPages, CUT_TOKENS, type DecoderSpec } from "../../api.ts";
+import { CUT_TOKENS, type DecoderSpec } from "../../api.ts";
 import { PAGE_TOKENS } from "../../attention/api.ts";
 import { EngineError } from "../../errors.ts";
+import type { CachedPages } from "../../kv-cache/api.ts";
 import { checkRoom } from "../../reference/checks.ts";
 import type { LayerCache } from "./runner.ts";
 

@@ -2,7 +2,6 @@ import {
   CUT_TOKENS,
   type AppendOptions,
   type Band,
-  type CachedPages,
   type DecoderSpec,
   type PooledAttention,
   type PoolRequest,
@@ -16,6 +15,7 @@ import {
 import { type AttentionChoice, PAGE_TOKENS } from "../../attention/api.ts";
 import { checkF32Cache, checkWhole, F32_CACHE } from "../../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
+import type { CachedPages } from "../../kv-cache/api.ts";
 import { DEFAULT_CACHE_BYTES } from "../../models/memory.ts";
 import { layerBands, positionPlan } from "../../position/bands.ts";
 import { positionsFrom } from "../../position/rope.ts";

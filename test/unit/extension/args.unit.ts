@@ -54,7 +54,7 @@ test("every option reaches the command", () => {
     parseCommand([
       ..."ask src Where? --model m --backend ort --rope yarn --quant q8_0 --products fast --max-tokens 9".split(" "),
       ..."--attention sinks:4,256 --kv q8,f16".split(" "),
-      ..."--temperature 0.5 --top-p 0.9 --seed 7 --quote free".split(" "),
+      ..."--temperature 0.5 --top-p 0.9 --seed 7 --quote free --prefix-cache kept --prefix-cache-max 2.5GiB".split(" "),
     ]),
     {
       name: "ask",
@@ -71,6 +71,7 @@ test("every option reaches the command", () => {
       sampling: { temperature: 0.5, topP: 0.9, seed: 7 },
       quote: "free",
       maxAnswerTokens: 9,
+      prefixCache: { folder: "kept", maxBytes: 2.5 * 2 ** 30 },
     },
   );
   assert.deepEqual(parseCommand(["logits", "--ids", "1, 2,3", "--all", "--backend", "reference"]), {
@@ -148,6 +149,8 @@ test("wrong usage names what is wrong", () => {
   checkWrong(["ask", "a", "q", "--top-p", "0"], /--top-p has "0", not a number above 0 up to 1/);
   checkWrong(["ask", "a", "q", "--max-tokens", "1.5"], /not a whole number from 1/);
   checkWrong(["ask", "a", "q", "--seed", ""], /--seed has ""/);
+  checkWrong(["ask", "a", "q", "--prefix-cache-max", "4GiB"], /--prefix-cache-max needs --prefix-cache/);
+  checkWrong(["ask", "a", "q", "--prefix-cache", "k", "--prefix-cache-max", "much"], /has "much", not a size/);
   checkWrong(["rope-search", "a"], /--target-length is missing/);
   checkWrong(["rope-search", "a", "--target-length", "0"], /--target-length has "0", not a whole number from 2/);
   checkWrong(["rope-search", "a", "--target-length", "64", "--population", "3"], /--population has "3"/);

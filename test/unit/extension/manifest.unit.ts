@@ -128,6 +128,7 @@ test("what a folder may want for itself is set per folder", () => {
     settingIds.backend,
     settingIds.hubUrl,
     settingIds.hubOffline,
+    settingIds.prefixCacheMaxGiB,
   ]);
   for (const [id, { scope }] of Object.entries(configuration.properties))
     if (!machine.has(id)) assert.equal(scope, "resource", id);

@@ -18,6 +18,7 @@ const uris = {
   script: "https://host.test/dist/panel.js",
   worker: 'https://host.test/w?a=1&b="2"',
   ortWasm: "https://host.test/o.wasm",
+  ports: [],
 };
 
 test("the page runs one script under a nonce that is new each time, and nothing from elsewhere", () => {
@@ -40,10 +41,9 @@ test("the page runs one script under a nonce that is new each time, and nothing 
   assert.ok(html.includes('data-ort-wasm="https://host.test/o.wasm"'));
 });
 
-test("the page may connect to the port of large files where there is one, and to no other", () => {
-  const source = "http://127.0.0.1:4567/";
-  const html = panelHtml({ ...uris, largeFiles: source });
-  assert.match(html, /connect-src https:\/\/host\.test blob: http:\/\/127\.0\.0\.1:4567\/;/);
+test("the page may connect to the ports that were opened for it, and to no other", () => {
+  const html = panelHtml({ ...uris, ports: ["http://127.0.0.1:4567/", "http://127.0.0.1:4568/"] });
+  assert.match(html, /connect-src https:\/\/host\.test blob: http:\/\/127\.0\.0\.1:4567\/ http:\/\/127\.0\.0\.1:4568\/;/);
 });
 
 function run(index: number): SavedRun {

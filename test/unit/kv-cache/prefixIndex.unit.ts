@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
-import type { CachedPages } from "../../../engine/api.ts";
+import type { CachedPages } from "../../../engine/kv-cache/api.ts";
 import { openPrefixIndex, type PrefixIndex } from "../../../engine/kv-cache/prefixIndex.ts";
 import { prefixFileBytes } from "../../../engine/kv-cache/prefixFile.ts";
 import { openPageKeys, type PageKeys, type PrefixFacts, prefixRoot } from "../../../engine/kv-cache/prefixKey.ts";

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import type { CachedPages, DecoderSpec, RopeScaling, Runner, WeightStore } from "../../../engine/api.ts";
+import type { DecoderSpec, RopeScaling, Runner, WeightStore } from "../../../engine/api.ts";
 import { openOrtRunner } from "../../../engine/backends/ort.ts";
+import type { CachedPages } from "../../../engine/kv-cache/api.ts";
 import { resolveRope } from "../../../engine/position/choose.ts";
 import { openReferenceRunner } from "../../../engine/reference/open.ts";
 import { gemmaLike } from "../../support/decoderShapes.ts";

@@ -1,11 +1,12 @@
 /** When a long prefill takes finished pages out: early enough that a window that closes loses little, and never in the middle of a chunk. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { CachedPages, PositionPlan } from "../../../engine/api.ts";
+import type { PositionPlan } from "../../../engine/api.ts";
 import type { AskEvent } from "../../../engine/generate/api.ts";
 import { HeldTokens } from "../../../engine/generate/heldTokens.ts";
 import { prefill } from "../../../engine/generate/prefill.ts";
 import type { PrefixPlace } from "../../../engine/generate/prefixPlace.ts";
+import type { CachedPages } from "../../../engine/kv-cache/api.ts";
 import { openPrefixIndex } from "../../../engine/kv-cache/prefixIndex.ts";
 import { positionPlan } from "../../../engine/position/bands.ts";
 import { unrotatedLimit } from "../../../engine/position/limits.ts";

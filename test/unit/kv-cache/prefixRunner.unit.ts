@@ -1,8 +1,9 @@
 /** Pages of the runners that compute on the processor: what is taken out of one goes on in another with the same bits. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { CachedPages, DecoderSpec, ModelSpec, Runner, WeightStore } from "../../../engine/api.ts";
+import type { DecoderSpec, ModelSpec, Runner, WeightStore } from "../../../engine/api.ts";
 import { EngineError } from "../../../engine/errors.ts";
+import type { CachedPages } from "../../../engine/kv-cache/api.ts";
 import { resolveRope } from "../../../engine/position/choose.ts";
 import { openReferenceRunner } from "../../../engine/reference/open.ts";
 import { goldenDecoder, goldenDecoders, goldenRecurrent, randomModel } from "../../support/goldenModels.ts";
