@@ -117,6 +117,13 @@ export function findingsSetting(uri: vscode.Uri | undefined): boolean {
   return onOff("findings", true, uri);
 }
 
+/** What prefixes of prompts may take on the disk; 0 keeps none. Machine scope. */
+export function prefixCacheBytesSetting(): number {
+  const value = vscode.workspace.getConfiguration().get<unknown>(settingIds.prefixCacheMaxGiB, settingDefaults.prefixCacheMaxGiB);
+  if (typeof value === "number" && Number.isFinite(value) && value >= 0) return Math.floor(value * 2 ** 30);
+  throw badValue("prefixCacheMaxGiB", value, "set it to a number of GiB, or to 0 to keep nothing");
+}
+
 /** The price table as it stands in the settings, unchecked. */
 export function pricesSetting(): unknown {
   return workspaceValue("prices", []);
@@ -137,13 +144,6 @@ export function onSettingChange(
 function workspaceValue(id: keyof typeof settingIds, otherwise: unknown): unknown {
   return vscode.workspace.getConfiguration(undefined, firstFolder()).get<unknown>(settingIds[id], otherwise);
 }
-/** What prefixes of prompts may take on the disk; 0 keeps none. Machine scope. */
-export function prefixCacheBytesSetting(): number {
-  const value = vscode.workspace.getConfiguration().get<unknown>(settingIds.prefixCacheMaxGiB, settingDefaults.prefixCacheMaxGiB);
-  if (typeof value === "number" && Number.isFinite(value) && value >= 0) return Math.floor(value * 2 ** 30);
-  throw badValue("prefixCacheMaxGiB", value, "set it to a number of GiB, or to 0 to keep nothing");
-}
-
 
 function firstFolder(): vscode.Uri | undefined {
   return vscode.workspace.workspaceFolders?.[0]?.uri;

@@ -17,9 +17,9 @@ export const settingIds = {
   codeLens: "longContext.codeLens",
   findings: "longContext.findings",
   prices: "longContext.prices",
+  prefixCacheMaxGiB: "longContext.prefixCache.maxGiB",
 } as const;
 
-  prefixCacheMaxGiB: "longContext.prefixCache.maxGiB",
 /** What longContext.backend may be; the reference backend is a specification, not something to work with. */
 export const backendSettings = ["auto", "wgsl", "ort"] as const satisfies readonly BackendChoice[];
 

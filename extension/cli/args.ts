@@ -250,6 +250,8 @@ function ask(args: string[]): Command {
     "top-p": { type: "string" },
     seed: { type: "string" },
     quote: { type: "string" },
+    "prefix-cache": { type: "string" },
+    "prefix-cache-max": { type: "string" },
     ...json,
   });
   const [folder, question] = expect("ask", positionals, ["folder", "question"]);
@@ -268,13 +270,20 @@ function ask(args: string[]): Command {
     },
     quote: oneOf("ask", "--quote", values.quote ?? "constrained", quotes),
     maxAnswerTokens: number("max-tokens", 128, { from: 1, whole: true }),
+    prefixCache: prefixCacheArgs(values["prefix-cache"], values["prefix-cache-max"]),
   };
+}
+
+function prefixCacheArgs(folder: string | undefined, most: string | undefined): PrefixCacheArgs | undefined {
+  if (folder === undefined && most !== undefined) throw new UsageError("--prefix-cache-max needs --prefix-cache", usages.ask);
+  if (folder === undefined) return undefined;
+  if (folder.trim() === "") throw new UsageError("--prefix-cache names no folder", usages.ask);
+  const maxBytes = most === undefined ? settingDefaults.prefixCacheMaxGiB * 2 ** 30 : readSize("ask", "--prefix-cache-max", most);
+  return { folder, maxBytes };
 }
 
 function logits(args: string[]): Command {
   const { values, positionals } = parse("logits", args, {
-    "prefix-cache": { type: "string" },
-    "prefix-cache-max": { type: "string" },
     ...modelOptions,
     ids: { type: "string" },
     all: { type: "boolean" },
@@ -293,18 +302,9 @@ function ropeSearch(args: string[]): Command {
     documents: { type: "string" },
     population: { type: "string" },
     iterations: { type: "string" },
-    prefixCache: prefixCacheArgs(values["prefix-cache"], values["prefix-cache-max"]),
     seed: { type: "string" },
     include: { type: "string", multiple: true },
     out: { type: "string" },
-function prefixCacheArgs(folder: string | undefined, most: string | undefined): PrefixCacheArgs | undefined {
-  if (folder === undefined && most !== undefined) throw new UsageError("--prefix-cache-max needs --prefix-cache", usages.ask);
-  if (folder === undefined) return undefined;
-  if (folder.trim() === "") throw new UsageError("--prefix-cache names no folder", usages.ask);
-  const maxBytes = most === undefined ? settingDefaults.prefixCacheMaxGiB * 2 ** 30 : readSize("ask", "--prefix-cache-max", most);
-  return { folder, maxBytes };
-}
-
     resume: { type: "string" },
     ...json,
   });

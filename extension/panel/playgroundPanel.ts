@@ -96,10 +96,10 @@ export class PlaygroundPanel implements vscode.Disposable {
   private leave(because: string): void {
     this.current?.channel.close(because);
     this.current?.largeFiles?.dispose();
+    this.current?.prefixPort?.dispose();
     this.current = undefined;
     this.engineChanged.fire();
   }
-    this.current?.prefixPort?.dispose();
 
   /** Starts the page (again): the folders and addresses it may read are fixed when it loads. */
   private load(panel: vscode.WebviewPanel): void {
@@ -112,10 +112,10 @@ export class PlaygroundPanel implements vscode.Disposable {
     };
     const handlers = hostHandlers(panel, this.services, {
       largeFiles: () => opened.largeFiles,
+      prefixPort: () => opened.prefixPort,
       reportEngine: (report) => {
         opened.engine = report;
         this.engineChanged.fire();
-      prefixPort: () => opened.prefixPort,
       },
     });
     const channel: PanelChannel = openChannel(portOf(webview), handlers, { name: "host" });
@@ -131,14 +131,14 @@ export class PlaygroundPanel implements vscode.Disposable {
     const [largeFiles, prefixPort] = await Promise.all([this.openLargeFiles(), this.openPrefixPort()]);
     if (this.current !== opened) {
       largeFiles?.dispose();
+      prefixPort?.dispose();
       return;
     }
     opened.largeFiles = largeFiles;
-      prefixPort?.dispose();
+    opened.prefixPort = prefixPort;
     webview.html = panelHtml({
       cspSource: webview.cspSource,
       script: this.webviewUri(webview, "dist", "panel.js"),
-    opened.prefixPort = prefixPort;
       worker: this.webviewUri(webview, "dist", "worker.js"),
       ortWasm: this.webviewUri(webview, "dist", "ort", "ort-wasm-simd-threaded.wasm"),
       ports: [largeFiles, prefixPort].flatMap((port) => (port === undefined ? [] : [port.source])),
