@@ -1,6 +1,9 @@
 import * as vscode from "vscode";
 import type { BackendChoice } from "../engine/api.ts";
+import type { AttentionChoice, KvFormats } from "../engine/attention/api.ts";
+import { formatAttention, parseAttention } from "../engine/attention/policy.ts";
 import { EngineError } from "../engine/errors.ts";
+import { formatKvFormats, parseKvFormats } from "../engine/kv-cache/kvFormats.ts";
 import {
   backendSettings,
   isBackendSetting,
@@ -52,6 +55,23 @@ export async function writeBackend(value: BackendChoice): Promise<void> {
   if (!isBackendSetting(value)) throw badValue("backend", value, `set it to ${backendSettings.join(", ")}`);
   if (value !== backendSetting())
     await vscode.workspace.getConfiguration().update(settingIds.backend, value, vscode.ConfigurationTarget.Global);
+}
+
+/** How a question attends, in the grammar of `lcp ask --attention`. */
+export function attentionSetting(): AttentionChoice {
+  return written("attention", parseAttention);
+}
+
+/** How keys and values are cached, in the grammar of `--kv`. */
+export function kvSetting(): KvFormats {
+  return written("kv", parseKvFormats);
+}
+
+/** Sets both where they are set now, else in the user's settings; what is as it was is not written. */
+export async function writeAttention(attention: AttentionChoice, kv: KvFormats): Promise<void> {
+  const [choice, formats] = [formatAttention(attention), formatKvFormats(kv)];
+  if (choice !== workspaceValue("attention", "")) await writeWhereSet("attention", choice);
+  if (formats !== workspaceValue("kv", "")) await writeWhereSet("kv", formats);
 }
 
 /** Whose tokens are counted; `tokenizerPathSetting` goes before it. */
@@ -161,7 +181,18 @@ function onOff(id: keyof typeof settingIds, otherwise: boolean, uri: vscode.Uri 
   throw badValue(id, value, "set it to true or false");
 }
 
-async function writeWhereSet(id: keyof typeof settingIds, value: number): Promise<void> {
+/** A text that the engine reads; what it refuses names the setting. */
+function written<Value>(id: "attention" | "kv", read: (text: string) => Value): Value {
+  const value = workspaceValue(id, settingDefaults[id]);
+  try {
+    return read(typeof value === "string" ? value : JSON.stringify(value));
+  } catch (error) {
+    if (!EngineError.is(error)) throw error;
+    throw badValue(id, value, `${error.message}; ${error.remedy}`);
+  }
+}
+
+async function writeWhereSet(id: keyof typeof settingIds, value: number | string): Promise<void> {
   const settings = vscode.workspace.getConfiguration(undefined, firstFolder());
   const { workspaceFolderValue, workspaceValue: ofWorkspace } = settings.inspect(settingIds[id]) ?? {};
   const target =

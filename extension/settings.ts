@@ -6,6 +6,8 @@ export const settingIds = {
   hubUrl: "longContext.hub.url",
   hubOffline: "longContext.hub.offline",
   backend: "longContext.backend",
+  attention: "longContext.attention",
+  kv: "longContext.kv",
   tokenizer: "longContext.tokenizer",
   tokenizerPath: "longContext.tokenizerPath",
   window: "longContext.window",
@@ -35,11 +37,11 @@ export const settingDefaults = {
   gitCommits: 20,
   hubUrl: "https://huggingface.co",
   hubOffline: false,
-} as const;
-
   attention: "flash",
   kv: "f32",
   prefixCacheMaxGiB: 4,
+} as const;
+
 export function isBackendSetting(value: string): value is (typeof backendSettings)[number] {
   return backendSettings.some((known) => known === value);
 }

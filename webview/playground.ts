@@ -200,17 +200,24 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     const { heat, cachedRun } = store.state;
     if (tab === "inspect" && cachedRun !== undefined && !heat.picture && heat.status.kind === "idle") pool();
   };
+  /** Another engine, where these settings need one. */
+  const applySettings = (settings: PanelSettings): void => {
+    const before = store.state.settings;
+    dispatch({ type: "settings", settings });
+    if (!before || openedWith(settings) === openedWith(before)) return;
+    asking?.abort();
+    openEngine();
+  };
   const changeSettings = (change: Partial<PanelSettings>): void => {
     const before = store.state.settings;
     if (!before) return;
     const settings = { ...before, ...change };
-    dispatch({ type: "settings", settings });
     attempt(host.call("settings/write", settings));
-    if (openedWith(settings) !== openedWith(before)) {
-      asking?.abort();
-      openEngine();
-    }
+    applySettings(settings);
   };
+  host.subscribe("settings", ({ settings }) => {
+    applySettings(settings);
+  });
 
   const lab = createRopeLab({
     store,

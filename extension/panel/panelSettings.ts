@@ -1,14 +1,14 @@
 import * as vscode from "vscode";
+import { formatAttention } from "../../engine/attention/policy.ts";
+import { formatKvFormats } from "../../engine/kv-cache/kvFormats.ts";
 import type { PanelSettings } from "../../webview/protocol/panel.ts";
-import { backendSetting, onSettingChange, writeBackend } from "../config.ts";
+import { attentionSetting, backendSetting, kvSetting, onSettingChange, writeAttention, writeBackend } from "../config.ts";
 
-type Stored = Omit<PanelSettings, "backend">;
+type Stored = Omit<PanelSettings, "backend" | "attention" | "kv">;
 
 const storageKey = "panelSettings";
 const defaults: Stored = {
   rope: { kind: "auto" },
-  attention: { policy: { kind: "flash" } },
-  kv: { keys: "f32", values: "f32" },
   weightFormat: "file",
   products: "exact",
   sampling: { temperature: 0, topP: 1, seed: 0 },
@@ -16,36 +16,76 @@ const defaults: Stored = {
   maxAnswerTokens: 128,
 };
 
-/** What the user chose in the panel: the backend is a VS Code setting, the rest belongs to the workspace. */
+/** What the user chose in the panel: backend, attention and cache formats are VS Code settings, the rest belongs to the workspace. */
 export class PanelSettingsStore implements vscode.Disposable {
   private readonly memento: vscode.Memento;
-  private readonly changed = new vscode.EventEmitter<void>();
+  private readonly backendChanged = new vscode.EventEmitter<void>();
+  private readonly attentionChanged = new vscode.EventEmitter<void>();
   private readonly watching: vscode.Disposable;
-  /** The backend the panel knows of, so that its own write does not come back to it as news. */
+  /** What the panel knows of, so that its own writing does not come back to it as news. */
   private knownBackend: PanelSettings["backend"] | undefined;
+  private knownAttention: string | undefined;
+  private writes = 0;
+  private lastWrite: Promise<void> = Promise.resolve();
   /** Fires when the backend was changed elsewhere than in the panel. */
-  readonly onDidChangeBackend = this.changed.event;
+  readonly onDidChangeBackend = this.backendChanged.event;
+  /** The same for attention or the cache formats; what is there now may not be readable. */
+  readonly onDidChangeAttention = this.attentionChanged.event;
 
   constructor(memento: vscode.Memento) {
     this.memento = memento;
-    this.watching = onSettingChange("backend", () => {
-      if (backendSetting() !== this.knownBackend) this.changed.fire();
-    });
+    this.watching = vscode.Disposable.from(
+      onSettingChange("backend", () => {
+        if (backendSetting() !== this.knownBackend) this.backendChanged.fire();
+      }),
+      onSettingChange(["attention", "kv"], () => {
+        if (this.isNewAttention()) this.attentionChanged.fire();
+      }),
+    );
   }
 
+  /** Throws `bad-argument` for a setting that makes no sense. */
   read(): PanelSettings {
-    this.knownBackend = backendSetting();
-    return { ...defaults, ...this.memento.get<Partial<Stored>>(storageKey), backend: this.knownBackend };
+    const chosen = { backend: backendSetting(), attention: attentionSetting(), kv: kvSetting() };
+    this.knownBackend = chosen.backend;
+    this.knownAttention = textOf(chosen);
+    return { ...defaults, ...this.memento.get<Partial<Stored>>(storageKey), ...chosen };
   }
 
-  async write({ backend, ...stored }: PanelSettings): Promise<void> {
-    this.knownBackend = backend;
-    await writeBackend(backend);
-    await this.memento.update(storageKey, stored);
+  /** One after the other: the settings of an earlier choice never overtake a later one. */
+  async write(chosen: PanelSettings): Promise<void> {
+    this.knownBackend = chosen.backend;
+    this.knownAttention = textOf(chosen);
+    this.writes++;
+    const written = this.lastWrite.then(() => this.store(chosen)).finally(() => this.writes--);
+    this.lastWrite = written.catch(() => undefined);
+    await written;
   }
 
   dispose(): void {
     this.watching.dispose();
-    this.changed.dispose();
+    this.backendChanged.dispose();
+    this.attentionChanged.dispose();
   }
+
+  private async store({ backend, attention, kv, ...stored }: PanelSettings): Promise<void> {
+    await writeBackend(backend);
+    await writeAttention(attention, kv);
+    await this.memento.update(storageKey, stored);
+  }
+
+  private isNewAttention(): boolean {
+    // Between two of its own writes the settings are neither old nor new.
+    if (this.writes > 0) return false;
+    try {
+      return textOf({ attention: attentionSetting(), kv: kvSetting() }) !== this.knownAttention;
+    } catch {
+      // Whoever hears of it reads the settings, and says what is wrong with them.
+      return true;
+    }
+  }
+}
+
+function textOf({ attention, kv }: Pick<PanelSettings, "attention" | "kv">): string {
+  return `${formatAttention(attention)} ${formatKvFormats(kv)}`;
 }

@@ -2,12 +2,13 @@ import * as vscode from "vscode";
 import { EngineError, plainError } from "../../engine/errors.ts";
 import { type Channel, openChannel, type Port } from "../../webview/protocol/channel.ts";
 import type { EngineReport, HostTopics, PanelCalls, PanelTopics } from "../../webview/protocol/panel.ts";
+import { reportFailure } from "../log.ts";
 import { folderOfModel } from "../models/location.ts";
 import { type HandlerServices, hostHandlers } from "./handlers.ts";
 import { panelHtml } from "./html.ts";
 import { type LargeFiles, openLargeFiles } from "./largeFiles.ts";
-import { playgroundViewType } from "./viewType.ts";
 import { openPrefixPort, type PrefixPort } from "./prefixPort.ts";
+import { playgroundViewType } from "./viewType.ts";
 
 type PanelChannel = Channel<PanelCalls, HostTopics, PanelTopics>;
 
@@ -17,8 +18,8 @@ interface OpenPanel {
   readonly modelPath: string;
   /** Closed with the page. */
   largeFiles: LargeFiles | undefined;
-  engine: EngineReport;
   prefixPort: PrefixPort | undefined;
+  engine: EngineReport;
 }
 
 const startingEngine: EngineReport = { status: "starting", device: "", weightFormat: "", message: "" };
@@ -30,6 +31,7 @@ export class PlaygroundPanel implements vscode.Disposable {
   private readonly listeners: vscode.Disposable;
   private current: OpenPanel | undefined;
   private modelRevision = 0;
+  private settingsRevision = 0;
   private readonly engineChanged = new vscode.EventEmitter<void>();
   /** Fires when the engine of the open playground starts, is ready or fails, and when the playground is closed. */
   readonly onDidChangeEngine = this.engineChanged.event;
@@ -42,6 +44,7 @@ export class PlaygroundPanel implements vscode.Disposable {
       services.model.onDidChange(() => this.onModelChange()),
       // The page reads its settings when it loads.
       services.settings.onDidChangeBackend(() => this.reload()),
+      services.settings.onDidChangeAttention(() => this.publishSettings()),
       vscode.window.registerWebviewPanelSerializer(playgroundViewType, {
         deserializeWebviewPanel: async (panel) => this.adopt(panel),
       }),
@@ -155,9 +158,6 @@ export class PlaygroundPanel implements vscode.Disposable {
     }
   }
 
-  private onModelChange(): void {
-    if (this.current?.modelPath !== this.services.model.path) this.reload();
-    else this.current.channel.publish("model", { revision: ++this.modelRevision });
   /** Without it the panel keeps no prefixes beyond a reload. */
   private async openPrefixPort(): Promise<PrefixPort | undefined> {
     const { prefixes, log } = this.services;
@@ -169,6 +169,19 @@ export class PlaygroundPanel implements vscode.Disposable {
     }
   }
 
+  private onModelChange(): void {
+    if (this.current?.modelPath !== this.services.model.path) this.reload();
+    else this.current.channel.publish("model", { revision: ++this.modelRevision });
+  }
+
+  /** What cannot be read is told, and the page keeps what it has. */
+  private publishSettings(): void {
+    const { settings, log } = this.services;
+    try {
+      this.current?.channel.publish("settings", { revision: ++this.settingsRevision, settings: settings.read() });
+    } catch (error) {
+      reportFailure(log, "the settings", error);
+    }
   }
 
   private reload(): void {

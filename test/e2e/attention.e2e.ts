@@ -22,7 +22,7 @@ describe("attention in the panel", () => {
 
   it("says where a pattern is chosen that WASM cannot do so, and refuses the question with what would", async () => {
     assert.equal(await panel.data("lc-backend", "backend"), "ort");
-    await panel.part("lc-chip-attention").click();
+    await openSettings(panel);
     await chooseSinks(panel);
     assert.match(await panel.part("lc-attention-refused").innerText(), /sinks.*WASM.*flash.*WebGPU/);
     assert.match(await panel.part("lc-attention-gives-up").innerText(), /does not recall evicted text/);
@@ -41,12 +41,14 @@ describe("attention in the panel", () => {
     assert.match(await panel.cost(), /WebGPU.* sinks:4,256 /);
     const [mean, least] = [await panel.number("lc-kept-mass", "mean"), await panel.number("lc-kept-mass", "least")];
     assert.ok(least > 0 && least <= mean && mean < 1, `kept ${mean}, in the worst head ${least}`);
-    await panel.part("lc-chip-attention").click();
+    await openSettings(panel);
     assert.equal(await panel.number("lc-attention-kept-mass", "mean"), mean);
     await workbench.screenshot("attention-sinks");
   });
 
   it("answers with keys and values in 8 bits, and says how far they are off", async () => {
+    await panel.chooseBackend("wgsl");
+    await openSettings(panel);
     await panel.choose("lc-attention-kind", "flash");
     assert.equal(await panel.data("lc-attention-exact", "exact"), "true");
     await panel.choose("lc-attention-keys-format", "q8");
@@ -68,6 +70,11 @@ describe("attention in the panel", () => {
     assert.match(await panel.part("lc-chip-attention").innerText(), /^flash · q8 cache/);
   });
 });
+
+async function openSettings(panel: PlaygroundPage): Promise<void> {
+  const chip = panel.part("lc-chip-attention");
+  if ((await chip.getAttribute("aria-expanded")) !== "true") await chip.click();
+}
 
 async function chooseSinks(panel: PlaygroundPage): Promise<void> {
   await panel.choose("lc-attention-kind", "sinks");

@@ -121,6 +121,8 @@ export interface HostTopics {
   budget: BudgetSnapshot;
   /** The model folder changed: the panel reopens its engine. */
   model: { revision: number };
+  /** They were changed elsewhere than in the panel. */
+  settings: { revision: number; settings: PanelSettings };
 }
 
 /** What the panel is doing, for the status bar and for tests. */
