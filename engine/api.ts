@@ -320,6 +320,14 @@ export interface CacheError {
   values: number;
 }
 
+/** Slabs that were streamed: of the transfers what the host waited for, of the kernels the time until the device was done. */
+export interface StreamTimes {
+  slabs: number;
+  bytes: number;
+  transferMs: number;
+  computeMs: number;
+}
+
 /** One model on one backend with one growing KV cache. Not re-entrant: one call at a time. */
 export interface Runner {
   readonly kind: BackendKind;
@@ -338,8 +346,15 @@ export interface Runner {
   readonly kv?: KvFormats | undefined;
   /** Undefined where the formats do not round, and before anything is cached. */
   readonly cacheError?: CacheError | undefined;
-  /** What the last prefill kept, where a pattern left keys out. */
+  /** What streaming keys and values from host memory took in all; undefined where none was streamed. */
+  readonly streamed?: StreamTimes | undefined;
+  /** What the last prefill kept, where a pattern left keys out; with top pages, what was decoded behind it. */
   readonly keptMass?: KeptMass | undefined;
+  /**
+   * Bytes of scores where attention is dense: at most at once since the cache was empty, and of all tokens together, which nothing holds. Undefined
+   * for other policies.
+   */
+  readonly denseScores?: { atOnce: number; square: number } | undefined;
   /** Its cache in pages that outlive it; undefined where it cannot take them out and put them back. */
   readonly pages?: CachedPages | undefined;
   /** Tokens in the cache now. */
@@ -371,6 +386,8 @@ export interface Runner {
   /** Next token after the last appended one, sampled where the logits are; `allowed` restricts it. */
   sample(sampling: Sampling, allowed?: TokenMask): Promise<number>;
   pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention>;
+  /** What each head of the tapped layers does, on at most `queries` of the kept queries, evenly spread. Undefined where there are no heads. */
+  headFacts?(queries: number, signal?: AbortSignal): Promise<AttentionFacts>;
   /** Debug: destroys the device as a driver reset would; false where there is none to lose. */
   loseDevice(): boolean;
   dispose(): void;

@@ -82,6 +82,29 @@ export interface KeptMass {
   heads: number;
 }
 
+/** What one head does, as means over sampled queries. */
+export interface HeadFacts {
+  layer: number;
+  head: number;
+  /** Share of its attention on the first SINK_KEYS keys, in [0, 1]. */
+  sinkMass: number;
+  /** Entropy of its softmax in nats: e to its power is about how many keys it looks at. */
+  entropy: number;
+  /** Share of its attention by distance of key and query: 0, then 1, 2-3, 4-7 … in DISTANCE_BUCKETS buckets that sum to 1. */
+  distances: readonly number[];
+}
+
+export interface AttentionFacts {
+  /** Queries that each head was measured on. */
+  queries: number;
+  heads: readonly HeadFacts[];
+}
+
+/** Keys that are called sinks: models put on the first few what they have no other use for (arXiv 2309.17453). */
+export const SINK_KEYS = 4;
+/** Buckets of distances: the last holds 2^23 and beyond. */
+export const DISTANCE_BUCKETS = 25;
+
 /** Keys of a block: the unit of page lists, and of block patterns. */
 export const BLOCK_TOKENS = 64;
 /** Keys whose bounds are kept together for decoding by top pages. */

@@ -116,7 +116,7 @@ export async function poolOnDevice(
 }
 
 /** A slab as the kernel reads it; one in host memory is copied behind what was recorded. */
-function slabBuffers({ recorder, staging }: PoolSource, slab: Slab, copy: number): SlabBuffers {
+export function slabBuffers({ recorder, staging }: PoolSource, slab: Slab, copy: number): SlabBuffers {
   if (slab.host === undefined) return slabCopy(slab, copy);
   recorder.submit();
   return staging.load(slab.host, copy);
@@ -144,7 +144,7 @@ function nearestSample(kept: readonly Sample[], next: number, position: number):
 }
 
 /** Per slab, the offset of a table of where each page of the context lies in it. */
-function addPagesOfSlabs(words: Words, cache: PagedCache, layer: number): number[] {
+export function addPagesOfSlabs(words: Words, cache: PagedCache, layer: number): number[] {
   const pages = Math.ceil(cache.length / PAGE_TOKENS);
   const placed = Array.from({ length: pages }, (_, page) => cache.place(layer, page));
   return cache.layer(layer).slabs.map((_, slab) => words.add(placed.map((place) => (place?.slab === slab ? place.page : NONE))));

@@ -1,13 +1,16 @@
 import { CUT_TOKENS, type DecoderSpec, type PositionPlan, type Runner, type RunnerOptions } from "../api.ts";
+import type { HeadFacts } from "../attention/api.ts";
 import { checkF32Cache, F32_CACHE, WHOLE } from "../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { checkWeights } from "../models/weights.ts";
 import { layerBands, positionPlan } from "../position/bands.ts";
 import type { Reals } from "../position/rope.ts";
+import { attentionRow, type ScoredLayer } from "./attend.ts";
 import { openAttending } from "./attending.ts";
 import { referenceCache } from "./cache.ts";
 import { checkIds, checkPlan, checkRoom } from "./checks.ts";
 import { forward, logitsOf, readDecoder, rotatedKeys, rotatedQueries } from "./decoder.ts";
+import { HeadSums, spread } from "./headFacts.ts";
 import { referencePages } from "./pages.ts";
 import { checkPoolRequest, poolAttention } from "./pool.ts";
 import { sampleLogits, uniformAt } from "./sample.ts";
@@ -70,6 +73,16 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
       lastState = undefined;
     },
   });
+
+  /** Queries and keys of a tapped layer, those of restored tokens being zeros. */
+  function scoredLayer(layer: number): ScoredLayer {
+    const kind = spec.layers[layer] ?? { window: undefined, rotation: "none" };
+    const before = new Float32Array(queriesFrom * spec.headCount * spec.headDim);
+    const bare = concatenate([before, ...(queries.get(layer) ?? [])]);
+    const patternAt = (position: number) => attending.seen(layer, position);
+    const bands = layerBands(plan, kind);
+    return { queries: rotatedQueries(decoder, plan, kind, bare, 0), keys: cache.keys(layer), bands, patternAt };
+  }
 
   return {
     kind: "reference",
@@ -150,16 +163,7 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
     async pool(request, stop) {
       const facts = { spec, length: cache.length, tap: tapNow() };
       const { layers } = checkPoolRequest(request, facts);
-      const scored = new Map(
-        layers.map((layer) => {
-          const kind = spec.layers[layer] ?? { window: undefined, rotation: "none" };
-          const before = new Float32Array(queriesFrom * spec.headCount * spec.headDim);
-          const bare = concatenate([before, ...(queries.get(layer) ?? [])]);
-          const bands = layerBands(plan, kind);
-          const patternAt = (position: number) => attending.seen(layer, position);
-          return [layer, { queries: rotatedQueries(decoder, plan, kind, bare, 0), keys: cache.keys(layer), bands, patternAt }];
-        }),
-      );
+      const scored = new Map(layers.map((layer) => [layer, scoredLayer(layer)]));
       return poolAttention(
         request,
         facts,
@@ -169,6 +173,25 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
           await otherTasks();
         },
       );
+    },
+
+    async headFacts(most, stop) {
+      const kept = spread(
+        Array.from({ length: cache.length - queriesFrom }, (_, index) => queriesFrom + index),
+        most,
+      );
+      const heads: HeadFacts[] = [];
+      for (const layer of tapNow().layers) {
+        const scored = scoredLayer(layer);
+        for (let head = 0; head < spec.headCount; head++) {
+          throwIfAborted(stop);
+          const sums = new HeadSums();
+          for (const position of kept) sums.add(attentionRow(scored, spec, position, head, position), position);
+          heads.push(sums.facts(layer, head));
+          await otherTasks();
+        }
+      }
+      return { queries: kept.length, heads };
     },
 
     loseDevice: () => false,

@@ -5,6 +5,7 @@ import type { EngineDevice } from "../../engine/gpu/device.ts";
 import { openShaderCache, type Kernel } from "../../engine/gpu/shader.ts";
 import { activate } from "../../engine/kernels/activate.ts";
 import { attnDecode } from "../../engine/kernels/attn_decode.ts";
+import { attnFacts } from "../../engine/kernels/attn_facts.ts";
 import { attnMerge } from "../../engine/kernels/attn_merge.ts";
 import { attnPool } from "../../engine/kernels/attn_pool.ts";
 import { attnPrefill } from "../../engine/kernels/attn_prefill.ts";
@@ -61,6 +62,7 @@ const kernels: readonly Kernel[] = [
     attnDecode({ keys: format, values: format }),
     attnPrefill({ keys: format, values: format }),
     attnPool(format),
+    attnFacts(format),
     kvPut(format),
     kvError({ keys: format, values: format }),
   ]),

@@ -3,12 +3,16 @@ import type { DecoderSpec, PositionPlan, Runner, RunnerOptions, StreamTimes } fr
 import type { AttentionChoice } from "../../attention/api.ts";
 import { openCacheError } from "../../attention/cacheError.ts";
 import { openChunkPositions } from "../../attention/chunkPositions.ts";
+import { massBytes } from "../../attention/decodedMass.ts";
+import { headFactsOnDevice } from "../../attention/headFacts.ts";
 import { patternOf } from "../../attention/patterns/patternOf.ts";
+import { checkTopPages } from "../../attention/patterns/quest.ts";
 import { formatAttention } from "../../attention/policy.ts";
 import { poolOnDevice } from "../../attention/pool.ts";
 import { repositionKeys } from "../../attention/reposition.ts";
 import { attendStreamed } from "../../attention/stream.ts";
 import { openTap } from "../../attention/tap.ts";
+import { openVariants } from "../../attention/variants.ts";
 import { F32_CACHE, WHOLE } from "../../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
 import { openReadback, storageBuffer, uploadedBuffer, type Readback } from "../../gpu/buffers.ts";
@@ -55,6 +59,8 @@ export interface GpuDecoderOptions extends RunnerOptions {
   maxBindingBytes?: number;
   /** Pages of a slab of the cache at most; what a buffer holds by default. */
   slabPages?: number;
+  /** Scores that dense attention may hold at once (default 256 MiB). */
+  denseBytes?: number;
 }
 
 export async function openGpuDecoder(
@@ -67,7 +73,7 @@ export async function openGpuDecoder(
   checkShapes(spec);
   const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
   let choice = options.attention ?? WHOLE;
-  checkChoice(choice);
+  checkChoice(spec, choice);
   const recorder = openRecorder(gpu);
   const readback = openReadback(gpu);
   const slopes =
@@ -82,11 +88,8 @@ export async function openGpuDecoder(
     ...{ gpu, shaders, recorder, placeholder, variants },
     maxTokens: acts.maxTokens,
   });
-  const op = await openOperations(spec, linear, shaders, recorder, {
-    placeholder,
-    slopes: uploadedBuffer(gpu, "slopes", slopes),
-    formats: kv,
-  });
+  const slopesBuffer = uploadedBuffer(gpu, "slopes", slopes);
+  const op = await openOperations(spec, linear, shaders, recorder, { placeholder, slopes: slopesBuffer, formats: kv });
   const capacityOf = (next: AttentionChoice): number => cacheCapacity(spec, kv, next, acts.maxTokens, options.capacityTokens);
   let capacityTokens = capacityOf(choice);
   const cache = openPagedCache({
@@ -108,14 +111,19 @@ export async function openGpuDecoder(
   const staging = openStaging(gpu);
   const streamed: StreamTimes = { slabs: 0, bytes: 0, transferMs: 0, computeMs: 0 };
   const cacheError = openCacheError(gpu, readback, kv, spec.layerCount);
+  /** The sampled token, and what it is measured by. */
+  const chosen = storageBuffer(gpu, "chosen token", massBytes(spec));
+  const attending = openVariants({
+    ...{ spec, gpu, recorder, shaders, op, cache, positions, slopes: slopesBuffer, report: chosen },
+    ...{ choice: () => choice, chunkTokens: acts.maxTokens, maxBytes: options.denseBytes },
+  });
   let bands = plan.bands.length;
   const decoder: GpuDecoder = {
-    ...{ spec, op, acts, positions, cache, tap, cacheError },
+    ...{ spec, op, acts, positions, cache, tap, cacheError, variants: attending },
     attention: openAttentionActivations(spec, gpu, bands, acts.maxTokens),
     weights: loaded.weights,
   };
   const allowedBuffer = storageBuffer(gpu, "allowed tokens", Math.ceil(spec.vocabSize / 32) * 4);
-  const chosen = storageBuffer(gpu, "chosen token", 16);
   const pace = openPace(spec.layerCount, acts.maxTokens);
   /** Positions or attention were set since the buffers were made for them. */
   let isChanged = true;
@@ -124,9 +132,11 @@ export async function openGpuDecoder(
 
   /** Buffers that depend on positions and policy, made where they are next needed: both may change often, and in turn, before anything runs. */
   async function follow(): Promise<void> {
+    recorder.submit();
     plan = effectivePlan(asked, choice);
     positions.setPlan(plan);
-    positions.setWindow(choice.policy.kind === "window" ? choice.policy.window : undefined);
+    // Decoding by top pages looks further than the window that prompts are read with.
+    positions.setWindow(choice.policy.kind === "window" && choice.topPages === undefined ? choice.policy.window : undefined);
     await cache.setCopies(plan.copies.length);
     if (bands !== plan.bands.length) {
       bands = plan.bands.length;
@@ -139,13 +149,15 @@ export async function openGpuDecoder(
   }
 
   async function reserve(tokens: number): Promise<void> {
+    // A decoded token waits for the one that is sampled behind it, but not longer.
+    recorder.submit();
     if (isChanged) await follow();
     const grown = await cache.reserve(tokens);
     const made = await tap.prepare(cache.length);
     if (grown || made) recorder.forget();
   }
 
-  /** Runs one chunk through all layers; short chunks are only queued, the rest is waited for piece by piece. */
+  /** Runs one chunk through all layers: a decoded token is only recorded, the rest is waited for piece by piece. */
   async function runChunk(
     ids: Int32Array<ArrayBuffer>,
     chunk: { wait: boolean; isDecoded: boolean; isLast: boolean },
@@ -155,18 +167,23 @@ export async function openGpuDecoder(
     if (positions.write(span.start, span.tokens, chunk.isDecoded && isForPrompts(choice) ? undefined : pattern))
       recorder.forget();
     tap.begin({ ...span, ...chunk });
+    attending.begin({ ...span, ...chunk });
     embedTokens(decoder, span.tokens);
     for (let layer = 0; layer < spec.layerCount; layer++) {
       if (choice.policy.kind === "stream") await runStreamedLayer(layer, span);
       else runLayer(decoder, layer, span);
-      const isBorder = (layer + 1) % pace.layersPerSubmission === 0 && layer + 1 < spec.layerCount;
+      const perSubmission = isDense(choice) ? 1 : pace.layersPerSubmission;
+      const isBorder = (layer + 1) % perSubmission === 0 && layer + 1 < spec.layerCount;
       if (chunk.wait && isBorder) await recorder.finish();
     }
     lastState(decoder, span.tokens);
     if (chunk.wait) await recorder.finish();
-    else recorder.submit();
     cache.advance(span.tokens);
-    await cache.spill(readback);
+    attending.advance(cache.length);
+    if (choice.policy.kind === "stream") {
+      recorder.submit();
+      await cache.spill(readback);
+    }
     stateIsLast = true;
   }
 
@@ -184,14 +201,16 @@ export async function openGpuDecoder(
   }
 
   function empty(): void {
+    recorder.submit();
     cache.truncate(0);
     tap.truncate(0);
+    attending.truncate(0);
     cacheError.reset();
     stateIsLast = false;
   }
 
   const pages = gpuPages({
-    ...{ spec, gpu, readback, cache, reserve },
+    ...{ spec, gpu, recorder, readback, cache, reserve },
     copies: () => plan.copies.length,
     onImport: () => {
       tap.skip(cache.length);
@@ -214,6 +233,12 @@ export async function openGpuDecoder(
     get streamed() {
       return streamed.slabs === 0 ? undefined : { ...streamed };
     },
+    get keptMass() {
+      return attending.keptMass;
+    },
+    get denseScores() {
+      return attending.denseScores;
+    },
     get cacheError() {
       return cacheError.error;
     },
@@ -233,7 +258,7 @@ export async function openGpuDecoder(
 
     setAttention(next) {
       if (formatAttention(next) === formatAttention(choice)) return;
-      checkChoice(next);
+      checkChoice(spec, next);
       choice = next;
       pattern = patternOf(next.policy);
       capacityTokens = capacityOf(next);
@@ -252,6 +277,7 @@ export async function openGpuDecoder(
       asked = next;
       await follow();
       await repositionKeys({ spec, gpu, recorder, op, cache }, before, next);
+      attending.truncate(0);
       tap.setBands(bandsOf, "the keys were moved to other positions, and the prompt's queries were not");
       stateIsLast = false;
       return true;
@@ -262,6 +288,7 @@ export async function openGpuDecoder(
       const after = cache.truncate(lengthTokens);
       if (after !== before) {
         tap.truncate(after);
+        attending.truncate(after);
         stateIsLast = false;
       }
       return after;
@@ -273,6 +300,7 @@ export async function openGpuDecoder(
       checkIds(ids, spec.vocabSize);
       checkRoom(ids.length, cache.length, capacityTokens);
       await reserve(Math.min(ids.length, cache.reserveTokens));
+      if (await attending.prepare(plan, ids.length)) recorder.forget();
       const all = wanted === "all" ? openAllLogits(gpu, readback, decoder, spec.vocabSize, ids.length) : undefined;
       const longest = Math.min(acts.maxTokens, all?.maxTokens ?? Infinity);
       const wait = ids.length > 1 || wanted !== "none";
@@ -280,7 +308,9 @@ export async function openGpuDecoder(
       try {
         for (let done = 0; done < ids.length;) {
           throwIfAborted(stop);
-          const chunk = Int32Array.from(ids.slice(done, done + Math.min(pace.chunkTokens, longest)));
+          const chunk = Int32Array.from(
+            ids.slice(done, done + Math.min(isDense(choice) ? acts.maxTokens : pace.chunkTokens, longest)),
+          );
           const began = performance.now();
           if (done > 0 && chunk.length + done > cache.reserveTokens) await reserve(chunk.length);
           await runChunk(chunk, { wait, isDecoded, isLast: done + chunk.length === ids.length });
@@ -318,8 +348,10 @@ export async function openGpuDecoder(
       lastLogits(decoder);
       const choice = { temperature, topP, uniform01: uniformAt(seed, cache.length), useMask: allowed !== undefined };
       op.sample(acts.logits, allowedBuffer, chosen, choice);
-      recorder.submit();
-      const token = new Uint32Array(await readback.read(chosen, 0, 4))[0] ?? 0;
+      const { mass } = attending;
+      const report = await readback.readBehind(recorder, chosen, mass.reportBytes);
+      mass.take(report);
+      const token = new Uint32Array(report, 0, 1)[0] ?? 0;
       if (nothingSampled(token)) {
         throw new EngineError("bad-weights", "the model's logits are not numbers", "check the weights, or choose f32 weights");
       }
@@ -335,6 +367,14 @@ export async function openGpuDecoder(
       return poolOnDevice(source, request, chosenHeads, stop);
     },
 
+    async headFacts(most, stop) {
+      gpu.check();
+      throwIfAborted(stop);
+      if (isChanged) await follow();
+      const source = { spec, gpu, recorder, readback, op, cache, tap, positions, staging, pattern };
+      return headFactsOnDevice(source, shaders, most, stop);
+    },
+
     loseDevice() {
       gpu.destroy();
       return true;
@@ -348,16 +388,22 @@ function effectivePlan(plan: PositionPlan, { policy }: AttentionChoice): Positio
   return policy.kind === "sinks" ? sinksPlan(plan, policy.sinks, policy.window) : plan;
 }
 
+/** Prompts are read in chunks as long as the activations allow. */
+function isDense({ policy }: AttentionChoice): boolean {
+  return policy.kind === "dense";
+}
+
 /** True where decoded tokens see every key. */
 function isForPrompts({ policy, topPages }: AttentionChoice): boolean {
   return topPages !== undefined || policy.kind === "a-shape";
 }
 
 /** Throws `bad-argument` for what this backend does not run. */
-function checkChoice({ policy, topPages }: AttentionChoice): void {
-  const isKnown = patternOf(policy) !== undefined || ["flash", "sinks", "stream"].includes(policy.kind);
-  if (isKnown && topPages === undefined) return;
-  throw new EngineError("bad-argument", `attention "${policy.kind}" does not run on WebGPU yet`, "choose flash or a window");
+function checkChoice(spec: DecoderSpec, choice: AttentionChoice): void {
+  const { kind } = choice.policy;
+  checkTopPages(spec, choice);
+  if (patternOf(choice.policy) !== undefined || ["flash", "dense", "sinks", "stream"].includes(kind)) return;
+  throw new EngineError("bad-argument", `attention "${kind}" does not run on WebGPU yet`, "choose flash or a window");
 }
 
 /** Collects the logits [n, V] of an append chunk by chunk. */
