@@ -1,10 +1,10 @@
 /** Attention over paged keys and what prepares it, as operations on buffers. All shapes are of one model. */
 import { CUT_TOKENS, type DecoderSpec } from "../api.ts";
-import { BLOCK_TOKENS, PAGE_TOKENS, type KvFormats } from "../attention/api.ts";
+import { BLOCK_TOKENS, PAGE_TOKENS } from "../attention/api.ts";
 import type { PageList } from "../attention/pageLists.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
-import { rowWords } from "../kv-cache/format.ts";
+import { rowWords, type RowFormat, type RowFormats } from "../kv-cache/format.ts";
 import { attnDecode } from "./attn_decode.ts";
 import { attnMerge } from "./attn_merge.ts";
 import { attnPool } from "./attn_pool.ts";
@@ -89,12 +89,15 @@ export interface PoolBuffers {
 
 export type AttentionOperations = Awaited<ReturnType<typeof openAttention>>;
 
-/** Compiles the attention kernels the model needs. `slopes` [H] are ALiBi's, zeros where the model has none. */
+/**
+ * Compiles the attention kernels the model needs. `slopes` [H] are ALiBi's, zeros where the model has none. What reads tiles has its own way to
+ * put them into the cache and to prefill: flash3Ops.ts.
+ */
 export async function openAttention(
   spec: DecoderSpec,
   shaders: ShaderCache,
   recorder: Recorder,
-  { slopes, formats }: { slopes: GPUBuffer; formats: KvFormats },
+  { slopes, formats }: { slopes: GPUBuffer; formats: RowFormats },
 ) {
   const { headCount, kvHeadCount, headDim, normEps: eps, attentionScale: scale } = spec;
   const HEAD_DIM4 = headDim / 4;
@@ -105,19 +108,24 @@ export async function openAttention(
   const absent = Promise.resolve(undefined);
   const rotates = spec.layers.some(({ rotation }) => rotation !== "none");
   const rows = rowConstsOf(formats, headDim);
+  const putOf = (format: RowFormat) =>
+    format === "tile8" ? absent : shaders.program(kvPut(format), { HEAD_DIM4, PAGE_TOKENS, ROW: rowWords(format, headDim) });
   const programs = await all({
     qkNorm: spec.qkNorm ? shaders.program(qkNorm, { HEAD_DIM4 }) : absent,
     keyShift: spec.keyShift ? shaders.program(keyShift, { CUT_TOKENS }) : absent,
     keyMix: spec.keyShift ? shaders.program(keyMix, {}) : absent,
     rope: rotates ? shaders.program(ropeApply, { HEAD_DIM: headDim }) : absent,
     reposition: rotates ? shaders.program(keyReposition, { HEAD_DIM: headDim, PAGE_TOKENS }) : absent,
-    putKeys: shaders.program(kvPut(formats.keys), { HEAD_DIM4, PAGE_TOKENS, ROW: rowWords(formats.keys, headDim) }),
-    putValues: shaders.program(kvPut(formats.values), { HEAD_DIM4, PAGE_TOKENS, ROW: rowWords(formats.values, headDim) }),
+    putKeys: putOf(formats.keys),
+    putValues: putOf(formats.values),
     error:
       formats.keys === "f32" && formats.values === "f32"
         ? absent
-        : shaders.program(kvError(formats), { HEAD_DIM4, PAGE_TOKENS, ...rows }),
-    prefill: shaders.program(attnPrefill(formats), { HEAD_DIM4, GROUP, BLOCK_TOKENS, PAGE_TOKENS, ...rows }),
+        : shaders.program(kvError(formats), { HEAD_DIM4, BLOCK_TOKENS, PAGE_TOKENS, ...rows }),
+    prefill:
+      formats.keys === "tile8"
+        ? absent
+        : shaders.program(attnPrefill(formats), { HEAD_DIM4, GROUP, BLOCK_TOKENS, PAGE_TOKENS, ...rows }),
     decode: shaders.program(attnDecode(formats), {
       ...{ HEAD_DIM4, GROUP, BLOCK_TOKENS, PAGE_TOKENS, ...rows },
       ITEMS: Math.ceil((GROUP * HEAD_DIM4) / 64),
@@ -167,13 +175,13 @@ export async function openAttention(
     /** Puts a band's keys into their slots of a slab, in the cache's format. */
     putKeys(band: BandRows, keys: GPUBuffer, { words, slotsAt }: Slots, tokens: number): void {
       const params = { kvHeads: kvHeadCount, row4: row4Of(band), start4: headCount * HEAD_DIM4, slotsAt };
-      recorder.run(programs.putKeys, params, { source: band.rows, lists: words, cache: keys }, [putGroups, tokens]);
+      recorder.run(present(programs.putKeys), params, { source: band.rows, lists: words, cache: keys }, [putGroups, tokens]);
     },
 
     /** Puts the values of a projection [tokens, H + 2G, D] into their slots of a slab, in the cache's format. */
     putValues(qkv: GPUBuffer, values: GPUBuffer, { words, slotsAt }: Slots, tokens: number): void {
       const params = { kvHeads: kvHeadCount, row4: projectionRow4, start4: rotatedRow4, slotsAt };
-      recorder.run(programs.putValues, params, { source: qkv, lists: words, cache: values }, [putGroups, tokens]);
+      recorder.run(present(programs.putValues), params, { source: qkv, lists: words, cache: values }, [putGroups, tokens]);
     },
 
     /** Adds to sums [layers] of (keys' squared error, squares, values' squared error, squares) what some tokens of the chunk lost in their slots. */
@@ -210,7 +218,7 @@ export async function openAttention(
         ...{ lseBefore: into.before, out: into.out, lse: into.lse },
       };
       const grid = [groups(tokens * GROUP, 32), kvHeadCount, groups(headDim, PREFILL_CHANNELS)] as const;
-      recorder.run(programs.prefill, params, buffers, grid);
+      recorder.run(present(programs.prefill), params, buffers, grid);
     },
 
     /** Attention of one token over ranges of what it sees of one slab through one band, each range a part. */

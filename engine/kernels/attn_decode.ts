@@ -1,11 +1,11 @@
-import type { KvFormats } from "../attention/api.ts";
 import { kernel } from "../gpu/shader.ts";
+import type { RowFormats } from "../kv-cache/format.ts";
 import source from "./attn_decode.wgsl";
 import { pageListParams, rowConsts, rowSource } from "./cachedRows.ts";
 import pageList from "./page_list.wgsl";
 
 /** The kernel for keys and values in these formats. */
-export const attnDecode = (formats: KvFormats) =>
+export const attnDecode = (formats: RowFormats) =>
   kernel({
     name: "attn_decode",
     source: rowSource(formats) + pageList + source,

@@ -1,11 +1,11 @@
-import type { KvFormat } from "../attention/api.ts";
 import { kernel } from "../gpu/shader.ts";
+import type { RowFormat } from "../kv-cache/format.ts";
 import source from "./attn_pool.wgsl";
 import { keySource, pageListParams } from "./cachedRows.ts";
 import pageList from "./page_list.wgsl";
 
 /** The kernel for keys in this format. */
-export const attnPool = (format: KvFormat) =>
+export const attnPool = (format: RowFormat) =>
   kernel({
     name: "attn_pool",
     source: keySource(format) + pageList + source,

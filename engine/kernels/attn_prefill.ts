@@ -1,11 +1,11 @@
-import type { KvFormats } from "../attention/api.ts";
 import { kernel } from "../gpu/shader.ts";
+import type { RowFormats } from "../kv-cache/format.ts";
 import source from "./attn_prefill.wgsl";
 import { pageListParams, rowConsts, rowSource } from "./cachedRows.ts";
 import pageList from "./page_list.wgsl";
 
 /** The kernel for keys and values in these formats. */
-export const attnPrefill = (formats: KvFormats) =>
+export const attnPrefill = (formats: RowFormats) =>
   kernel({
     name: "attn_prefill",
     source: rowSource(formats) + pageList + source,

@@ -4,7 +4,7 @@
 //   keys, values [pages, kvHeads, PAGE_TOKENS, row of the format]: one slab; lists from slotsAt on: kv_put.wgsl
 //   sums    [layers]
 // One workgroup; an invocation takes one token. Reference: roundRow() in kv-cache/format.ts.
-// In front of it stand key_<format>.wgsl and value_<format>.wgsl. Constants: HEAD_DIM4, PAGE_TOKENS.
+// In front of it stand key_<format>.wgsl and value_<format>.wgsl. Constants: HEAD_DIM4, BLOCK_TOKENS, PAGE_TOKENS.
 struct Params {
   tokens: u32,
   qHeads: u32,

@@ -8,16 +8,35 @@
  * | f16    | D halves                                                                            |
  * | q8     | D codes of 8 bits, then one half per group of 32 channels: largest magnitude / 127  |
  * | q4     | D codes of 4 bits, then the same: number of largest magnitude / -8, as q4_0 of ggml |
+ * | tile8  | D codes of 8 bits; behind the rows of a page and head, one f32 per tile of          |
+ * |        | BLOCK_TOKENS rows: largest magnitude / 127 (reference/flash3.ts rounds so)          |
  */
-import type { KvFormat } from "../attention/api.ts";
+import { BLOCK_TOKENS, type AttentionChoice, type KvFormat, type KvFormats } from "../attention/api.ts";
+import { EngineError } from "../errors.ts";
 import { decodeF16, encodeF16 } from "../formats/floats.ts";
 
 /** Channels that share a scale. */
 export const GROUP_CHANNELS = 32;
 const LARGEST_HALF = 65504;
 
-/** 32-bit words of a row. */
-export function rowWords(format: KvFormat, headDim: number): number {
+/** How rows can lie: as one chooses, or in the tiles that flash3 brings along. */
+export type RowFormat = KvFormat | "tile8";
+
+export interface RowFormats {
+  keys: RowFormat;
+  values: RowFormat;
+}
+
+/** How a policy caches where `asked` was chosen. Throws `bad-argument` where both have a format of their own. */
+export function cachedFormats(asked: KvFormats, { policy }: AttentionChoice): RowFormats {
+  if (policy.kind !== "flash3") return asked;
+  if (asked.keys === "f32" && asked.values === "f32") return { keys: "tile8", values: "tile8" };
+  const message = `flash3 caches keys and values in 8 bits of its own, not in ${asked.keys} and ${asked.values}`;
+  throw new EngineError("bad-argument", message, "choose f32, which leaves it to flash3, or another attention");
+}
+
+/** 32-bit words of a row; of a tile's row, with its share of the scale. */
+export function rowWords(format: RowFormat, headDim: number): number {
   const scales = Math.ceil(Math.ceil(headDim / GROUP_CHANNELS) / 2);
   switch (format) {
     case "f32":
@@ -28,6 +47,8 @@ export function rowWords(format: KvFormat, headDim: number): number {
       return headDim / 4 + scales;
     case "q4":
       return Math.ceil(headDim / 8) + scales;
+    case "tile8":
+      return headDim / 4 + 1 / BLOCK_TOKENS;
   }
 }
 
@@ -60,7 +81,7 @@ function half(value: number): number {
 }
 
 /** Halves go to the even neighbour, as WGSL's round() has it. */
-function nearest(value: number): number {
+export function nearest(value: number): number {
   const down = Math.floor(value);
   const rest = value - down;
   if (rest !== 0.5) return Math.round(value);

@@ -6,6 +6,7 @@ import { openShaderCache, type Kernel } from "../../engine/gpu/shader.ts";
 import { activate } from "../../engine/kernels/activate.ts";
 import { attnDecode } from "../../engine/kernels/attn_decode.ts";
 import { attnFacts } from "../../engine/kernels/attn_facts.ts";
+import { attnFlash3 } from "../../engine/kernels/attn_flash3.ts";
 import { attnMerge } from "../../engine/kernels/attn_merge.ts";
 import { attnPool } from "../../engine/kernels/attn_pool.ts";
 import { attnPrefill } from "../../engine/kernels/attn_prefill.ts";
@@ -14,6 +15,7 @@ import { causalConv } from "../../engine/kernels/causal_conv.ts";
 import { embed } from "../../engine/kernels/embed.ts";
 import { gateMul } from "../../engine/kernels/gate_mul.ts";
 import { gatedNorm } from "../../engine/kernels/gated_norm.ts";
+import { hadamard } from "../../engine/kernels/hadamard.ts";
 import { keepRow } from "../../engine/kernels/keep_row.ts";
 import { keyReposition } from "../../engine/kernels/key_reposition.ts";
 import { keyShift } from "../../engine/kernels/key_shift.ts";
@@ -36,6 +38,8 @@ import { ssdStep } from "../../engine/kernels/ssd_step.ts";
 import { ssdSteps } from "../../engine/kernels/ssd_steps.ts";
 import { takeColumns } from "../../engine/kernels/take_columns.ts";
 import { tapSave } from "../../engine/kernels/tap_save.ts";
+import { tile8Open } from "../../engine/kernels/tile8_open.ts";
+import { tile8Put } from "../../engine/kernels/tile8_put.ts";
 import { tokenShift } from "../../engine/kernels/token_shift.ts";
 import { valueMix } from "../../engine/kernels/value_mix.ts";
 import { wkvFinish } from "../../engine/kernels/wkv_finish.ts";
@@ -66,11 +70,16 @@ const kernels: readonly Kernel[] = [
     kvPut(format),
     kvError({ keys: format, values: format }),
   ]),
+  attnDecode({ keys: "tile8", values: "tile8" }),
+  attnFlash3({ format: "f32", products: "floats" }),
+  attnFlash3({ format: "tile8", products: "floats" }),
+  attnFlash3({ format: "tile8", products: "integers" }),
   attnMerge,
   bound,
   causalConv,
   gateMul,
   gatedNorm,
+  hadamard,
   keepRow,
   keyReposition,
   keyShift,
@@ -88,6 +97,8 @@ const kernels: readonly Kernel[] = [
   ssdSteps,
   takeColumns,
   tapSave,
+  tile8Open,
+  tile8Put,
   tokenShift,
   valueMix,
   wkvFinish,
