@@ -13,8 +13,10 @@ export interface Prefilled {
   restoredTokens: number;
 }
 
-/** Tokens after which finished pages are taken out of the cache: what a closed window loses at most. */
-const SAVE_TOKENS = 2048;
+/** Tokens after which finished pages are taken out of the cache: about what a closed window loses. */
+const SAVE_TOKENS = 1024;
+/** The last piece may be longer, for a few tokens are not worth one of their own. A layer with a window keeps no fewer than these. */
+export const LONGEST_PIECE_TOKENS = SAVE_TOKENS + SAVE_TOKENS / 2;
 /** Tokens in front of the files and behind them belong to no path. */
 const THE_QUESTION = "the question";
 /** At most twenty events a second. */
@@ -75,8 +77,8 @@ async function compute(
   const { runner } = held;
   for (let begin = runner.length, end = begin; begin < ids.length; begin = end) {
     const pieceEnd = (Math.floor(begin / SAVE_TOKENS) + 1) * SAVE_TOKENS;
-    // A few tokens more are not worth a piece of their own.
-    end = prefix === undefined || ids.length - pieceEnd < SAVE_TOKENS / 2 ? ids.length : pieceEnd;
+    const isLast = ids.length - pieceEnd < LONGEST_PIECE_TOKENS - SAVE_TOKENS;
+    end = prefix === undefined || isLast ? ids.length : pieceEnd;
     const options = { signal, moreFollows: end < ids.length, onProgress: progressFrom(begin, progress) };
     try {
       await runner.append(ids.subarray(begin, end), options);

@@ -90,11 +90,11 @@ class OpenIndex implements PrefixIndex {
     const limit = Math.min(most, keys.pages);
     if (pages.kind === "keys") {
       let count = 0;
-      while (count < limit && (await this.kept(keys, pages, count))) count++;
+      while (count < limit && (await this.kept(keys, count))) count++;
       return count;
     }
     for (let count = Math.min(limit, this.deepest(keys.root)); count > 0; count--) {
-      if (await this.kept(keys, pages, count - 1)) return count;
+      if (await this.kept(keys, count - 1)) return count;
     }
     return 0;
   }
@@ -140,6 +140,8 @@ class OpenIndex implements PrefixIndex {
     this.refused = false;
     // The cap may have been lowered.
     if (!(await this.makeRoom(0, keys, to))) return;
+    // Without the page before nobody can use these.
+    if (pages.kind === "keys" && from > 0 && (await this.wanted(keys, pages, from - 1))) return;
     const batch = pages.kind === "states" ? 1 : atOnce(pages, EXPORT_BYTES);
     for (let first = from, end = from; first < to; first = end) {
       while (end < to && end - first < batch && (await this.wanted(keys, pages, end))) end++;
@@ -148,10 +150,11 @@ class OpenIndex implements PrefixIndex {
     }
   }
 
-  /** Takes these pages out and begins to write them; false where there is no room left, or the store refuses. */
+  /** Takes these pages out and begins to write them; false where one is missing, there is no room left, or the store refuses. */
   private async saveRun(keys: PageKeys, pages: CachedPages, { from, to }: PageRange): Promise<boolean> {
     const bytes = prefixFileBytes(pages.bytesPerPage);
     for (const [index, payload] of (await pages.export(from, to - from)).entries()) {
+      if (payload === undefined && pages.kind === "keys") return false;
       if (payload === undefined) continue;
       const name = await nameOf(keys, from + index);
       await this.roomInFlight(pages);
@@ -177,16 +180,16 @@ class OpenIndex implements PrefixIndex {
   }
 
   /** Waits for a page that is on its way: a device may be lost right behind the prefill. */
-  private async kept(keys: PageKeys, pages: CachedPages, page: number): Promise<boolean> {
+  private async kept(keys: PageKeys, page: number): Promise<boolean> {
     const key = await keys.at(page);
     await this.writing.get(key)?.done;
-    return this.entries.get(key)?.bytes === prefixFileBytes(pages.bytesPerPage);
+    return this.entries.has(key);
   }
 
   /** Whether a page is worth taking out, and not kept or on its way. */
   private async wanted(keys: PageKeys, pages: CachedPages, page: number): Promise<boolean> {
     if (pages.kind === "states" && (page + 1) % stateStep(keys) !== 0 && page + 1 !== keys.pages) return false;
-    return !this.writing.has(await keys.at(page)) && !(await this.kept(keys, pages, page));
+    return !this.writing.has(await keys.at(page)) && !(await this.kept(keys, page));
   }
 
   /** Pages up to which anything is kept of prompts of this root. */

@@ -147,6 +147,35 @@ export function describeRecurrentRunner(
         dispose(other);
       });
 
+      it("gives its states at the borders of pages away, and goes on from one as from where it was", async () => {
+        const { spec, weights } = randomRecurrent(kind);
+        const ids = tokens(600, spec);
+        const runner = await opened({ spec, weights });
+        await runner.append(ids.slice(0, 90));
+        await runner.append(ids.slice(90), { moreFollows: true });
+        assert.ok(runner.pages?.kind === "states");
+        const states = await runner.pages.export(0, 2);
+        assert.deepEqual(
+          states.map((state) => state?.length),
+          [runner.pages.bytesPerPage, runner.pages.bytesPerPage],
+        );
+        assert.equal(runner.truncate(512), 512);
+        const expected = await all(runner, ids.slice(512));
+        const other = await opened({ spec, weights });
+        assert.ok(other.pages);
+        for (const page of [0, 1]) {
+          const state = states[page];
+          assert.ok(state);
+          await other.pages.import([state], page);
+          assert.equal(other.length, 256 * (page + 1));
+        }
+        assert.deepEqual((await other.pages.export(1, 1))[0], states[1], "and gives the same away");
+        assertClose(await all(other, ids.slice(512)), expected, TOLERANCE, "behind the state");
+        assert.equal(other.truncate(300), 256, "the state before is kept too");
+        dispose(runner);
+        dispose(other);
+      });
+
       it("refuses a state that is damaged or another model's", async () => {
         const { spec, weights } = randomRecurrent(kind);
         const runner = await opened({ spec, weights });

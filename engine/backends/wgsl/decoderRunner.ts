@@ -211,7 +211,8 @@ export async function openGpuDecoder(
 
   const pages = gpuPages({
     ...{ spec, gpu, recorder, readback, cache, reserve },
-    copies: () => plan.copies.length,
+    // Pages come back before anything runs, so `plan` may still be that of before.
+    copies: () => effectivePlan(asked, choice).copies.length,
     onImport: () => {
       tap.skip(cache.length);
       stateIsLast = false;

@@ -4,9 +4,10 @@ import { describe, it } from "node:test";
 import type { PositionPlan } from "../../../engine/api.ts";
 import type { AskEvent } from "../../../engine/generate/api.ts";
 import { HeldTokens } from "../../../engine/generate/heldTokens.ts";
-import { prefill } from "../../../engine/generate/prefill.ts";
+import { LONGEST_PIECE_TOKENS, prefill } from "../../../engine/generate/prefill.ts";
 import type { PrefixPlace } from "../../../engine/generate/prefixPlace.ts";
 import type { CachedPages } from "../../../engine/kv-cache/api.ts";
+import { heldTokens } from "../../../engine/kv-cache/retention.ts";
 import { openPrefixIndex } from "../../../engine/kv-cache/prefixIndex.ts";
 import { positionPlan } from "../../../engine/position/bands.ts";
 import { unrotatedLimit } from "../../../engine/position/limits.ts";
@@ -61,11 +62,14 @@ describe("a long prefill", () => {
     rope: { plan, scaling: { kind: "none" as const }, limit: unrotatedLimit(spec, false, 10_000) },
   };
 
-  async function run(
-    store: MemoryPrefixes,
-    signal = new AbortController().signal,
-    onEvent: (event: AskEvent) => void = () => undefined,
-  ) {
+  interface Run {
+    prompt?: Int32Array<ArrayBuffer>;
+    signal?: AbortSignal;
+    onEvent?: (event: AskEvent) => void;
+  }
+
+  async function run(store: MemoryPrefixes, options: Run = {}) {
+    const { prompt = ids, signal = new AbortController().signal, onEvent = () => undefined } = options;
     const runner = new PagedRunner({ vocabSize: 40, capacityTokens: 10_000 });
     const index = await openPrefixIndex(store);
     const prefixes: PrefixPlace = {
@@ -73,7 +77,7 @@ describe("a long prefill", () => {
       open: () => Promise.resolve({ index, model: "m" }),
       settled: () => index.settled(),
     };
-    const done = prefill({ held: new HeldTokens(runner), prefixes }, packed, flash, signal, onEvent);
+    const done = prefill({ held: new HeldTokens(runner), prefixes }, { ...packed, ids: prompt }, flash, signal, onEvent);
     return { runner, index, done };
   }
 
@@ -82,12 +86,25 @@ describe("a long prefill", () => {
     const { runner, index, done } = await run(store);
     assert.deepEqual(await done, { reusedTokens: 0, restoredTokens: 0 });
     await index.settled();
-    // Not a piece of a few hundred tokens at the end.
-    assert.deepEqual(runner.log, ["append 2048 and more", "out 0-8", "append 2952", "out 8-16", "out 16-19"]);
+    assert.deepEqual(runner.log, [
+      ...["append 1024 and more", "out 0-4", "append 1024 and more", "out 4-8", "append 1024 and more", "out 8-12"],
+      ...["append 1024 and more", "out 12-16", "append 904", "out 16-19"],
+    ]);
     assert.deepEqual(
       store.pages,
       Array.from({ length: 19 }, (_, page) => page),
     );
+  });
+
+  it("makes no piece of a few tokens at the end", async () => {
+    const { runner, done } = await run(new MemoryPrefixes(), { prompt: ids.slice(0, 1024 + 500) });
+    await done;
+    assert.deepEqual(runner.log, ["append 1524", "out 0-5"]);
+  });
+
+  it("keeps pages before a layer with a window gives them up", () => {
+    const held = heldTokens({ window: 1, rotation: "main" }, { policy: { kind: "flash" } }, 1);
+    assert.ok(LONGEST_PIECE_TOKENS <= held, `${held} tokens are held`);
   });
 
   it("restores them, says how far it is, and computes the rest alone", async () => {
@@ -96,7 +113,7 @@ describe("a long prefill", () => {
     await first.done;
     await first.index.settled();
     const events: AskEvent[] = [];
-    const { runner, done } = await run(store, undefined, (event) => events.push(event));
+    const { runner, done } = await run(store, { onEvent: (event) => events.push(event) });
     assert.deepEqual(await done, { reusedTokens: 19 * PAGE, restoredTokens: 19 * PAGE });
     assert.deepEqual(runner.cache, [...ids]);
     assert.deepEqual(runner.log, [`append ${5000 - 19 * PAGE}`]);
@@ -107,7 +124,7 @@ describe("a long prefill", () => {
   it("loses nothing that was finished when it is stopped", async () => {
     const store = new MemoryPrefixes();
     const controller = new AbortController();
-    const { runner, index, done } = await run(store, controller.signal);
+    const { runner, index, done } = await run(store, { signal: controller.signal });
     runner.onLength = (length) => (length > 2500 ? controller.abort() : undefined);
     await assert.rejects(done, { code: "aborted" });
     await index.settled();
