@@ -335,6 +335,8 @@ export interface Runner {
   readonly device: string;
   /** Tokens the KV cache can grow to on this device. */
   readonly capacityTokens: number;
+  /** The same under another choice; where it is absent all choices hold alike. */
+  capacityFor?(choice: AttentionChoice): number;
   /**
    * Layers whose queries are kept, so that `pool` can be asked for them; and why not all, if not all. The queries of tokens before
    * `from` (0 where absent) are not there, because their page was restored and not computed.

@@ -42,6 +42,9 @@ import type { PrefixStatistics, PrefixStore } from "./kv-cache/api.ts";
 import { loadModel, type LoadedModel } from "./models/load.ts";
 import { tensorShapes } from "./models/weights.ts";
 import { BodyCache } from "./pack/body.ts";
+import type { AttentionTable, AttentionTableRequest } from "./planner/api.ts";
+import { attentionTable, RateKeeper } from "./planner/attentionTable.ts";
+import { openModel } from "./planner/openModel.ts";
 import { resolveRope } from "./position/choose.ts";
 import { checkIds } from "./reference/checks.ts";
 
@@ -90,6 +93,11 @@ export interface Session {
     signal: AbortSignal,
     onEvent: (event: RopeSearchEvent) => void,
   ): Promise<RopeSearchResult>;
+  /**
+   * What a prompt would take with every policy and cache format of this backend, which is measured the first time: some seconds. Throws
+   * `aborted`, and `bad-argument` on the reference.
+   */
+  planAttention(request: AttentionTableRequest, signal: AbortSignal): Promise<AttentionTable>;
   /** Attention over what the last run left in the cache. */
   pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention>;
   /** Logits of the last token of `ids`, or of all; empties the cache. Throws what `Runner.setAttention` throws. */
@@ -158,6 +166,11 @@ function askModelOf(loaded: LoadedModel): AskModel {
 }
 
 /** Chat models end a turn with the eos of tokenizer_config.json, which config.json may not list. */
+/** Tokens that the cache holds under a choice. */
+function capacityFor(runner: Runner, attention: AttentionChoice | undefined): number {
+  return attention === undefined ? runner.capacityTokens : (runner.capacityFor?.(attention) ?? runner.capacityTokens);
+}
+
 function ownEos(loaded: LoadedModel, id: number | undefined): number[] {
   return loaded.eosToken === undefined || id === undefined ? [] : [id];
 }
@@ -177,6 +190,7 @@ class OpenSession implements Session {
   private engine: Engine | undefined;
   private closed = false;
   private queue: Promise<unknown> = Promise.resolve();
+  private readonly measured = new RateKeeper();
   private readonly prefixes: PrefixPlace | undefined;
 
   constructor(
@@ -232,7 +246,7 @@ class OpenSession implements Session {
     const engine: Engine = {
       runner,
       held: new HeldTokens(runner),
-      window: new WindowChooser(spec, runner.capacityTokens),
+      window: new WindowChooser(spec, (attention) => capacityFor(runner, attention)),
       prefixes: this.prefixes,
       asked: undefined,
       chosen,
@@ -258,6 +272,13 @@ class OpenSession implements Session {
     });
   }
 
+  planAttention(request: AttentionTableRequest, signal: AbortSignal): Promise<AttentionTable> {
+    return this.exclusive(signal, async () => {
+      const { loaded, options, runtime, measured } = this;
+      return attentionTable(await openModel(loaded, options, runtime, this.current().chosen.kind), request, measured, signal);
+    });
+  }
+
   async prefixesSettled(): Promise<void> {
     await this.prefixes?.settled();
   }
@@ -278,8 +299,8 @@ class OpenSession implements Session {
         throw new EngineError("bad-argument", "no token ids were given", `give ids from 0 to ${vocabSize - 1}`);
       return this.untilLost(async (engine) => {
         const { runner, held } = engine;
-        const rope = resolveRope(options.rope, this.loaded.spec, ids.length, runner.capacityTokens);
         const attention = options.attention ?? WHOLE;
+        const rope = resolveRope(options.rope, this.loaded.spec, ids.length, capacityFor(runner, attention), attention);
         runner.setAttention(attention);
         runner.setPositions(rope.plan);
         runner.truncate(0);

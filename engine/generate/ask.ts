@@ -39,6 +39,7 @@ export interface AskEngine {
 export interface AskedPrompt {
   request: AnswerRequest;
   packed: PackedPrompt;
+  attention: AskRequest["attention"] | undefined;
 }
 
 /** What of a request matters once the prompt is there. */
@@ -68,7 +69,7 @@ export async function answerQuestion(
   const decodeStarted = performance.now();
   const answer = await answerFrom(model, engine.held, packed, request, signal, onEvent);
   const { question, sampling, quote, maxAnswerTokens } = request;
-  engine.asked = { request: { question, sampling, quote, maxAnswerTokens }, packed };
+  engine.asked = { request: { question, sampling, quote, maxAnswerTokens }, packed, attention };
   return {
     question,
     ...answer,
@@ -112,6 +113,7 @@ export async function packPrompt(
   onEvent: OnEvent,
   use: "run" | "plan" = "run",
 ): Promise<PackedPrompt> {
+  const asked = { rope: request.rope, attention: attentionOf(model.spec, request) };
   const prompt = planPrompt({ ...model, question: request.question, history: request.history });
   const report = throttle(EVENT_MS);
   const pack = await packFiles({
@@ -119,7 +121,7 @@ export async function packPrompt(
     readFile: (file, stop) => request.readFile(file, stop),
     tokenizer: model.tokenizer,
     before: prompt.before,
-    windowTokens: (needed) => window.windowFor(request.rope, needed),
+    windowTokens: (needed) => window.windowFor(asked, needed),
     reserveTokens: prompt.after.length + request.maxAnswerTokens,
     questions: [...request.history.map((turn) => turn.question), request.question],
     cache: model.bodies,
@@ -130,7 +132,7 @@ export async function packPrompt(
   });
   throwIfAborted(signal);
   const neededTokens = pack.ids.length + prompt.after.length + request.maxAnswerTokens;
-  const rope = window[use === "run" ? "resolve" : "wouldResolve"](request.rope, pack.ids, neededTokens);
+  const rope = window[use === "run" ? "resolve" : "wouldResolve"](asked, pack.ids, neededTokens);
   checkFits(pack, prompt, rope, request.maxAnswerTokens);
   const ids = new Int32Array(pack.ids.length + prompt.after.length);
   ids.set(pack.ids);

@@ -30,7 +30,11 @@ export async function previewAnswer(
   }
   const { request, packed } = asked;
   const { ids, pack } = packed;
-  const resolved = engine.window.wouldResolve(rope, pack.ids, ids.length + request.maxAnswerTokens);
+  const resolved = engine.window.wouldResolve(
+    { rope, attention: asked.attention },
+    pack.ids,
+    ids.length + request.maxAnswerTokens,
+  );
   const { limit, plan, scaling } = resolved;
   if (ids.length + request.maxAnswerTokens > limit.tokens) {
     const message = `the prompt and its answer take ${ids.length + request.maxAnswerTokens} tokens and this setting reaches ${limit.tokens}`;

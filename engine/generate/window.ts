@@ -1,5 +1,13 @@
 import type { ModelSpec, RopeChoice } from "../api.ts";
+import type { AttentionChoice } from "../attention/api.ts";
 import { FOLLOW_UP_TOKENS, requestLength, type ResolvedRope, resolveRope } from "../position/choose.ts";
+
+/** What of a request decides on its window. */
+export interface WindowRequest {
+  rope: RopeChoice;
+  /** Undefined for a model without keys. */
+  attention: AttentionChoice | undefined;
+}
 
 interface KeptRotation {
   key: string;
@@ -14,32 +22,34 @@ export class WindowChooser {
 
   constructor(
     private readonly spec: ModelSpec,
-    private readonly capacityTokens: number,
+    /** Tokens that the cache holds when it is attended to like this. */
+    private readonly capacityOf: (attention: AttentionChoice | undefined) => number,
   ) {}
 
   /** Tokens that prompt and answer may have when they want `neededTokens`. */
-  windowFor(choice: RopeChoice, neededTokens: number): number {
-    const lengthTokens = requestLength(choice, this.spec, neededTokens);
-    return resolveRope(choice, this.spec, lengthTokens, this.capacityTokens).limit.tokens;
+  windowFor({ rope, attention }: WindowRequest, neededTokens: number): number {
+    const lengthTokens = requestLength(rope, this.spec, neededTokens, attention);
+    return resolveRope(rope, this.spec, lengthTokens, this.capacityOf(attention), attention).limit.tokens;
   }
 
   /** The rotation for `neededTokens` behind this context: the one of the turn before, if it still reaches. */
-  resolve(choice: RopeChoice, context: Int32Array, neededTokens: number): ResolvedRope {
+  resolve(choice: WindowRequest, context: Int32Array, neededTokens: number): ResolvedRope {
     this.last = this.chosen(choice, context, neededTokens);
     return this.last.resolved;
   }
 
   /** What `resolve` would choose, without keeping it for the next turn. */
-  wouldResolve(choice: RopeChoice, context: Int32Array, neededTokens: number): ResolvedRope {
+  wouldResolve(choice: WindowRequest, context: Int32Array, neededTokens: number): ResolvedRope {
     return this.chosen(choice, context, neededTokens).resolved;
   }
 
-  private chosen(choice: RopeChoice, context: Int32Array, neededTokens: number): KeptRotation {
+  private chosen(choice: WindowRequest, context: Int32Array, neededTokens: number): KeptRotation {
     const key = JSON.stringify(choice);
     const { last } = this;
     if (last?.key === key && neededTokens <= last.lengthTokens && sameTokens(last.context, context)) return last;
     const lengthTokens = Math.max(neededTokens, Math.min(neededTokens + FOLLOW_UP_TOKENS, this.windowFor(choice, neededTokens)));
-    const resolved = resolveRope(choice, this.spec, lengthTokens, this.capacityTokens);
+    const { rope, attention } = choice;
+    const resolved = resolveRope(rope, this.spec, lengthTokens, this.capacityOf(attention), attention);
     return { key, context, lengthTokens, resolved };
   }
 }

@@ -1,4 +1,5 @@
 /** The one place that says how long a context may be, and why. */
+import type { AttentionChoice } from "../attention/api.ts";
 import type { ContextLimit, ModelSpec, Reindexing, RopeScaling } from "../api.ts";
 import { isReindexing, isRotating, longRopeStretch, ownFrequencies, trainedLength } from "./scaling.ts";
 
@@ -9,11 +10,20 @@ export const AUTO_REACH = 8;
  * Tokens a request (prompt and answer) may have under `scaling`, capped by what the KV cache holds.
  * `wouldBe` is the limit without the reason that binds: memory gone, or the scaling gone; MAX_SAFE_INTEGER stands for no limit.
  */
-export function contextLimit(spec: ModelSpec, scaling: RopeScaling, capacityTokens: number): ContextLimit {
+export function contextLimit(
+  spec: ModelSpec,
+  scaling: RopeScaling,
+  capacityTokens: number,
+  attention?: AttentionChoice,
+): ContextLimit {
   const trained = trainedLength(spec);
-  const reach = scaledLength(spec, scaling);
-  const reason =
-    reach === Infinity
+  const scaled = scaledLength(spec, scaling);
+  const seen = farthestSeen(attention);
+  const isBounded = seen < Infinity && seen <= scaled;
+  const reach = isBounded ? Infinity : scaled;
+  const reason = isBounded
+    ? `no token attends farther than ${tokens(seen)}, which the model has seen, and what lies beyond is not recalled`
+    : reach === Infinity
       ? `${label(scaling)} itself has no limit: it shows the model no distance that it has not seen`
       : reach === trained
         ? `the model was trained on ${tokens(trained)}`
@@ -25,8 +35,13 @@ export function contextLimit(spec: ModelSpec, scaling: RopeScaling, capacityToke
 }
 
 /** The same for ALiBi and recurrent models, which nothing can scale: they read on past the trained length where they are let. */
-export function unrotatedLimit(spec: ModelSpec, isLetOn: boolean, capacityTokens: number): ContextLimit {
-  if (!isLetOn) return contextLimit(spec, { kind: "none" }, capacityTokens);
+export function unrotatedLimit(
+  spec: ModelSpec,
+  isLetOn: boolean,
+  capacityTokens: number,
+  attention?: AttentionChoice,
+): ContextLimit {
+  if (!isLetOn) return contextLimit(spec, { kind: "none" }, capacityTokens, attention);
   const trained = trainedLength(spec);
   const reach = AUTO_REACH * trained;
   const reason = `the model was trained on ${tokens(trained)} and may read on to ${AUTO_REACH} times as many, ${tokens(reach)}`;
@@ -39,6 +54,14 @@ function memoryLimit(spec: ModelSpec, reason: string, capacityTokens: number, re
   const holder = spec.kind === "decoder" ? "The KV cache holds" : "This backend reads";
   const explanation = `${holder} ${tokens(capacityTokens)} on this device; ${reason}.`;
   return { tokens: capacityTokens, because: "kv-cache memory", explanation, wouldBe: Math.min(reach, Number.MAX_SAFE_INTEGER) };
+}
+
+/** The largest distance, in tokens, that a policy shows every layer; Infinity where far keys are seen. */
+export function farthestSeen(attention: AttentionChoice | undefined): number {
+  if (attention === undefined || attention.topPages !== undefined) return Infinity;
+  const { policy } = attention;
+  if (policy.kind === "window") return policy.window;
+  return policy.kind === "sinks" ? policy.sinks + policy.window : Infinity;
 }
 
 /** Tokens a scaling reaches when memory is no matter; Infinity where no distance can be new to the model. */

@@ -1,6 +1,11 @@
 /** Facts that follow from the state and are kept nowhere: the window, the rotation in force. Pure. */
-import type { ContextLimit, ModelSpec, RopeScaling } from "../../engine/api.ts";
+import type { ContextLimit, ModelSpec, RopeScaling, SessionInfo } from "../../engine/api.ts";
+import type { AttentionChoice } from "../../engine/attention/api.ts";
+import { F32_CACHE } from "../../engine/attention/wholeOnly.ts";
 import { EngineError } from "../../engine/errors.ts";
+import { cacheCapacity } from "../../engine/kv-cache/capacity.ts";
+import { MAX_CHUNK_TOKENS } from "../../engine/models/chunkSizes.ts";
+import { farthestSeen } from "../../engine/position/limits.ts";
 import { requestLength, resolveRope } from "../../engine/position/choose.ts";
 import { shownRun } from "./store.ts";
 import type { State } from "./store.ts";
@@ -24,18 +29,27 @@ export function windowFacts(state: State): WindowFacts | { problem: string } | u
   const actual = engineFacts(state);
   if (actual && state.askedRope === settings.rope) return { usedTokens, usedIs, reservedTokens, ...actual };
   try {
-    const { spec, capacityTokens } = engine.info;
+    const { spec } = engine.info;
+    const attention = spec.kind === "decoder" ? settings.attention : undefined;
     const { limit, scaling } = resolveRope(
       settings.rope,
       spec,
-      requestLength(settings.rope, spec, usedTokens + reservedTokens),
-      capacityTokens,
+      requestLength(settings.rope, spec, usedTokens + reservedTokens, attention),
+      capacityUnder(engine.info, attention),
+      attention,
     );
     return { usedTokens, usedIs, reservedTokens, limit, rope: scaling };
   } catch (error) {
     if (EngineError.is(error)) return { problem: `${error.message}; ${error.remedy}` };
     throw error;
   }
+}
+
+/** Tokens that the cache holds under a choice: one that evicts holds more than the session says of itself. */
+function capacityUnder({ spec, backend, kv, capacityTokens }: SessionInfo, attention: AttentionChoice | undefined): number {
+  if (spec.kind !== "decoder" || backend !== "wgsl" || farthestSeen(attention) === Infinity || attention === undefined)
+    return capacityTokens;
+  return cacheCapacity(spec, kv ?? F32_CACHE, attention, MAX_CHUNK_TOKENS, undefined);
 }
 
 /** The model that is open, if one is. */

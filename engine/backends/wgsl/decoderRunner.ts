@@ -226,6 +226,7 @@ export async function openGpuDecoder(
     get capacityTokens() {
       return capacityTokens;
     },
+    capacityFor: capacityOf,
     get tap() {
       return { layers: tap.layers, because: tap.because, from: tap.from };
     },
