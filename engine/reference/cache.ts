@@ -1,4 +1,7 @@
 import type { DecoderSpec } from "../api.ts";
+import type { KvFormat, KvFormats } from "../attention/api.ts";
+import { F32_CACHE } from "../attention/wholeOnly.ts";
+import { roundRow } from "../kv-cache/format.ts";
 import type { Reals } from "../position/rope.ts";
 
 /** Number format of all arithmetic: f32 as the other backends, f64 for the golden numbers. */
@@ -40,7 +43,8 @@ export interface ReferenceCache {
   cut(lengthTokens: number): void;
 }
 
-export function referenceCache(spec: DecoderSpec, precision: Precision): ReferenceCache {
+/** `formats` round what is attended to, as the device does; bare and raw keys stay as they are. */
+export function referenceCache(spec: DecoderSpec, precision: Precision, formats: KvFormats = F32_CACHE): ReferenceCache {
   const width = spec.kvHeadCount * spec.headDim;
   const make = (length: number): Reals => (precision === "f64" ? new Float64Array(length) : new Float32Array(length));
   const layers: LayerRows[] = Array.from({ length: spec.layerCount }, () => ({
@@ -55,6 +59,14 @@ export function referenceCache(spec: DecoderSpec, precision: Precision): Referen
     const rows = layers[layer];
     if (rows === undefined) throw new RangeError(`layer ${layer} of ${layers.length}`);
     return rows;
+  };
+  const rounded = (format: KvFormat, rows: Reals): Reals => {
+    if (format === "f32") return rows;
+    const heads = make(rows.length);
+    for (let at = 0; at < rows.length; at += spec.headDim) {
+      heads.set(roundRow(format, Float32Array.from(rows.subarray(at, at + spec.headDim))), at);
+    }
+    return heads;
   };
   /** The array with `added` behind the cached rows, moved to a larger one when full. */
   const extended = (rows: Reals, added: Reals): Reals => {
@@ -80,8 +92,8 @@ export function referenceCache(spec: DecoderSpec, precision: Precision): Referen
       const held = layerAt(layer);
       if (spec.keyShift) held.rawKeys = extended(held.rawKeys, rows.rawKeys);
       held.bareKeys = extended(held.bareKeys, rows.bareKeys);
-      held.keys = rows.keys.map((keys, copy) => extended(held.keys[copy] ?? make(0), keys));
-      held.values = extended(held.values, rows.values);
+      held.keys = rows.keys.map((keys, copy) => extended(held.keys[copy] ?? make(0), rounded(formats.keys, keys)));
+      held.values = extended(held.values, rounded(formats.values, rows.values));
       return { keys: held.keys, values: held.values };
     },
     keys: (layer) => layerAt(layer).keys,
@@ -92,7 +104,7 @@ export function referenceCache(spec: DecoderSpec, precision: Precision): Referen
     },
     rotateAgain(layer, rotate) {
       const held = layerAt(layer);
-      held.keys = [...rotate(held.bareKeys.subarray(0, length * width))];
+      held.keys = rotate(held.bareKeys.subarray(0, length * width)).map((keys) => rounded(formats.keys, keys));
     },
     advance(tokens) {
       length += tokens;

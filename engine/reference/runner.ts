@@ -1,6 +1,6 @@
 import { CUT_TOKENS, type DecoderSpec, type PositionPlan, type Runner, type RunnerOptions } from "../api.ts";
 import type { HeadFacts } from "../attention/api.ts";
-import { checkF32Cache, F32_CACHE, WHOLE } from "../attention/wholeOnly.ts";
+import { F32_CACHE, WHOLE } from "../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import { checkWeights } from "../models/weights.ts";
 import { layerBands, positionPlan } from "../position/bands.ts";
@@ -21,17 +21,16 @@ const DEFAULT_TAP_BYTES = 256 * 2 ** 20;
 
 /** A transformer in plain loops: slow, and the one the others are compared with. Until `setPositions` it rotates as config.json says. */
 export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOptions): Promise<Runner> {
-  const { weights, weightFormat, signal } = options;
+  const { weights, weightFormat, signal, kv = F32_CACHE } = options;
   throwIfAborted(signal);
   checkWeights(spec, weights);
-  checkF32Cache(options.kv, "the reference");
   const capacityTokens = Math.min(options.capacityTokens ?? MAX_TOKENS, MAX_TOKENS);
   if (!Number.isSafeInteger(capacityTokens) || capacityTokens < 1) {
     throw new EngineError("bad-argument", `a KV cache of ${capacityTokens} tokens holds nothing`, "give at least one token");
   }
   const tap = chooseTap(spec, capacityTokens, options.tapBytes ?? DEFAULT_TAP_BYTES);
   const decoder = await readDecoder(spec, weights, weightFormat, options);
-  const cache = referenceCache(spec, "f32");
+  const cache = referenceCache(spec, "f32", kv);
   const queries = new Map(tap.layers.map((layer) => [layer, [] as Reals[]]));
   const attending = openAttending(spec, options.attention ?? WHOLE);
   /** The plan that was set, and what the attention policy makes of it. */
@@ -93,7 +92,7 @@ export async function openReferenceDecoder(spec: DecoderSpec, options: RunnerOpt
     },
     pages,
     quantizationError: decoder.quantizationError,
-    kv: F32_CACHE,
+    kv,
     get keptMass() {
       return attending.keptMass;
     },
