@@ -34,23 +34,23 @@ export interface LongAttention {
   time(rows: LongRows): Promise<number>;
 }
 
-export interface LongInputs {
-  queries: Float32Array<ArrayBuffer>;
+export interface LongKeys {
   keys: Float32Array<ArrayBuffer>;
   values: Float32Array<ArrayBuffer>;
 }
 
-/** Queries [count, D], keys and values [keys, D]; values have a mean of one, so that an error relative to the output says something. */
-export function longInputs({ scores, queries }: LongRows, keys: number): LongInputs {
-  return {
-    queries: scores === "flat" ? new Float32Array(queries * D) : gaussian("queries", queries * D),
-    keys: gaussian("keys", keys * D),
-    values: numbers("values", keys * D).map((value) => 1 + value),
-  };
+/** Keys and values [count, D]; values have a mean of one, so that an error relative to the output says something. */
+export function longKeys(count: number): LongKeys {
+  return { keys: gaussian("keys", count * D), values: numbers("values", count * D).map((value) => 1 + value) };
+}
+
+/** Queries [count, D]. */
+export function longQueries({ scores, queries }: LongRows): Float32Array<ArrayBuffer> {
+  return scores === "flat" ? new Float32Array(queries * D) : gaussian("queries", queries * D);
 }
 
 /** Each query sees all keys up to its own: float64 from the scores on. */
-export function longExpected({ queries, keys, values }: LongInputs): Float64Array {
+export function longExpected(queries: Float32Array, { keys, values }: LongKeys): Float64Array {
   const count = queries.length / D;
   const total = keys.length / D;
   const out = new Float64Array(count * D);
@@ -107,13 +107,12 @@ export async function openLongAttention(gpu: EngineDevice, keys: number): Promis
   const { lse, parts } = openAttentionActivations(spec, gpu, 1, 512);
   const out = storageBuffer(gpu, "out", 512 * D * 4);
 
-  /** Puts keys and values where the cache has them: with one head, rows lie behind each other in a slab. */
-  function fillCache(inputs: LongInputs): void {
-    for (const slab of cache.layer(0).slabs) {
-      const [from, to] = [slab.first, slab.first + slab.pages].map((page) => page * PAGE_TOKENS * D);
-      gpu.device.queue.writeBuffer(slab.keys[0], 0, inputs.keys.slice(from, to));
-      gpu.device.queue.writeBuffer(slab.values, 0, inputs.values.slice(from, to));
-    }
+  const inputs = longKeys(keys);
+  for (const slab of cache.layer(0).slabs) {
+    // With one head, rows lie behind each other in a slab.
+    const [from, to] = [slab.first, slab.first + slab.pages].map((page) => page * PAGE_TOKENS * D);
+    gpu.device.queue.writeBuffer(slab.keys[0], 0, inputs.keys.slice(from, to));
+    gpu.device.queue.writeBuffer(slab.values, 0, inputs.values.slice(from, to));
   }
 
   async function attendLast(queries: number, qkv: GPUBuffer): Promise<void> {
@@ -123,28 +122,23 @@ export async function openLongAttention(gpu: EngineDevice, keys: number): Promis
     await recorder.finish();
   }
 
-  function prepare(rows: LongRows, inputs: LongInputs): GPUBuffer {
-    fillCache(inputs);
-    positions.write(keys - rows.queries, rows.queries, undefined);
+  function prepare({ queries: count }: LongRows, queries: Float32Array): GPUBuffer {
+    positions.write(keys - count, count, undefined);
     recorder.forget();
-    const qkv = new Float32Array(rows.queries * 3 * D);
-    for (let query = 0; query < rows.queries; query++)
-      qkv.set(inputs.queries.subarray(query * D, (query + 1) * D), query * 3 * D);
+    const qkv = new Float32Array(count * 3 * D);
+    for (let query = 0; query < count; query++) qkv.set(queries.subarray(query * D, (query + 1) * D), query * 3 * D);
     return upload(gpu, qkv);
   }
 
   return {
     async run(rows) {
-      const inputs = longInputs(rows, keys);
-      await attendLast(rows.queries, prepare(rows, inputs));
-      return {
-        found: await download(gpu, out, rows.queries * D),
-        expected: longExpected(inputs),
-        values: inputs.values,
-      };
+      const queries = longQueries(rows);
+      await attendLast(rows.queries, prepare(rows, queries));
+      const found = await download(gpu, out, rows.queries * D);
+      return { found, expected: longExpected(queries, inputs), values: inputs.values };
     },
     async time(rows) {
-      const qkv = prepare(rows, longInputs(rows, keys));
+      const qkv = prepare(rows, longQueries(rows));
       await attendLast(rows.queries, qkv);
       const times: number[] = [];
       for (let i = 0; i < 5; i++) {
