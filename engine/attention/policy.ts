@@ -148,5 +148,13 @@ function checked(choice: AttentionChoice): AttentionChoice {
     const message = "sinks+top-pages: StreamingLLM has evicted the pages that could be chosen from";
     throw new EngineError("bad-argument", message, "leave top-pages out, or use a-shape+top-pages, which evicts nothing");
   }
+  if (topPages !== undefined && policy.kind === "stream") {
+    const message = "stream+top-pages: pages are chosen on the graphics card, and stream keeps them in the computer's memory";
+    throw new EngineError("bad-argument", message, "leave top-pages out, or use top-pages with flash");
+  }
+  if (topPages !== undefined && policy.kind === "flash3") {
+    const message = "flash3+top-pages: flash3 rounds a tile of keys again as it fills, and bounds of its pages would not hold";
+    throw new EngineError("bad-argument", message, "leave top-pages out, or use top-pages with flash and keys in q8");
+  }
   return choice;
 }

@@ -1,6 +1,7 @@
 /** Buffers of one device: allocation that reports running out, upload in bounded pieces, readback. */
 import { EngineError } from "../errors.ts";
 import type { EngineDevice } from "./device.ts";
+import type { Recorder } from "./dispatch.ts";
 
 /** WebGPU's usage bits, as numbers because not every host has the GPUBufferUsage global. */
 export const usage = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 64, storage: 128 } as const;
@@ -56,28 +57,45 @@ export async function allocated<T>(gpu: EngineDevice, allocate: () => T, fail: (
 export interface Readback {
   /** Copies bytes [offset, offset + bytes) of `source` after all submitted work. */
   read(source: GPUBuffer, offset: number, bytes: number): Promise<ArrayBuffer>;
+  /** The first bytes of `source` behind everything that was recorded, all in one submission. */
+  readBehind(recorder: Recorder, source: GPUBuffer, bytes: number): Promise<ArrayBuffer>;
   destroy(): void;
 }
 
 export function openReadback(gpu: EngineDevice): Readback {
   let staging: GPUBuffer | undefined;
+
+  function stagingFor(bytes: number): GPUBuffer {
+    if (staging !== undefined && staging.size >= bytes) return staging;
+    staging?.destroy();
+    staging = gpu.device.createBuffer({
+      label: "readback",
+      size: Math.max(bytes, 256),
+      usage: usage.mapRead | usage.copyTarget,
+    });
+    return staging;
+  }
+
+  async function mapped(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    await gpu.settle(buffer.mapAsync(1, 0, bytes));
+    const copy = buffer.getMappedRange(0, bytes).slice(0);
+    buffer.unmap();
+    return copy;
+  }
+
   return {
     async read(source, offset, bytes) {
-      if (staging === undefined || staging.size < bytes) {
-        staging?.destroy();
-        staging = gpu.device.createBuffer({
-          label: "readback",
-          size: Math.max(bytes, 256),
-          usage: usage.mapRead | usage.copyTarget,
-        });
-      }
+      const target = stagingFor(bytes);
       const encoder = gpu.device.createCommandEncoder();
-      encoder.copyBufferToBuffer(source, offset, staging, 0, bytes);
+      encoder.copyBufferToBuffer(source, offset, target, 0, bytes);
       gpu.device.queue.submit([encoder.finish()]);
-      await gpu.settle(staging.mapAsync(1, 0, bytes));
-      const copy = staging.getMappedRange(0, bytes).slice(0);
-      staging.unmap();
-      return copy;
+      return mapped(target, bytes);
+    },
+    async readBehind(recorder, source, bytes) {
+      const target = stagingFor(bytes);
+      recorder.copy(source, target, bytes);
+      recorder.submit();
+      return mapped(target, bytes);
     },
     destroy: () => staging?.destroy(),
   };

@@ -24,7 +24,7 @@ export interface Recorder {
     buffers: Record<B, GPUBuffer>,
     workgroups: Workgroups,
   ): void;
-  copy(source: GPUBuffer, target: GPUBuffer, bytes: number): void;
+  copy(source: GPUBuffer, target: GPUBuffer, bytes: number, targetOffset?: number): void;
   /** Hands everything recorded to the queue. */
   submit(): void;
   /** Submits and waits until the device has done it. */
@@ -106,11 +106,11 @@ export function openRecorder(gpu: EngineDevice): Recorder {
       pass.setBindGroup(0, bindGroup(program, buffers), [offset]);
       pass.dispatchWorkgroups(x, y, z);
     },
-    copy(source, target, bytes) {
+    copy(source, target, bytes, targetOffset = 0) {
       pass?.end();
       pass = undefined;
       encoder ??= device.createCommandEncoder();
-      encoder.copyBufferToBuffer(source, 0, target, 0, bytes);
+      encoder.copyBufferToBuffer(source, 0, target, targetOffset, bytes);
     },
     submit,
     async finish() {

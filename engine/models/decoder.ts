@@ -7,6 +7,7 @@ import type { DecoderSpec } from "../api.ts";
 import type { ChunkPositions, LayerPositions } from "../attention/chunkPositions.ts";
 import type { CacheErrorMeter } from "../attention/cacheError.ts";
 import type { AttentionTap } from "../attention/tap.ts";
+import type { AttentionVariants } from "../attention/variants.ts";
 import { attend, cacheChunk, type Attended } from "../attention/attend.ts";
 import { storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
@@ -78,6 +79,7 @@ export interface GpuDecoder {
   cache: PagedCache;
   tap: AttentionTap;
   cacheError: CacheErrorMeter;
+  variants: Pick<AttentionVariants, "attend">;
 }
 
 /** Token ids of the chunk -> residual stream. */
@@ -122,10 +124,10 @@ export function projectRows(decoder: LayerParts, index: number, tokens: number):
 
 /** The second half: attention over what `positions` list, and the MLP. */
 export function finishLayer(decoder: GpuDecoder, index: number, span: Span, positions: LayerPositions): void {
-  const { op, acts, attention, cache, tap } = decoder;
+  const { op, acts, attention, cache, tap, variants } = decoder;
   const rows = { qkv: acts.qkv, rotated: attention.rotated };
   const into = { out: acts.attended, lse: attention.lse, parts: attention.parts };
-  const lse = attend(op, rows, cache.layer(index), positions, into, span); // [T, H, D]
+  const lse = variants.attend(index, rows, positions, into, span) ?? attend(op, rows, cache.layer(index), positions, into, span); // [T, H, D]
   tap.save(op, index, rows, positions, lse);
   addAttended(decoder, index, span.tokens);
 }

@@ -12,6 +12,9 @@ import { attnPool } from "../../engine/kernels/attn_pool.ts";
 import { attnPrefill } from "../../engine/kernels/attn_prefill.ts";
 import { bound } from "../../engine/kernels/bound.ts";
 import { causalConv } from "../../engine/kernels/causal_conv.ts";
+import { denseScores } from "../../engine/kernels/dense_scores.ts";
+import { denseSoftmax } from "../../engine/kernels/dense_softmax.ts";
+import { denseValues } from "../../engine/kernels/dense_values.ts";
 import { embed } from "../../engine/kernels/embed.ts";
 import { gateMul } from "../../engine/kernels/gate_mul.ts";
 import { gatedNorm } from "../../engine/kernels/gated_norm.ts";
@@ -25,6 +28,9 @@ import { layerNorm } from "../../engine/kernels/layer_norm.ts";
 import { matmul, matmulIntegers } from "../../engine/kernels/matmul.ts";
 import { matrixLayouts, type MatrixFormat } from "../../engine/kernels/matrixFormats.ts";
 import { matvec, matvecIntegers, matvecSums } from "../../engine/kernels/matvec.ts";
+import { pageBounds } from "../../engine/kernels/page_bounds.ts";
+import { pageScore } from "../../engine/kernels/page_score.ts";
+import { pageSelect } from "../../engine/kernels/page_select.ts";
 import { qkNorm } from "../../engine/kernels/qk_norm.ts";
 import { quantizeRows } from "../../engine/kernels/quantize_rows.ts";
 import { rmsNorm } from "../../engine/kernels/rms_norm.ts";
@@ -68,6 +74,9 @@ const kernels: readonly Kernel[] = [
     attnPool(format),
     attnFacts(format),
     kvPut(format),
+    pageBounds(format),
+    denseScores(format),
+    denseValues(format),
     kvError({ keys: format, values: format }),
   ]),
   attnDecode({ keys: "tile8", values: "tile8" }),
@@ -84,6 +93,9 @@ const kernels: readonly Kernel[] = [
   keyReposition,
   keyShift,
   layerNorm,
+  denseSoftmax,
+  pageScore,
+  pageSelect,
   qkNorm,
   quantizeRows,
   rmsNorm,

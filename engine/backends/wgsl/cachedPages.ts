@@ -7,6 +7,7 @@ import { PAGE_TOKENS } from "../../attention/api.ts";
 import { EngineError } from "../../errors.ts";
 import { storageBuffer, type Readback } from "../../gpu/buffers.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
+import type { Recorder } from "../../gpu/dispatch.ts";
 import type { CachedPages } from "../../kv-cache/api.ts";
 import { rowWords } from "../../kv-cache/format.ts";
 import type { PagedCache } from "../../kv-cache/pages.ts";
@@ -14,6 +15,7 @@ import type { PagedCache } from "../../kv-cache/pages.ts";
 export interface GpuPages {
   spec: DecoderSpec;
   gpu: EngineDevice;
+  recorder: Recorder;
   readback: Readback;
   cache: PagedCache;
   /** Copies of the keys now. */
@@ -31,7 +33,7 @@ interface Region {
   bytes: number;
 }
 
-export function gpuPages({ spec, gpu, readback, cache, copies, reserve, onImport }: GpuPages): CachedPages {
+export function gpuPages({ spec, gpu, recorder, readback, cache, copies, reserve, onImport }: GpuPages): CachedPages {
   const { formats } = cache;
   const rowBytes = (format: keyof typeof formats): number =>
     PAGE_TOKENS * spec.kvHeadCount * rowWords(formats[format], spec.headDim) * 4;
@@ -77,6 +79,8 @@ export function gpuPages({ spec, gpu, readback, cache, copies, reserve, onImport
     layout: `rotated keys ${formats.keys}, values ${formats.values}, raw keys f32`,
     async export(first, count) {
       gpu.check();
+      // The last token of a page may still only be recorded.
+      recorder.submit();
       if ((first + count) * PAGE_TOKENS > cache.length) {
         throw new EngineError(
           "bad-argument",

@@ -94,6 +94,8 @@ describe("attention as text", () => {
       { policy: { kind: "minference", recall: -1 } },
       { policy: { kind: "flash" }, topPages: 0 },
       { policy: { kind: "sinks", sinks: 4, window: 8 }, topPages: 4 },
+      { policy: { kind: "stream" }, topPages: 4 },
+      { policy: { kind: "flash3" }, topPages: 4 },
     ];
     for (const choice of bad)
       assert.throws(
