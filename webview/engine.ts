@@ -3,6 +3,7 @@ import type { PooledAttention, PoolRequest } from "../engine/api.ts";
 import type { AskPlan, AskResult } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import type { RopePreview, RopeSearchResult } from "../engine/eval/api.ts";
+import type { AttentionTable } from "../engine/planner/api.ts";
 import { readModelRange, readOrtWasm } from "./pageFiles.ts";
 import { prefixCalls } from "./prefixPages.ts";
 import { openChannel } from "./protocol/channel.ts";
@@ -27,6 +28,8 @@ export interface EngineClient {
   ask(params: EngineCalls["engine/ask"]["params"], signal: AbortSignal): Promise<AskResult>;
   /** What a question would cost; throws what `Session.plan` throws. */
   plan(params: EngineCalls["engine/plan"]["params"], signal: AbortSignal): Promise<AskPlan>;
+  /** What a prompt would take in every way to attend; some seconds the first time. */
+  planAttention(params: EngineCalls["engine/planAttention"]["params"], signal: AbortSignal): Promise<AttentionTable>;
   /** The last question under another scaling, approximately. */
   previewRope(params: EngineCalls["engine/previewRope"]["params"], signal: AbortSignal): Promise<RopePreview>;
   /** Waits for the engine to open; an abort gives what there is. */
@@ -113,6 +116,9 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
     },
     async plan(params, signal) {
       return (await opened).call("engine/plan", params, { signal });
+    },
+    async planAttention(params, signal) {
+      return (await opened).call("engine/planAttention", params, { signal });
     },
     async previewRope(params, signal) {
       return (await opened).call("engine/previewRope", params, { signal });

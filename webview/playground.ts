@@ -106,7 +106,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     asking = controller;
     dispatch({ type: "runStarted", id, question });
     try {
-      await stopPool();
+      await engineFree();
       const { files } = await host.call("workspace/files", {}, { signal });
       if (files.length === 0) {
         throw new EngineError(
@@ -129,10 +129,16 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     if (store.state.tab === "inspect") pool();
   }
 
-  /** Ends a pooling and waits until the engine is free: it does one thing at a time. */
+  /** Ends a pooling and waits until the engine is free of it: it does one thing at a time. */
   async function stopPool(): Promise<void> {
     pooling?.controller.abort();
     await pooling?.done;
+  }
+
+  /** What gives way to whatever a person asks for. */
+  async function engineFree(): Promise<void> {
+    await attention.engineFree();
+    await stopPool();
   }
 
   function pool(): void {
@@ -219,6 +225,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     applySettings(settings);
   });
 
+  const attention = createAttentionLab({ store, engine, dispatch, changeSettings });
   const lab = createRopeLab({
     store,
     host,
@@ -226,7 +233,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     dispatch,
     attempt,
     ask: begin,
-    engineFree: stopPool,
+    engineFree,
     changeRope: (rope) => {
       changeSettings({ rope });
     },
@@ -236,7 +243,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     selectTab,
     changeSettings,
     lab,
-    attention: createAttentionLab({ dispatch, changeSettings }),
+    attention,
     toggleChip(chip) {
       dispatch({ type: "chip", chip });
     },

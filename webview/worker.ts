@@ -52,6 +52,7 @@ const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls
       }),
     "engine/plan": ({ question, files, history, options }, { signal }) =>
       openedSession().plan({ ...options, question, files, history, readFile: fileReader(signal) }, signal),
+    "engine/planAttention": (request, { signal }) => openedSession().planAttention(request, signal),
     "engine/previewRope": ({ runId, rope }, { signal }) =>
       openedSession().previewRope(rope, signal, (event) => {
         page.publish("run", { runId, event });

@@ -1,5 +1,5 @@
 /** What the planner takes and gives: plain-data types, as in ../api.ts. */
-import type { BackendKind, ModelSpec } from "../api.ts";
+import type { BackendKind, ModelSpec, RopeChoice } from "../api.ts";
 import type { AttentionChoice, KvFormats } from "../attention/api.ts";
 import type { WeightBytes } from "./weightBytes.ts";
 
@@ -91,4 +91,28 @@ export interface Plan {
   /** Most tokens that fit; Infinity where memory does not depend on them. */
   largestTokens: number;
   because: string;
+}
+
+/** A prompt, and how it would be read now. */
+export interface AttentionTableRequest {
+  tokens: number;
+  rope: RopeChoice;
+  attention: AttentionChoice;
+  kv: KvFormats;
+}
+
+/** One policy with one cache format, as they are written. */
+export interface PlannedWay {
+  attention: string;
+  kv: string;
+  plan: Plan;
+}
+
+export interface AttentionTable {
+  tokens: number;
+  chosen: PlannedWay;
+  /** Every policy with every format that the backend has, those of one policy together. */
+  ways: readonly PlannedWay[];
+  /** What times rest on, or why there are none. */
+  timeBecause: string;
 }

@@ -64,6 +64,36 @@ describe("attention in the panel", () => {
     await workbench.screenshot("attention-q8");
   });
 
+  it("says before a follow-up is asked how little of it would be computed", async () => {
+    await panel.part("lc-question").locator("textarea").fill("What is the value of `MAX_ATTEMPTS`?");
+    await panel.waitFor("the plan", () => panel.part("lc-plan").isVisible());
+    const [computed, prompt] = [await panel.number("lc-plan", "recomputed"), await panel.number("lc-plan", "prompt")];
+    assert.ok(computed > 0 && computed < prompt / 4, `${computed} of ${prompt}`);
+    assert.match(await panel.part("lc-plan").innerText(), /re-prefill \d+ of 1,\d+ tokens/);
+  });
+
+  it("plans the prompt with every policy and cache format, in memory and time", async () => {
+    await panel.part("lc-tab-inspect").click();
+    await panel.part("lc-attention-plan-start").click();
+    await panel.waitFor("the plan", async () => {
+      if ((await panel.data("lc-attention-plan", "status")) === "failed")
+        throw new Error(await panel.part("lc-attention-plan").innerText());
+      return (await panel.data("lc-attention-plan", "status")) === "ready";
+    });
+    assert.match(
+      await panel.part("lc-attention-plan-chosen").innerText(),
+      /flash, keys and values in q8.*: fits\..* FLOP in about /,
+    );
+    const rows = await panel.table("lc-attention-plan-table");
+    assert.ok(rows.length > 10, `${rows.length} policies`);
+    for (const [policy = "", ...cells] of rows) {
+      assert.equal(cells.length, 4, policy);
+      for (const cell of cells) assert.match(cell, /^[\d.,]+ [kM]B · [\d.,]+ (ms|s|min)/, policy);
+    }
+    await panel.part("lc-attention-plan-table").scrollIntoViewIfNeeded();
+    await workbench.screenshot("attention-plan");
+  });
+
   it("keeps what was chosen for a panel that is opened again", async () => {
     await workbench.runCommand("View: Close Editor");
     panel = await PlaygroundPage.open(workbench);

@@ -16,9 +16,10 @@ interface Rule {
 
 const node = /^node:/;
 const engine = /^engine\//;
-const contracts = /^engine\/((attention|eval|generate|kv-cache)\/)?(api|errors)\.ts$/;
+const contracts = /^engine\/((attention|eval|generate|kv-cache|planner)\/)?(api|errors)\.ts$/;
 /** How settings are written and what they mean: tables and parsers without state. */
-const settingsOf = /^engine\/(attention\/(policy|policyTable|costText|wholeOnly)|kv-cache\/kvFormats)\.ts$/;
+const settingsOf =
+  /^engine\/(attention\/(policy|policyTable|costText|wholeOnly)|kv-cache\/(kvFormats|capacity)|models\/chunkSizes|planner\/words)\.ts$/;
 const wires = /^(webview\/protocol\/|extension\/server\/requests\.ts$)/;
 
 /** The first rule whose `files` matches decides. */

@@ -15,6 +15,7 @@ import type { PanelSettings } from "../protocol/panel.ts";
 import { attentionDraft, attentionRows, draftOfKind, pagesRow, rangeText, readAttentionDraft } from "../state/attentionDraft.ts";
 import type { AttentionDraft, AttentionKind } from "../state/attentionDraft.ts";
 import { attentionProblem } from "../state/attentionFacts.ts";
+import { attentionPlan } from "./attentionPlan.ts";
 import { shownRun } from "../state/store.ts";
 import type { State } from "../state/store.ts";
 import { sentence } from "../state/words.ts";
@@ -23,8 +24,12 @@ import { sentence } from "../state/words.ts";
 export function attentionPanel(state: State, play: Playground): TemplateResult {
   return html`<section class="lab" aria-label="Attention">
     <h3>Attention</h3>
-    ${attentionSettings(state, play, "lc-inspect-attention")}
+    ${attentionSettings(state, play, "lc-inspect-attention")} ${isDecoder(state) ? attentionPlan(state, play) : nothing}
   </section>`;
+}
+
+function isDecoder({ engine }: State): boolean {
+  return engine.status !== "ready" || engine.info.spec.kind === "decoder";
 }
 
 /** Drawn in the header's drawer and in Inspect; `prefix` tells their controls apart. */

@@ -11,6 +11,7 @@ import type {
 } from "../../engine/api.ts";
 import type { KvFormats } from "../../engine/attention/api.ts";
 import type { AskEvent, AskOptions, AskPlan, AskResult } from "../../engine/generate/api.ts";
+import type { AttentionTable, AttentionTableRequest } from "../../engine/planner/api.ts";
 import type { RopePreview, RopeSearchEvent, RopeSearchRequest, RopeSearchResult } from "../../engine/eval/api.ts";
 import type { PrefixListing, PrefixName } from "../../engine/kv-cache/api.ts";
 
@@ -45,6 +46,7 @@ export interface EngineCalls {
   };
   /** What that question would cost now; nothing is computed. */
   "engine/plan": { params: Omit<EngineCalls["engine/ask"]["params"], "runId">; result: AskPlan };
+  "engine/planAttention": { params: AttentionTableRequest; result: AttentionTable };
   /** The last question again under another scaling, approximately; its events come as `run` under this id. */
   "engine/previewRope": { params: { runId: string; rope: RopeChoice }; result: RopePreview };
   /** An abort ends it with what there is. */

@@ -5,6 +5,8 @@ import { checkWhole } from "../../engine/attention/wholeOnly.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { formatKvFormats } from "../../engine/kv-cache/kvFormats.ts";
+import { windowFacts } from "./derived.ts";
+import { promptPlan } from "./promptPlan.ts";
 import type { State } from "./store.ts";
 
 /** Why the engine that is open would refuse a question with this attention, in its own words; undefined where it would not. */
@@ -25,4 +27,12 @@ export function attentionWord({ settings, engine }: Pick<State, "settings" | "en
   if (!settings) return "attention: …";
   const kv = formatKvFormats(settings.kv);
   return formatAttention(settings.attention) + (kv === "f32" ? "" : ` · ${kv} cache`);
+}
+
+/** Tokens to plan for: of the question that is typed, else of the last prompt or the workspace. */
+export function plannedTokens(state: State): number {
+  const typed = promptPlan(state);
+  if (typed && "plan" in typed) return typed.plan.promptTokens;
+  const facts = windowFacts(state);
+  return Math.max(1, facts && "usedTokens" in facts ? facts.usedTokens : (state.budget?.tokens ?? 0));
 }

@@ -27,7 +27,8 @@ export function windowFacts(state: State): WindowFacts | { problem: string } | u
   const { usedTokens, usedIs } = promptTokens(state);
   const reservedTokens = settings.maxAnswerTokens;
   const actual = engineFacts(state);
-  if (actual && state.askedRope === settings.rope) return { usedTokens, usedIs, reservedTokens, ...actual };
+  const isAsAsked = state.askedRope === settings.rope && state.askedAttention === settings.attention;
+  if (actual && isAsAsked) return { usedTokens, usedIs, reservedTokens, ...actual };
   try {
     const { spec } = engine.info;
     const attention = spec.kind === "decoder" ? settings.attention : undefined;

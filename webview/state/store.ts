@@ -1,5 +1,6 @@
 /** The panel's whole state as one value, and the only function that changes it. Pure: every effect is in playground.ts. */
 import type { ContextLimit, PackRow, RopeChoice, RopeScaling, SessionInfo } from "../../engine/api.ts";
+import type { AttentionChoice } from "../../engine/attention/api.ts";
 import type { AskEvent, AskPlan } from "../../engine/generate/api.ts";
 import type { PlainError } from "../../engine/errors.ts";
 import type { ColorScale } from "../heatmap/colormap.ts";
@@ -7,6 +8,8 @@ import { wholeWindow } from "../heatmap/model.ts";
 import type { Cell, HeatPicture, HeatWindow } from "../heatmap/model.ts";
 import type { BudgetSnapshot, PanelSettings, PanelState, SavedRun } from "../protocol/panel.ts";
 import type { AttentionDraft } from "./attentionDraft.ts";
+import { reduceAttentionPlan } from "./attentionPlan.ts";
+import type { AttentionPlan, AttentionPlanAction } from "./attentionPlan.ts";
 import { advancePreview, freshLab, reduceLab } from "./lab.ts";
 import type { LabAction, LabState } from "./lab.ts";
 import type { PromptPlan } from "./promptPlan.ts";
@@ -68,6 +71,8 @@ export interface State {
   ropeDraft: RopeDraft | undefined;
   /** Fields of attention that cannot be read yet; undefined: as in the settings. */
   attentionDraft: AttentionDraft | undefined;
+  /** Memory and time of a prompt in every way to attend. */
+  attentionPlan: AttentionPlan;
   engine: EngineState;
   /** What the question that was typed last would cost; only while its key is that of now. */
   prompt: PromptPlan | undefined;
@@ -79,6 +84,8 @@ export interface State {
   shownRun: string | undefined;
   /** The RoPE setting under which the last run was asked: while it is the current one, the run says what it came to. */
   askedRope: RopeChoice | undefined;
+  /** The same for attention. */
+  askedAttention: AttentionChoice | undefined;
   /** The run whose keys are in the engine's cache, so that its attention can be pooled. */
   cachedRun: string | undefined;
   /** The run whose context is in the engine's cache, under whichever scaling: what a preview answers again. */
@@ -120,6 +127,7 @@ export type Action =
   | { type: "heatStopped" }
   | { type: "heatFailed"; error: PlainError }
   | { type: "notice"; notice: { message: string; remedy: string } | undefined }
+  | AttentionPlanAction
   | LabAction;
 
 export function initialState(view: { tab: Tab; question: string }): State {
@@ -130,6 +138,7 @@ export function initialState(view: { tab: Tab; question: string }): State {
     settings: undefined,
     ropeDraft: undefined,
     attentionDraft: undefined,
+    attentionPlan: { status: "idle" },
     prompt: undefined,
     engine: { status: "starting", stage: "starting", doneBytes: 0, totalBytes: 0 },
     live: undefined,
@@ -138,6 +147,7 @@ export function initialState(view: { tab: Tab; question: string }): State {
     thread: [],
     shownRun: undefined,
     askedRope: undefined,
+    askedAttention: undefined,
     cachedRun: undefined,
     contextRun: undefined,
     lab: freshLab,
@@ -162,12 +172,16 @@ export function reduce(state: State, action: Action): State {
       return { ...state, ropeDraft: action.draft };
     case "attentionDraft":
       return { ...state, attentionDraft: action.draft };
+    case "attentionPlanStarted":
+    case "attentionPlanReady":
+    case "attentionPlanFailed":
+      return { ...state, attentionPlan: reduceAttentionPlan(state.attentionPlan, action) };
     case "promptPlanned":
       return { ...state, prompt: { key: action.key, plan: action.plan } };
     case "promptPlanFailed":
       return { ...state, prompt: { key: action.key, problem: action.problem } };
     case "engineStarting":
-      return { ...withoutCache(state), engine: { ...action, status: "starting" } };
+      return { ...withoutCache(state), attentionPlan: { status: "idle" }, engine: { ...action, status: "starting" } };
     case "engineReady":
       return { ...state, engine: { status: "ready", info: action.info } };
     case "engineFailed":
@@ -186,6 +200,7 @@ export function reduce(state: State, action: Action): State {
         live: { id: action.id, question: action.question, phase: "listing", stopping: false, text: "" },
         failed: undefined,
         askedRope: state.settings?.rope,
+        askedAttention: state.settings?.attention,
       };
     case "runEvent": {
       if (state.live?.id === action.runId) return { ...state, live: advance(state.live, action.event) };

@@ -83,6 +83,8 @@ describe("attention settings in the panel", () => {
     const store = createStore(initialState({ tab: "ask", question: "" }));
     const saved: Partial<PanelSettings>[] = [];
     const lab = createAttentionLab({
+      store,
+      engine: { planAttention: () => assert.fail("nothing is planned") },
       dispatch: (action) => store.dispatch(action),
       changeSettings: (change) => {
         saved.push(change);

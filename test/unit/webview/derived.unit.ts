@@ -95,6 +95,9 @@ describe("window meter", () => {
     assert.ok(packed.settings);
     const changed = reduce(packed, { type: "settings", settings: { ...packed.settings, rope: { kind: "none" } } });
     assert.equal(facts(changed).limit.tokens, 1024);
+    const evicting = { policy: { kind: "sinks", sinks: 4, window: 256 } } as const;
+    const other = reduce(packed, { type: "settings", settings: { ...packed.settings, attention: evicting } });
+    assert.notDeepEqual(facts(other).limit, limit, "other attention reaches elsewhere");
   });
 
   it("names a setting that cannot be applied instead of a number", () => {
