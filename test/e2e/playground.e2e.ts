@@ -14,7 +14,8 @@ describe("the playground", () => {
   let panel: PlaygroundPage;
 
   before(async () => {
-    workbench = await Workbench.open("ferry");
+    // Some of these tests need a prompt that takes its time.
+    workbench = await Workbench.open("ferry", { machine: { "longContext.prefixCache.maxGiB": 0 } });
     panel = await PlaygroundPage.open(workbench);
   });
 

@@ -16,7 +16,7 @@ describe("the RoPE lab", () => {
   let panel: PlaygroundPage;
 
   before(async () => {
-    workbench = await Workbench.open("ferry");
+    workbench = await Workbench.open("ferry", { machine: { "longContext.prefixCache.maxGiB": 0 } });
     panel = await PlaygroundPage.open(workbench);
   });
 
