@@ -133,10 +133,13 @@ export function openPagedCache(options: CacheOptions): PagedCache {
     for (const buffer of [...(host === undefined ? [...keys, values] : []), ...bounds]) buffer.destroy();
   }
 
+  /** Layers whose slabs are streamed: a ring is written again and again, and small, so it stays on the device. */
+  const streamedLayers = () => layers.filter(({ retention }) => retention.ring === undefined);
+
   /** Streamed slabs behind `length` go; the one that is written next comes back to the device. */
   function settleSlabs(): void {
     const page = Math.floor(length / PAGE_TOKENS);
-    for (const { slabs } of layers) {
+    for (const { slabs } of streamedLayers()) {
       while ((slabs.at(-1)?.first ?? 0) > page) {
         const last = slabs.pop();
         if (last !== undefined) dropSlab(last);
@@ -301,7 +304,7 @@ export function openPagedCache(options: CacheOptions): PagedCache {
     },
     async spill(readback) {
       if (!isStreamed()) return;
-      for (const { slabs } of layers) {
+      for (const { slabs } of streamedLayers()) {
         for (const slab of slabs) {
           const isFull = (slab.first + slab.pages) * PAGE_TOKENS <= length;
           if (isFull && slab.host === undefined) await moveToHost(slab, readback);
