@@ -16,6 +16,7 @@ import { openPageOps } from "../../engine/kernels/pageOps.ts";
 import { roundRow, rowWords } from "../../engine/kv-cache/format.ts";
 import { positionPlan } from "../../engine/position/bands.ts";
 import { openReferenceRunner } from "../../engine/reference/open.ts";
+import { openLayer } from "../support/attendingLayer.ts";
 import { assertClose, download, numbers, upload } from "../support/gpuArrays.ts";
 import { randomModel } from "../support/goldenModels.ts";
 import { requireDevice } from "../support/requireDevice.ts";
@@ -330,5 +331,100 @@ describe("decoding by top pages", () => {
     const [paged, whole] = await Promise.all(runs);
     assert.deepEqual(paged, whole);
     assert.equal(paged.kept, undefined);
+  });
+
+  it("goes on from pages that were taken from elsewhere, and from keys that were moved to other positions", async () => {
+    const model = { ...randomModel({ layerCount: 2, keyShift: true }), weightFormat: "f32" as const };
+    const { spec } = model;
+    const choice = { ...model, attention: parseAttention("top-pages:3") };
+    const open = (): Promise<Runner> => openRunnerOn(gpu, shaders, { ...choice, slabPages: 1 });
+    const [runner, other] = [await open(), await open()];
+    await runner.append(ids(600, spec.vocabSize));
+    const pages = (await runner.pages?.export(0, 2)) ?? [];
+    await other.append(ids(600, spec.vocabSize, 50));
+    // Bounds of these tokens are there, and of other keys.
+    other.truncate(0);
+    await other.pages?.import(
+      pages.filter((page) => page !== undefined),
+      0,
+    );
+    runner.truncate(512);
+    for (const id of ids(3, spec.vocabSize)) {
+      assertClose(await logitsOf(other, [id]), await logitsOf(runner, [id]), 1e-5, "behind restored pages");
+    }
+    const plan = positionPlan({ kind: "linear", factor: 4 }, spec, 500);
+    const reference = await openReferenceRunner(choice);
+    const moved = await open();
+    for (const each of [moved, reference]) {
+      await each.append(ids(300, spec.vocabSize));
+      assert(await each.repositionCache(plan));
+    }
+    for (const id of ids(3, spec.vocabSize)) {
+      assertClose(await logitsOf(moved, [id]), await logitsOf(reference, [id]), TOLERANCE, "moved keys");
+    }
+  });
+
+  it("says how much of the attention the pages keep, measured on the first decoded token", async () => {
+    const model = { ...randomModel({ layerCount: 3 }), weightFormat: "f32" as const, attention: parseAttention("top-pages:2") };
+    const runner = await openRunnerOn(gpu, shaders, model);
+    const reference = await openReferenceRunner(model);
+    for (const each of [runner, reference]) {
+      await each.append(ids(300, model.spec.vocabSize));
+      assert.equal(each.keptMass, undefined);
+      await each.append([7]);
+      await each.sample({ temperature: 0, topP: 1, seed: 0 });
+    }
+    const { keptMass: kept } = runner;
+    const { keptMass: expected } = reference;
+    assert(kept !== undefined && expected !== undefined && kept.mean < 1);
+    assertClose([kept.mean, kept.least], [expected.mean, expected.least], 1e-5, "shares");
+    // Two of three layers choose.
+    assert.deepEqual([kept.queries, kept.heads], [1, 2 * model.spec.headCount]);
+    for (const id of ids(9, model.spec.vocabSize)) {
+      await runner.append([id]);
+      await runner.sample({ temperature: 0, topP: 1, seed: 0 });
+    }
+    assert.equal(runner.keptMass?.queries, 1);
+    await runner.append([1, 2]);
+    assert.equal(runner.keptMass, undefined, "another prompt");
+  });
+
+  it("is refused where no layer would choose", async () => {
+    const window = { window: 40, rotation: "main" as const };
+    const windowed = { ...randomModel({ layers: [window, window] }), weightFormat: "f32" as const };
+    await assert.rejects(openRunnerOn(gpu, shaders, { ...windowed, attention: parseAttention("top-pages:2") }), {
+      code: "bad-argument",
+    });
+    const runner = await openRunnerOn(gpu, shaders, windowed);
+    assert.throws(() => runner.setAttention(parseAttention("top-pages:2")), { code: "bad-argument" });
+  });
+
+  it("finds a key far away that a window does not see", async () => {
+    const layers = [{ window: undefined, rotation: "none" as const }];
+    const { spec } = randomModel({ headDim: 16, layerCount: 1, rotaryDim: 0, layers });
+    const { headCount: H, kvHeadCount: G, headDim: D } = spec;
+    const [tokens, planted] = [700, 37];
+    const row = (H + 2 * G) * D;
+    const qkv = numbers("haystack", tokens * row);
+    const query = numbers("needle", D);
+    const last = (tokens - 1) * row;
+    for (let head = 0; head < H; head++) qkv.set(query, last + head * D);
+    for (let head = 0; head < G; head++) {
+      qkv.set(
+        query.map((value) => 12 * value),
+        planted * row + (H + head) * D,
+      );
+      qkv.fill(5, planted * row + (H + G + head) * D, planted * row + (H + G + head + 1) * D);
+    }
+    const attended = async (attention: string): Promise<Float32Array> => {
+      const choice = parseAttention(attention);
+      const layer = await openLayer(gpu, shaders, recorder, spec, choice);
+      await layer.attend(qkv.slice(0, last), 0, tokens - 1);
+      return layer.attend(qkv.slice(last), tokens - 1, 1);
+    };
+    const [whole, paged, windowed] = [await attended("flash"), await attended("top-pages:2"), await attended("window:64")];
+    assertClose(paged, new Float32Array(H * D).fill(5), 0.05, "the planted value");
+    assertClose(paged, whole, 0.05, "all keys");
+    assert(windowed.every((value) => value < 1));
   });
 });
