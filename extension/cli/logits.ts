@@ -1,6 +1,8 @@
 import { cacheErrorText, keptMassText } from "../../engine/attention/costText.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
 import { formatKvFormats } from "../../engine/kv-cache/kvFormats.ts";
+import type { AttentionChoice } from "../../engine/attention/api.ts";
+import { EngineError } from "../../engine/errors.ts";
 import type { Command } from "./args.ts";
 import { withSession } from "./model.ts";
 import { jsonLine, type Output } from "./output.ts";
@@ -16,6 +18,7 @@ export async function logits(
   signal: AbortSignal,
 ): Promise<void> {
   const { ids, attention, all, json } = command;
+  checkPrompts(attention);
   const { info, found } = await withSession(
     command,
     packageRoot,
@@ -42,6 +45,13 @@ export async function logits(
   output.out(`backend ${backend}, ${ids.length} tokens; the ${shownLogits} largest logits of each position shown as id:logit\n`);
   const firstPosition = ids.length - rows.length;
   for (const [index, row] of rows.entries()) output.out(`${firstPosition + index}\t${largest(row)}\n`);
+}
+
+/** Logits are those of a prompt: what only changes how answers are decoded would change nothing. */
+function checkPrompts({ topPages }: AttentionChoice): void {
+  if (topPages === undefined) return;
+  const message = "top pages change how answers are decoded, and logits decodes none";
+  throw new EngineError("bad-argument", message, "leave top-pages out, or ask a question");
 }
 
 function largest(row: readonly number[]): string {
