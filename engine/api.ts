@@ -2,7 +2,8 @@
  * What the rest of the project sees of the engine: plain-data types and the interfaces of its parts.
  * No implementation lives here, so that a panel can import it without importing the engine.
  */
-import type { AttentionChoice, AttentionFacts, KeptMass, KvFormats } from "./attention/api.ts";
+import type { AttentionChoice, AttentionFacts, KeptMass, KvFormats, RingReport } from "./attention/api.ts";
+import type { RingWorkers } from "./attention/ring/coordinator.ts";
 import type { CachedPages } from "./kv-cache/api.ts";
 import type { Level, LineRange } from "./pack/levels.ts";
 
@@ -352,6 +353,8 @@ export interface Runner {
   readonly streamed?: StreamTimes | undefined;
   /** What the last prefill kept, where a pattern left keys out; with top pages, what was decoded behind it. */
   readonly keptMass?: KeptMass | undefined;
+  /** How a ring read the prompt; undefined where none did since the cache was empty. */
+  readonly ring?: RingReport | undefined;
   /**
    * Bytes of scores where attention is dense: at most at once since the cache was empty, and of all tokens together, which nothing holds. Undefined
    * for other policies.
@@ -402,6 +405,8 @@ export interface Runtime {
   ortWasm(): Promise<ArrayBuffer>;
   /** 1 inside a webview (no SharedArrayBuffer there). */
   readonly ortThreads: number;
+  /** Starts workers with a device each, for the model that is opened; absent where there are none. */
+  readonly ring?: RingWorkers | undefined;
 }
 
 /** What the three backends need to open a model. */

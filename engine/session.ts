@@ -14,7 +14,7 @@ import type {
   WeightStore,
   MatmulPrecision,
 } from "./api.ts";
-import type { AttentionChoice, KeptMass, KvFormats } from "./attention/api.ts";
+import type { AttentionChoice, KeptMass, KvFormats, RingReport } from "./attention/api.ts";
 import { F32_CACHE, WHOLE } from "./attention/wholeOnly.ts";
 import type { AskEvent, AskPlan, AskRequest, AskResult } from "./generate/api.ts";
 import { chooseBackend, type ChosenBackend } from "./backends/choose.ts";
@@ -121,6 +121,7 @@ export interface LogitsResult {
   /** As in AskResult. */
   keptMass?: KeptMass | undefined;
   cacheError?: CacheError | undefined;
+  ring?: RingReport | undefined;
 }
 
 /** Opens a model folder on a backend. Throws what reading the folder and opening the backend throw. */
@@ -313,6 +314,7 @@ class OpenSession implements Session {
           logits: Array.from({ length: rows }, (_, row) => Array.from(flat.subarray(row * vocabSize, (row + 1) * vocabSize))),
           keptMass: runner.keptMass,
           cacheError: runner.cacheError,
+          ring: runner.ring,
         };
       });
     });

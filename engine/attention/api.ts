@@ -100,6 +100,44 @@ export interface AttentionFacts {
   heads: readonly HeadFacts[];
 }
 
+/** One step of a ring on one rank, summed over all layers. */
+export interface RingStepReport {
+  rank: number;
+  step: number;
+  /** Whose block it met. */
+  owner: number;
+  /** Pairs of a query and a key, over all bands. */
+  pairs: number;
+  /** Of the blocks, which came from the rank before; 0 where they are the rank's own. */
+  bytes: number;
+  computeMs: number;
+  /** From the moment a block was sent to the moment it was there, which was while the step before was computed, or after. */
+  transferMs: number;
+  /** How long the rank had nothing to do but wait for it. */
+  waitedMs: number;
+}
+
+/** How a prompt was read by a ring: whether passing keys hid behind attending to them. */
+export interface RingReport {
+  ranks: number;
+  layout: RingLayout;
+  tokens: number;
+  /** Most tokens of a rank. */
+  chunkTokens: number;
+  totalMs: number;
+  /** By rank, then by step. */
+  steps: readonly RingStepReport[];
+  /** Operations of attention a second and rank, and bytes a second over a link, as measured; undefined where nothing was. */
+  flops: number | undefined;
+  bytesPerSecond: number | undefined;
+  /** Tokens a rank must have for passing to hide at these rates; undefined where one of them was not measured. */
+  leastChunkTokens: number | undefined;
+  /** Share of all transfer time during which the receiver computed, in [0, 1]; 1 where nothing was passed. */
+  hiddenShare: number;
+  /** Adapter of each rank in words. */
+  devices: readonly string[];
+}
+
 /** Keys that are called sinks: models put on the first few what they have no other use for (arXiv 2309.17453). */
 export const SINK_KEYS = 4;
 /** Buckets of distances: the last holds 2^23 and beyond. */

@@ -35,6 +35,10 @@ export interface AttentionTap {
   begin(chunk: { start: number; tokens: number; isDecoded: boolean; isLast: boolean }): void;
   /** Keeps the sampled rows of the chunk, after attention. */
   save(op: Operations, layer: number, rows: ChunkRows, positions: LayerPositions, lse: GPUBuffer): void;
+  /** Chooses what is kept of a whole prompt that is computed elsewhere; `prepare` must have been called. */
+  choose(tokens: number): readonly Sample[];
+  /** Keeps rows of what was chosen: queries [samples, H, D] of every band, and lse [samples, H]. */
+  put(layer: number, samples: readonly Sample[], rows: { queries: readonly Float32Array[]; lse: Float32Array }): void;
   /** Forgets tokens from `length` on. */
   truncate(length: number): void;
   /** The tokens before `length` were restored. */
@@ -125,6 +129,17 @@ export function openTap(
         );
       }
     },
+    choose(tokens) {
+      if (dropped !== undefined) return [];
+      sampler.sample({ start: 0, tokens, isDecoded: false, isLast: true });
+      return sampler.between(0, tokens);
+    },
+    put(layer, samples, { queries, lse }) {
+      const into = kept?.get(layer);
+      if (into === undefined) return;
+      for (const [band, buffer] of into.queries.entries()) writeRows(gpu, buffer, samples, queries[band], rowBytes / 4);
+      writeRows(gpu, into.lse, samples, lse, spec.headCount);
+    },
     truncate(length) {
       sampler.truncate(length);
       from = Math.min(from, length);
@@ -133,4 +148,15 @@ export function openTap(
       from = length;
     },
   };
+}
+
+/** Rows [samples, width] into their slots; neighbouring slots are written together. */
+function writeRows(gpu: EngineDevice, into: GPUBuffer, samples: readonly Sample[], rows: Float32Array, width: number): void {
+  for (let first = 0; first < samples.length;) {
+    let end = first + 1;
+    while (end < samples.length && samples[end].slot === samples[end - 1].slot + 1) end++;
+    const part = Float32Array.from(rows.subarray(first * width, end * width));
+    gpu.device.queue.writeBuffer(into, 4 * samples[first].slot * width, part);
+    first = end;
+  }
 }

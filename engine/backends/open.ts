@@ -17,6 +17,6 @@ export const openRunner: OpenRunner = async (kind, options, runtime) => {
     case "wgsl":
       if (!runtime.gpu)
         throw new EngineError("no-adapter", "WebGPU does not exist here", `choose the backend auto or ort, or ${WEBGPU_FLAG}`);
-      return openWgslRunner({ ...options, gpu: runtime.gpu });
+      return openWgslRunner({ ...options, gpu: runtime.gpu, ring: runtime.ring });
   }
 };

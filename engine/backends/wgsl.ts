@@ -10,8 +10,6 @@ import { openGpuRecurrent } from "./wgsl/recurrentRunner.ts";
 
 export interface WgslRunnerOptions extends RunnerOptions, Omit<GpuDecoderOptions, keyof RunnerOptions> {
   gpu: GPU;
-  /** Use no more than WebGPU guarantees everywhere. */
-  minimumLimits?: boolean;
 }
 
 /** Opens the model on a device of its own. Until `setPositions` it rotates as config.json says. Throws EngineErrors only. */

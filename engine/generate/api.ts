@@ -1,5 +1,5 @@
 /** What asking takes and gives: plain-data types, as in ../api.ts. */
-import type { AttentionChoice, KeptMass, KvFormats } from "../attention/api.ts";
+import type { AttentionChoice, KeptMass, KvFormats, RingReport } from "../attention/api.ts";
 import type {
   BackendKind,
   CacheError,
@@ -124,6 +124,8 @@ export interface AskResult {
   keptMass?: KeptMass | undefined;
   /** Relative RMS error of the cached keys and values against f32, where the format rounds. */
   cacheError?: CacheError | undefined;
+  /** How a ring of workers read the prompt; absent where none did. */
+  ring?: RingReport | undefined;
   limit: ContextLimit;
   rows: readonly PackRow[];
   packed: readonly PackedFile[];

@@ -59,17 +59,21 @@ export async function prefill(
     reusedTokens = length;
     progress(length);
   });
+  // A ring reads a prompt from its beginning, so that what is there already is worth it only where it is most of the prompt.
+  const isRing = attention?.policy.kind === "ring";
+  if (isRing && 2 * runner.length < ids.length) runner.truncate(0);
   reusedTokens = runner.length;
   started = performance.now();
   progress(reusedTokens, true);
-  await compute(engine.held, ids, prefix, signal, progress);
+  await compute(engine.held, ids, isRing ? "whole" : "pieces", prefix, signal, progress);
   return { reusedTokens, restoredTokens: Math.max(0, reusedTokens - heldTokens) };
 }
 
-/** Appends the rest of the prompt, in pieces behind which pages are kept where they can be. */
+/** Appends the rest of the prompt, in pieces behind which pages are kept where they can be, or as a whole. */
 async function compute(
   held: HeldTokens,
   ids: Int32Array,
+  inParts: "whole" | "pieces",
   prefix: KeptPrefix | undefined,
   signal: AbortSignal,
   progress: (position: number) => void,
@@ -78,7 +82,7 @@ async function compute(
   for (let begin = runner.length, end = begin; begin < ids.length; begin = end) {
     const pieceEnd = (Math.floor(begin / SAVE_TOKENS) + 1) * SAVE_TOKENS;
     const isLast = ids.length - pieceEnd < LONGEST_PIECE_TOKENS - SAVE_TOKENS;
-    end = prefix === undefined || isLast ? ids.length : pieceEnd;
+    end = prefix === undefined || inParts === "whole" || isLast ? ids.length : pieceEnd;
     const options = { signal, moreFollows: end < ids.length, onProgress: progressFrom(begin, progress) };
     try {
       await runner.append(ids.subarray(begin, end), options);

@@ -2,14 +2,14 @@
 import type { DecoderSpec, PositionPlan } from "../../api.ts";
 import { abortedError, EngineError, throwIfAborted } from "../../errors.ts";
 import { rowWords } from "../../kv-cache/format.ts";
-import type { RingLayout } from "../api.ts";
+import type { RingLayout, RingReport } from "../api.ts";
 import { openAnswers } from "./answers.ts";
 import type { RankOptions } from "./compute.ts";
 import { floats, gatherLayers, inOrder, type RingLayer } from "./gather.ts";
 import { isReport, type RankCommand, type RankReport, type RingPort } from "./messages.ts";
 import { plainPlan } from "./plainPlan.ts";
 import { shardsOf, type Shard } from "./schedule.ts";
-import { ringReport, summedSteps, type RankStep, type RingReport } from "./timings.ts";
+import { ringReport, summedSteps, type RankStep } from "./timings.ts";
 
 /** A worker that serves one rank, with links to its neighbours. */
 export interface RankWorker {

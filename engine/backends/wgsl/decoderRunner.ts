@@ -1,6 +1,6 @@
 /** A transformer on the GPU behind the Runner interface. */
-import type { DecoderSpec, PositionPlan, Runner, RunnerOptions, StreamTimes } from "../../api.ts";
-import type { AttentionChoice } from "../../attention/api.ts";
+import type { AppendOptions, DecoderSpec, PositionPlan, Runner, RunnerOptions, StreamTimes } from "../../api.ts";
+import type { AttentionChoice, AttentionPolicy } from "../../attention/api.ts";
 import { openCacheError } from "../../attention/cacheError.ts";
 import { openChunkPositions } from "../../attention/chunkPositions.ts";
 import { massBytes } from "../../attention/decodedMass.ts";
@@ -10,14 +10,16 @@ import { checkTopPages } from "../../attention/patterns/quest.ts";
 import { formatAttention } from "../../attention/policy.ts";
 import { poolOnDevice } from "../../attention/pool.ts";
 import { repositionKeys } from "../../attention/reposition.ts";
+import type { RingWorkers } from "../../attention/ring/coordinator.ts";
+import { openRingPrefill } from "../../attention/ring/prefill.ts";
 import { attendStreamed } from "../../attention/stream.ts";
 import { openTap } from "../../attention/tap.ts";
 import { openVariants } from "../../attention/variants.ts";
 import { F32_CACHE, WHOLE } from "../../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
-import { openReadback, storageBuffer, uploadedBuffer, type Readback } from "../../gpu/buffers.ts";
+import { openReadback, storageBuffer, uploadedBuffer } from "../../gpu/buffers.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
-import { openRecorder, type Recorder } from "../../gpu/dispatch.ts";
+import { openRecorder } from "../../gpu/dispatch.ts";
 import { chooseVariants } from "../../gpu/selfTest.ts";
 import type { ShaderCache } from "../../gpu/shader.ts";
 import { openLinear } from "../../kernels/linear.ts";
@@ -28,7 +30,6 @@ import { openStaging } from "../../kv-cache/hostSlabs.ts";
 import { openPagedCache } from "../../kv-cache/pages.ts";
 import {
   addAttended,
-  allLogits,
   destroyAttentionActivations,
   embedTokens,
   lastLogits,
@@ -39,26 +40,29 @@ import {
   runLayer,
   type GpuDecoder,
 } from "../../models/decoder.ts";
-import { alibiSlopes } from "../../position/alibi.ts";
+import { slopesOf } from "../../position/alibi.ts";
 import { layerBands, positionPlan } from "../../position/bands.ts";
 import { sinksPlan } from "../../position/sinks.ts";
 import { checkIds, checkMask, checkPlan, checkRoom } from "../../reference/checks.ts";
 import { checkPoolRequest } from "../../reference/pool.ts";
 import { checkSampling, uniformAt } from "../../reference/sample.ts";
+import { logitsOfStates, openAllLogits } from "./allLogits.ts";
 import { gpuPages } from "./cachedPages.ts";
 import { loadDecoder, matrixUses } from "./loadDecoder.ts";
 import { MAX_CHUNK_TOKENS } from "../../models/chunkSizes.ts";
 import { openPace } from "./pace.ts";
 
 const DEFAULT_TAP_BYTES = 256 * 2 ** 20;
-/** Bound on the logits of one chunk when all are asked for. */
-const ALL_LOGITS_BYTES = 32 * 2 ** 20;
 
 export interface GpuDecoderOptions extends RunnerOptions {
   /** Largest buffer of weights, keys, values or saved queries; by default what the device binds. */
   maxBindingBytes?: number;
   /** Pages of a slab of the cache at most; what a buffer holds by default. */
   slabPages?: number;
+  /** Use no more than WebGPU guarantees everywhere. */
+  minimumLimits?: boolean;
+  /** Starts the workers of a ring; absent where there are none. */
+  ring?: RingWorkers | undefined;
   /** Scores that dense attention may hold at once (default 256 MiB). */
   denseBytes?: number;
 }
@@ -73,13 +77,10 @@ export async function openGpuDecoder(
   checkShapes(spec);
   const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, gpu.maxBufferBytes);
   let choice = options.attention ?? WHOLE;
-  checkChoice(spec, choice);
+  const canRing = options.ring !== undefined;
+  checkChoice(spec, choice, canRing);
   const recorder = openRecorder(gpu);
   const readback = openReadback(gpu);
-  const slopes =
-    spec.alibi === undefined
-      ? new Float32Array(spec.headCount)
-      : Float32Array.from(alibiSlopes(spec.headCount, spec.alibi.maxBias));
   const placeholder = storageBuffer(gpu, "placeholder", 16);
   const loaded = await loadDecoder(spec, weights, gpu, { ...options, maxBindingBytes });
   const { variants } = await chooseVariants(gpu, shaders, options.products ?? "exact");
@@ -88,8 +89,8 @@ export async function openGpuDecoder(
     ...{ gpu, shaders, recorder, placeholder, variants },
     maxTokens: acts.maxTokens,
   });
-  const slopesBuffer = uploadedBuffer(gpu, "slopes", slopes);
-  const op = await openOperations(spec, linear, shaders, recorder, { placeholder, slopes: slopesBuffer, formats: kv });
+  const slopes = uploadedBuffer(gpu, "slopes", slopesOf(spec));
+  const op = await openOperations(spec, linear, shaders, recorder, { placeholder, slopes, formats: kv });
   const capacityOf = (next: AttentionChoice): number => cacheCapacity(spec, kv, next, acts.maxTokens, options.capacityTokens);
   let capacityTokens = capacityOf(choice);
   const cache = openPagedCache({
@@ -114,9 +115,19 @@ export async function openGpuDecoder(
   /** The sampled token, and what it is measured by. */
   const chosen = storageBuffer(gpu, "chosen token", massBytes(spec));
   const attending = openVariants({
-    ...{ spec, gpu, recorder, shaders, op, cache, positions, slopes: slopesBuffer, report: chosen },
+    ...{ spec, gpu, recorder, shaders, op, cache, positions, slopes, report: chosen },
     ...{ choice: () => choice, chunkTokens: acts.maxTokens, maxBytes: options.denseBytes },
   });
+  const ring =
+    options.ring === undefined
+      ? undefined
+      : openRingPrefill({
+          ...{ spec, gpu, cache, tap, workers: options.ring },
+          options: {
+            ...{ weightFormat: options.weightFormat, products: options.products ?? "exact", kv },
+            minimumLimits: options.minimumLimits ?? false,
+          },
+        });
   let bands = plan.bands.length;
   const decoder: GpuDecoder = {
     ...{ spec, op, acts, positions, cache, tap, cacheError, variants: attending },
@@ -200,7 +211,33 @@ export async function openGpuDecoder(
     addAttended(decoder, layer, span.tokens);
   }
 
+  /** A whole prompt by a ring of workers; what they cached lies in this cache afterwards. */
+  async function readByRing(
+    ids: ArrayLike<number>,
+    policy: AttentionPolicy & { kind: "ring" },
+    asked: AppendOptions,
+  ): Promise<Float32Array<ArrayBuffer> | undefined> {
+    if (ring === undefined) throw new RangeError("a ring was chosen without workers for it");
+    const { ranks, layout } = policy;
+    const wantsAll = asked.logits === "all";
+    const states = await ring.read(ids, { plan, ranks, layout, states: wantsAll ? "all" : "last" }, asked);
+    const all = wantsAll ? await logitsOfStates({ gpu, readback, decoder, recorder }, states) : undefined;
+    const E = spec.hiddenSize;
+    gpu.device.queue.writeBuffer(acts.x, 0, states, states.length - E, E);
+    lastState(decoder, 1);
+    recorder.submit();
+    stateIsLast = true;
+    return all;
+  }
+
+  async function lastTokenLogits(): Promise<Float32Array<ArrayBuffer>> {
+    lastLogits(decoder);
+    recorder.submit();
+    return new Float32Array(await readback.read(acts.logits, 0, spec.vocabSize * 4));
+  }
+
   function empty(): void {
+    ring?.forget();
     recorder.submit();
     cache.truncate(0);
     tap.truncate(0);
@@ -238,6 +275,9 @@ export async function openGpuDecoder(
     get keptMass() {
       return attending.keptMass;
     },
+    get ring() {
+      return ring?.report;
+    },
     get denseScores() {
       return attending.denseScores;
     },
@@ -260,7 +300,7 @@ export async function openGpuDecoder(
 
     setAttention(next) {
       if (formatAttention(next) === formatAttention(choice)) return;
-      checkChoice(spec, next);
+      checkChoice(spec, next, canRing);
       choice = next;
       pattern = patternOf(next.policy);
       capacityTokens = capacityOf(next);
@@ -291,6 +331,7 @@ export async function openGpuDecoder(
       if (after !== before) {
         tap.truncate(after);
         attending.truncate(after);
+        if (after === 0) ring?.forget();
         stateIsLast = false;
       }
       return after;
@@ -303,7 +344,11 @@ export async function openGpuDecoder(
       checkRoom(ids.length, cache.length, capacityTokens);
       await reserve(Math.min(ids.length, cache.reserveTokens));
       if (await attending.prepare(plan, ids.length)) recorder.forget();
-      const all = wanted === "all" ? openAllLogits(gpu, readback, decoder, spec.vocabSize, ids.length) : undefined;
+      if (choice.policy.kind === "ring" && cache.length === 0) {
+        const rows = await readByRing(ids, choice.policy, appendOptions);
+        return wanted === "last" ? lastTokenLogits() : rows;
+      }
+      const all = wanted === "all" ? openAllLogits({ gpu, readback, decoder, recorder }, ids.length) : undefined;
       const longest = Math.min(acts.maxTokens, all?.maxTokens ?? Infinity);
       const wait = ids.length > 1 || wanted !== "none";
       const isDecoded = ids.length === 1;
@@ -317,7 +362,7 @@ export async function openGpuDecoder(
           if (done > 0 && chunk.length + done > cache.reserveTokens) await reserve(chunk.length);
           await runChunk(chunk, { wait, isDecoded, isLast: done + chunk.length === ids.length });
           if (wait && chunk.length > 1) pace.measured(chunk.length, performance.now() - began);
-          if (all !== undefined) await all.take(recorder, chunk.length, done);
+          if (all !== undefined) await all.take(chunk.length, done);
           done += chunk.length;
           appendOptions.onProgress?.(done);
         }
@@ -331,9 +376,7 @@ export async function openGpuDecoder(
       }
       await cacheError.read();
       if (wanted === "none" || !stateIsLast) return undefined;
-      lastLogits(decoder);
-      recorder.submit();
-      return new Float32Array(await readback.read(acts.logits, 0, spec.vocabSize * 4));
+      return lastTokenLogits();
     },
 
     async sample(sampling, allowed) {
@@ -381,7 +424,10 @@ export async function openGpuDecoder(
       gpu.destroy();
       return true;
     },
-    dispose: () => gpu.destroy(),
+    dispose() {
+      ring?.close();
+      gpu.destroy();
+    },
   };
 }
 
@@ -401,26 +447,13 @@ function isForPrompts({ policy, topPages }: AttentionChoice): boolean {
 }
 
 /** Throws `bad-argument` for what this backend does not run. */
-function checkChoice(spec: DecoderSpec, choice: AttentionChoice): void {
+function checkChoice(spec: DecoderSpec, choice: AttentionChoice, canRing: boolean): void {
   const { kind } = choice.policy;
   checkTopPages(spec, choice);
+  if (kind === "ring") {
+    if (canRing) return;
+    throw new EngineError("bad-argument", "there are no workers here that a ring could be made of", "choose flash");
+  }
   if (patternOf(choice.policy) !== undefined || ["flash", "dense", "sinks", "stream"].includes(kind)) return;
   throw new EngineError("bad-argument", `attention "${kind}" does not run on WebGPU yet`, "choose flash or a window");
-}
-
-/** Collects the logits [n, V] of an append chunk by chunk. */
-function openAllLogits(gpu: EngineDevice, readback: Readback, decoder: GpuDecoder, vocabSize: number, tokens: number) {
-  const maxTokens = Math.max(1, Math.floor(ALL_LOGITS_BYTES / (4 * vocabSize)));
-  const buffer = storageBuffer(gpu, "all logits", Math.min(tokens, maxTokens, decoder.acts.maxTokens) * vocabSize * 4);
-  const logits = new Float32Array(tokens * vocabSize);
-  return {
-    maxTokens,
-    logits,
-    async take(recorder: Recorder, count: number, done: number): Promise<void> {
-      allLogits(decoder, buffer, count);
-      recorder.submit();
-      logits.set(new Float32Array(await readback.read(buffer, 0, count * vocabSize * 4)), done * vocabSize);
-    },
-    destroy: () => buffer.destroy(),
-  };
 }

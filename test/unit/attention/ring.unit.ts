@@ -1,30 +1,34 @@
 /** Whole models over rings of ranks in plain loops: schedule, wires, merging and errors; the ranks on a GPU are in test/gpu/ring.gpu.ts. */
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { afterEach, describe, it } from "node:test";
 import { isMainThread, workerData } from "node:worker_threads";
 import { fileURLToPath } from "node:url";
-import type { DecoderSpec, PositionPlan, WeightStore } from "../../../engine/api.ts";
+import type { DecoderSpec, WeightStore } from "../../../engine/api.ts";
 import type { OpenRank, RankCompute } from "../../../engine/attention/ring/compute.ts";
-import { openRing, type Ring, type RingRequest, type RingResult } from "../../../engine/attention/ring/coordinator.ts";
+import { openRing, type Ring } from "../../../engine/attention/ring/coordinator.ts";
+import { takeRows } from "../../../engine/attention/ring/before.ts";
 import type { RingLayer } from "../../../engine/attention/ring/gather.ts";
 import { serveRank } from "../../../engine/attention/ring/rank.ts";
 import { causalPairs, shardsOf } from "../../../engine/attention/ring/schedule.ts";
 import { EngineError } from "../../../engine/errors.ts";
-import { finalNormNames } from "../../../engine/models/weights.ts";
 import { layerBands, positionPlan } from "../../../engine/position/bands.ts";
 import type { Reals } from "../../../engine/position/rope.ts";
 import { attentionRow } from "../../../engine/reference/attend.ts";
 import { referenceCache } from "../../../engine/reference/cache.ts";
-import { forward, logitsOf, normRows, readDecoder, rotatedQueries, type Decoder } from "../../../engine/reference/decoder.ts";
+import { forward, readDecoder, rotatedQueries, type Decoder } from "../../../engine/reference/decoder.ts";
 import { dot } from "../../../engine/reference/ops.ts";
 import { plainRank } from "../../../engine/reference/ringRank.ts";
 import { ringPort } from "../../../extension/adapter/ringPorts.ts";
 import { ringThreads, type RankThreadData } from "../../../extension/adapter/ringThreads.ts";
 import { goldenDecoder, randomModel } from "../../support/goldenModels.ts";
 import { threadlessRing } from "../../support/plainRing.ts";
+import { assertNear, assertSamePass, referencePass, ringPass, ringRequest, tokensOf } from "../../support/ringPasses.ts";
 
 const layouts = ["contiguous", "zigzag", "striped"] as const;
-const options = { weightFormat: "f32" as const, products: "exact" as const, minimumLimits: false };
+const kv = { keys: "f32", values: "f32" } as const;
+const options = { weightFormat: "f32" as const, products: "exact" as const, kv, minimumLimits: false };
+/** Both round to f32 after every operation and add in another order only in the attention. */
+const ROUNDING = 2e-5;
 interface Model {
   spec: DecoderSpec;
   weights: WeightStore;
@@ -48,6 +52,10 @@ if (isMainThread) tests();
 else void serveThread(workerData as RankThreadData);
 
 function tests(): void {
+  afterEach(async () => {
+    for (const ring of rings.splice(0)) await ring.close();
+  });
+
   describe("ring of plain ranks", () => {
     for (const [what, make] of Object.entries(models)) {
       it(`${what}: keys, values and logits are those of one model alone`, async () => {
@@ -55,12 +63,16 @@ function tests(): void {
         const decoder = await readDecoder(model.spec, model.weights, "f32");
         for (const tokens of [3, 13, 22]) {
           const plan = positionPlan(model.spec.rope, model.spec, tokens);
-          const alone = await plainPass(decoder, plan, tokensOf(model.spec, tokens));
+          const alone = await referencePass(decoder, plan, tokensOf(model.spec, tokens));
           for (const ranks of [1, 2, 3]) {
             const ring = await openPlain(model, decoder, ranks);
             for (const layout of layouts)
-              assertSame(await pass(ring, decoder, plan, tokens, layout), alone, `${tokens} ${ranks} ${layout}`);
-            await ring.close();
+              assertSamePass(
+                await ringPass(ring, decoder, plan, tokens, layout),
+                alone,
+                ROUNDING,
+                `${tokens} ${ranks} ${layout}`,
+              );
           }
         }
       });
@@ -71,15 +83,16 @@ function tests(): void {
       const decoder = await readDecoder(model.spec, model.weights, "f32");
       const plan = positionPlan({ kind: "self_extend", group: 2, window: 4 }, model.spec, 19);
       const ring = await openPlain(model, decoder, 3);
-      const alone = await plainPass(decoder, plan, tokensOf(model.spec, 19));
-      for (const layout of layouts) assertSame(await pass(ring, decoder, plan, 19, layout), alone, layout);
-      await ring.close();
+      const alone = await referencePass(decoder, plan, tokensOf(model.spec, 19));
+      for (const layout of layouts) assertSamePass(await ringPass(ring, decoder, plan, 19, layout), alone, ROUNDING, layout);
     });
 
     it("gives queries and log-sum-exps of the layers that are tapped, and of no other", async () => {
       const model = randomModel({ headDim: 8 });
       const decoder = await readDecoder(model.spec, model.weights, "f32");
+      const { headCount: H, kvHeadCount: G, headDim: D, attentionScale } = model.spec;
       const tokens = 15;
+      const positions = [0, 3, 4, 9, 14];
       const plan = positionPlan({ kind: "rerope", window: 4 }, model.spec, tokens);
       const ids = tokensOf(model.spec, tokens);
       const bare: Reals[] = [];
@@ -94,38 +107,41 @@ function tests(): void {
       const ring = await openPlain(model, decoder, 3);
       for (const layout of layouts) {
         const layers: RingLayer[] = [];
-        await ring.prefill({ ...request(ids, plan, layout), tapLayers: [1], onLayer: async (layer) => void layers.push(layer) });
+        const tap = { layers: [1], positions };
+        await ring.prefill({ ...ringRequest(ids, plan, layout), tap, onLayer: async (layer) => void layers.push(layer) });
         assert.equal(layers[0].tap, undefined);
-        const tap = layers[1].tap;
-        assert(tap !== undefined);
+        const found = layers[1].tap;
+        assert(found !== undefined);
         for (const [band, queries] of scored.queries.entries())
-          close(tap.queries[band], queries, `${layout}: queries of band ${band}`);
-        const { headCount: H, kvHeadCount: G, headDim: D, attentionScale } = model.spec;
+          assertNear(
+            found.queries[band],
+            takeRows(Float32Array.from(queries), positions, H * D),
+            ROUNDING,
+            `${layout}: queries of band ${band}`,
+          );
         // The weight of the query's own key is exp(score - lse); the first band has it.
-        const lse = Float64Array.from({ length: tokens * H }, (_, row) => {
+        const lse = Float32Array.from({ length: tokens * H }, (_, row) => {
           const [token, head] = [Math.floor(row / H), row % H];
           const key = (token * G + Math.floor((head * G) / H)) * D;
           const score = dot(scored.queries[0], row * D, scored.keys[0], key, D) * attentionScale;
           return score - Math.log(attentionRow(scored, model.spec, token, head, token)[token]);
         });
-        close(tap.lse, lse, `${layout}: log-sum-exps`);
+        assertNear(found.lse, takeRows(lse, positions, H), ROUNDING, `${layout}: log-sum-exps`);
       }
-      await ring.close();
     });
 
     it("gives every token's state where all are wanted", async () => {
       const { ring, decoder, plan, ids } = await small(3);
-      const { states } = await ring.prefill({ ...request(ids, plan, "striped"), states: "all" });
+      const { states } = await ring.prefill({ ...ringRequest(ids, plan, "striped"), states: "all" });
       const E = decoder.spec.hiddenSize;
       assert.equal(states.length, ids.length * E);
-      const { states: last } = await ring.prefill(request(ids, plan, "zigzag"));
-      close(last, states.subarray(-E), "the last one");
-      await ring.close();
+      const { states: last } = await ring.prefill(ringRequest(ids, plan, "zigzag"));
+      assertNear(last, states.subarray(-E), ROUNDING, "the last one");
     });
 
     it("reports per rank and step whose block was met, how many pairs, how many bytes came, and that time went by", async () => {
       const { ring, decoder, plan, ids } = await small(3);
-      const { report } = await ring.prefill(request(ids, plan, "zigzag"));
+      const { report } = await ring.prefill(ringRequest(ids, plan, "zigzag"));
       const { spec } = decoder;
       const shards = shardsOf("zigzag", 3, ids.length);
       const pairs = causalPairs(shards);
@@ -140,7 +156,6 @@ function tests(): void {
       }
       assert(report.flops !== undefined && report.bytesPerSecond !== undefined && report.leastChunkTokens !== undefined);
       assert(report.hiddenShare >= 0 && report.hiddenShare <= 1);
-      await ring.close();
     });
 
     it("sends a block on before its attention is waited for", async () => {
@@ -159,10 +174,9 @@ function tests(): void {
             },
           })),
       );
-      const ring = await openRing(workers, 2, { spec: model.spec, ...options });
+      const ring = await open(workers, 2, { spec: model.spec, ...options });
       const plan = positionPlan({ kind: "none" }, model.spec, 8);
-      await ring.prefill(request(tokensOf(model.spec, 8), plan, "contiguous"));
-      await ring.close();
+      await ring.prefill(ringRequest(tokensOf(model.spec, 8), plan, "contiguous"));
     });
 
     it("hands layers on in order, one at a time, and tells how far it is", async () => {
@@ -170,7 +184,7 @@ function tests(): void {
       const order: string[] = [];
       const progress: number[] = [];
       await ring.prefill({
-        ...request(ids, plan, "zigzag"),
+        ...ringRequest(ids, plan, "zigzag"),
         onProgress: (done) => progress.push(done),
         onLayer: async ({ layer }) => {
           order.push(`begin ${layer}`);
@@ -187,27 +201,28 @@ function tests(): void {
         progress,
         layers.map((layer) => Math.floor((ids.length * (layer + 1)) / layers.length)),
       );
-      await ring.close();
     });
   });
 
   describe("a ring that does not go well", () => {
     it("refuses more ranks than tokens, and goes on", async () => {
       const { ring, plan, ids } = await small(3);
-      await assert.rejects(ring.prefill(request(ids.slice(0, 2), plan, "zigzag")), { code: "bad-argument" });
-      await ring.prefill(request(ids, plan, "zigzag"));
-      await ring.close();
+      await assert.rejects(ring.prefill(ringRequest(ids.slice(0, 2), plan, "zigzag")), { code: "bad-argument" });
+      await ring.prefill(ringRequest(ids, plan, "zigzag"));
     });
 
     it("stops when asked, within a step, and reads the next prompt rightly", async () => {
       const { ring, decoder, plan, ids } = await small(3);
       const stop = new AbortController();
-      const stopped = ring.prefill({ ...request(ids, plan, "striped"), signal: stop.signal, onLayer: async () => stop.abort() });
+      const stopped = ring.prefill({
+        ...ringRequest(ids, plan, "striped"),
+        signal: stop.signal,
+        onLayer: async () => stop.abort(),
+      });
       await assert.rejects(stopped, { code: "aborted" });
-      await assert.rejects(ring.prefill({ ...request(ids, plan, "striped"), signal: stop.signal }), { code: "aborted" });
-      const alone = await plainPass(decoder, plan, ids);
-      assertSame(await pass(ring, decoder, plan, ids.length, "striped"), alone, "after a stop");
-      await ring.close();
+      await assert.rejects(ring.prefill({ ...ringRequest(ids, plan, "striped"), signal: stop.signal }), { code: "aborted" });
+      const alone = await referencePass(decoder, plan, ids);
+      assertSamePass(await ringPass(ring, decoder, plan, ids.length, "striped"), alone, ROUNDING, "after a stop");
     });
 
     it("names the rank that failed, stops the others, and reads the next prompt", async () => {
@@ -224,10 +239,10 @@ function tests(): void {
             },
           })),
       );
-      const ring = await openRing(workers, 3, { spec: model.spec, ...options });
+      const ring = await open(workers, 3, { spec: model.spec, ...options });
       const plan = positionPlan({ kind: "none" }, model.spec, 9);
       const ids = tokensOf(model.spec, 9);
-      await assert.rejects(ring.prefill(request(ids, plan, "zigzag")), (error: EngineError) => {
+      await assert.rejects(ring.prefill(ringRequest(ids, plan, "zigzag")), (error: EngineError) => {
         assert.deepEqual(
           [error.code, error.message, error.remedy],
           ["device-lost", "rank 1 of 3: the device was lost", "ask again"],
@@ -236,34 +251,32 @@ function tests(): void {
         return true;
       });
       fails = false;
-      await ring.prefill(request(ids, plan, "zigzag"));
-      await ring.close();
+      await ring.prefill(ringRequest(ids, plan, "zigzag"));
     });
 
     it("throws what taking a layer over threw", async () => {
       const { ring, plan, ids } = await small(2);
       const failing = {
-        ...request(ids, plan, "zigzag"),
+        ...ringRequest(ids, plan, "zigzag"),
         onLayer: async () => Promise.reject(new EngineError("kv-cache-too-large", "full", "shorten")),
       };
       await assert.rejects(ring.prefill(failing), { code: "kv-cache-too-large" });
-      await ring.prefill(request(ids, plan, "zigzag"));
-      await ring.close();
+      await ring.prefill(ringRequest(ids, plan, "zigzag"));
     });
 
     it("ends when a worker dies, says which, and stays ended", async () => {
       const model = randomModel();
       const decoder = await readDecoder(model.spec, model.weights, "f32");
       const workers = threadlessRing(() => async () => plainRank(decoder));
-      const ring = await openRing(workers, 3, { spec: model.spec, ...options });
+      const ring = await open(workers, 3, { spec: model.spec, ...options });
       const plan = positionPlan({ kind: "none" }, model.spec, 9);
       const ids = tokensOf(model.spec, 9);
-      const reading = ring.prefill({ ...request(ids, plan, "zigzag"), onLayer: async () => workers.kill(2) });
+      const reading = ring.prefill({ ...ringRequest(ids, plan, "zigzag"), onLayer: async () => workers.kill(2) });
       await assert.rejects(
         reading,
         (error: EngineError) => error.code === "internal" && /^rank 2 of 3: the worker died/.test(error.message),
       );
-      await assert.rejects(ring.prefill(request(ids, plan, "zigzag")), { message: /rank 2 of 3/ });
+      await assert.rejects(ring.prefill(ringRequest(ids, plan, "zigzag")), { message: /rank 2 of 3/ });
       assert(ring.broken !== undefined);
       await ring.close();
       assert.equal(workers.running, 0);
@@ -296,27 +309,25 @@ function tests(): void {
       const model = threadModel();
       const decoder = await readDecoder(model.spec, model.weights, "f32");
       const plan = positionPlan(model.spec.rope, model.spec, 17);
-      const alone = await plainPass(decoder, plan, tokensOf(model.spec, 17));
+      const alone = await referencePass(decoder, plan, tokensOf(model.spec, 17));
       const opening: number[] = [];
-      const ring = await openRing(ringThreads(fileURLToPath(import.meta.url), "as it should"), 3, {
+      const ring = await open(ringThreads(fileURLToPath(import.meta.url), "as it should"), 3, {
         spec: model.spec,
         ...options,
         onProgress: (done) => opening.push(done),
       });
-      for (const layout of layouts) assertSame(await pass(ring, decoder, plan, 17, layout), alone, layout);
+      for (const layout of layouts) assertSamePass(await ringPass(ring, decoder, plan, 17, layout), alone, ROUNDING, layout);
       assert(opening.length >= 3, "each rank says what it has read");
-      await ring.close();
     });
 
     it("says which thread died", async () => {
       const model = threadModel();
-      const ring = await openRing(ringThreads(fileURLToPath(import.meta.url), "die"), 2, { spec: model.spec, ...options });
+      const ring = await open(ringThreads(fileURLToPath(import.meta.url), "die"), 2, { spec: model.spec, ...options });
       const plan = positionPlan(model.spec.rope, model.spec, 6);
-      await assert.rejects(ring.prefill(request(tokensOf(model.spec, 6), plan, "zigzag")), {
+      await assert.rejects(ring.prefill(ringRequest(tokensOf(model.spec, 6), plan, "zigzag")), {
         code: "internal",
         message: /^rank [01] of 2: the worker died: it ended with code 7$/,
       });
-      await ring.close();
     });
   });
 }
@@ -340,10 +351,19 @@ function overriding(compute: RankCompute, make: (compute: RankCompute) => Partia
   return { ...compute, ...make(compute) };
 }
 
+const rings: Ring[] = [];
+
+/** A ring that is closed after the test, which may fail. */
+async function open(...given: Parameters<typeof openRing>): Promise<Ring> {
+  const ring = await openRing(...given);
+  rings.push(ring);
+  return ring;
+}
+
 async function openPlain(model: Model, decoder: Decoder, ranks: number): Promise<Ring> {
-  const open: OpenRank = async () => plainRank(decoder);
-  return openRing(
-    threadlessRing(() => open),
+  const openRank: OpenRank = async () => plainRank(decoder);
+  return open(
+    threadlessRing(() => openRank),
     ranks,
     { spec: model.spec, ...options },
   );
@@ -354,79 +374,4 @@ async function small(ranks: number) {
   const decoder = await readDecoder(model.spec, model.weights, "f32");
   const ids = tokensOf(model.spec, 20);
   return { ring: await openPlain(model, decoder, ranks), decoder, ids, plan: positionPlan({ kind: "none" }, model.spec, 20) };
-}
-
-function tokensOf({ vocabSize }: DecoderSpec, count: number): number[] {
-  return Array.from({ length: count }, (_, index) => (index * 7919 + 3) % vocabSize);
-}
-
-function request(ids: readonly number[], plan: PositionPlan, layout: RingRequest["layout"]): RingRequest {
-  return { ids, plan, layout, tapLayers: [], states: "last", onLayer: async () => undefined };
-}
-
-interface Pass {
-  layers: Pick<RingLayer, "keys" | "values" | "rawKeys">[];
-  logits: Float32Array;
-}
-
-async function pass(
-  ring: Ring,
-  decoder: Decoder,
-  plan: PositionPlan,
-  tokens: number,
-  layout: RingRequest["layout"],
-): Promise<Pass> {
-  const layers: RingLayer[] = [];
-  const result: RingResult = await ring.prefill({
-    ...request(tokensOf(decoder.spec, tokens), plan, layout),
-    onLayer: async (layer) => void layers.push(layer),
-  });
-  const { weight, bias } = finalNormNames(decoder.spec);
-  return { layers, logits: Float32Array.from(logitsOf(decoder, normRows(decoder, result.states, weight, bias))) };
-}
-
-/** The forward pass of the reference, with what it leaves in its cache. */
-async function plainPass(decoder: Decoder, plan: PositionPlan, ids: readonly number[]): Promise<Pass> {
-  const cache = referenceCache(decoder.spec, "f32");
-  const width = decoder.spec.kvHeadCount * decoder.spec.headDim;
-  const values: Float32Array[] = [];
-  const rawKeys: Float32Array[] = [];
-  const states = forward(decoder, ids, plan, {
-    ...cache,
-    get length() {
-      return cache.length;
-    },
-    write(layer, rows) {
-      values.push(Float32Array.from(rows.values));
-      rawKeys.push(Float32Array.from(rows.rawKeys));
-      return cache.write(layer, rows);
-    },
-  });
-  const layers = values.map((rows, layer) => ({
-    keys: cache.keys(layer).map((keys) => Float32Array.from(keys.subarray(0, ids.length * width))),
-    values: rows as Float32Array<ArrayBuffer>,
-    rawKeys: decoder.spec.keyShift ? (rawKeys[layer] as Float32Array<ArrayBuffer>) : undefined,
-  }));
-  return { layers, logits: Float32Array.from(logitsOf(decoder, states.subarray(-decoder.spec.hiddenSize))) };
-}
-
-function assertSame(found: Pass, expected: Pass, what: string): void {
-  assert.equal(found.layers.length, expected.layers.length);
-  for (const [layer, { keys, values, rawKeys }] of expected.layers.entries()) {
-    assert.equal(found.layers[layer].keys.length, keys.length);
-    for (const [copy, rows] of keys.entries()) close(found.layers[layer].keys[copy], rows, `${what}: keys of layer ${layer}`);
-    close(found.layers[layer].values, values, `${what}: values of layer ${layer}`);
-    if (rawKeys === undefined) assert.equal(found.layers[layer].rawKeys, undefined);
-    else close(found.layers[layer].rawKeys ?? [], rawKeys, `${what}: raw keys of layer ${layer}`);
-  }
-  close(found.logits, expected.logits, `${what}: logits`);
-}
-
-/** Both round to f32 after every operation and add in another order only in the attention. */
-function close(found: ArrayLike<number>, expected: ArrayLike<number>, what: string): void {
-  assert.equal(found.length, expected.length, what);
-  for (let index = 0; index < expected.length; index++) {
-    const off = Math.abs(found[index] - expected[index]);
-    assert(off <= 2e-5 * (1 + Math.abs(expected[index])), `${what}: ${found[index]} instead of ${expected[index]} at ${index}`);
-  }
 }
