@@ -3,8 +3,7 @@ import type { CacheError } from "../api.ts";
 import { storageBuffer, type Readback } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
 import type { Operations } from "../kernels/ops.ts";
-import type { CacheLayer } from "../kv-cache/pages.ts";
-import type { KvFormats } from "./api.ts";
+import type { CacheLayer, PagedCache } from "../kv-cache/pages.ts";
 import { bandRows, slabCopy, type ChunkRows } from "./attend.ts";
 import type { LayerPositions } from "./chunkPositions.ts";
 
@@ -18,8 +17,12 @@ export interface CacheErrorMeter {
   reset(): void;
 }
 
-export function openCacheError(gpu: EngineDevice, readback: Readback, formats: KvFormats, layers: number): CacheErrorMeter {
-  const rounds = formats.keys !== "f32" || formats.values !== "f32";
+export function openCacheError(
+  gpu: EngineDevice,
+  readback: Readback,
+  cache: Pick<PagedCache, "formats">,
+  layers: number,
+): CacheErrorMeter {
   const sums = storageBuffer(gpu, "cache errors", layers * 16);
   let error: CacheError | undefined;
   let isNew = false;
@@ -28,7 +31,8 @@ export function openCacheError(gpu: EngineDevice, readback: Readback, formats: K
       return error;
     },
     add(op, layer, rows, cached, positions, tokens) {
-      if (!rounds) return;
+      const { formats } = cache;
+      if (formats.keys === "f32" && formats.values === "f32") return;
       const { words } = positions;
       const chunk = { qkv: rows.qkv, band: bandRows(rows, positions, 0), layer };
       const copy = positions.bands[0].copy;

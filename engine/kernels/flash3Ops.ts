@@ -62,9 +62,10 @@ export function hadamardBlock(headDim: number): number {
   return headDim & -headDim;
 }
 
-async function openFlash3Kernels(
-  base: AttentionOperations,
-  spec: DecoderSpec,
+/** What flash3 adds to `base`, which only caches in f32 need; `release` gives up what belongs to it alone. */
+export async function openFlash3Kernels(
+  base: Pick<AttentionOperations, "putKeys" | "putValues"> | undefined,
+  spec: Pick<DecoderSpec, "headCount" | "kvHeadCount" | "headDim" | "attentionScale" | "attentionSoftcap">,
   { gpu, shaders, recorder, slopes, maxTokens, ingredients }: Flash3Setup,
 ) {
   const { headCount, kvHeadCount, headDim, attentionScale: scale } = spec;
@@ -116,6 +117,7 @@ async function openFlash3Kernels(
 
   return {
     ingredients,
+    release: (): void => queries?.tiles.destroy(),
 
     /** Turns queries and keys of a band in place; nothing where that was left out. */
     turn(band: BandRows, tokens: number): void {
@@ -128,13 +130,13 @@ async function openFlash3Kernels(
     /** Puts a band's keys into their tiles of a slab; `open` has those in front of the chunk that share its first tile. */
     putKeyTiles(band: BandRows, keys: GPUBuffer, open: GPUBuffer, slots: Slots, span: Span): void {
       if (eightBits) putTiles(band.rows, keysOf(band), keys, open, slots, span);
-      else base.putKeys(band, keys, slots, span.tokens);
+      else present(base).putKeys(band, keys, slots, span.tokens);
     },
 
     /** Puts the values of a projection [tokens, H + 2G, D] into their tiles of a slab. */
     putValueTiles(qkv: GPUBuffer, values: GPUBuffer, open: GPUBuffer, slots: Slots, span: Span): void {
       if (eightBits) putTiles(qkv, valueHeads, values, open, slots, span);
-      else base.putValues(qkv, values, slots, span.tokens);
+      else present(base).putValues(qkv, values, slots, span.tokens);
     },
 
     /** Keeps the keys of the last tile unrounded, once all slabs have theirs. */
@@ -176,7 +178,11 @@ interface Heads {
 }
 
 /** Queries of a chunk in tiles of their own, token t in slot t. */
-function openQueryTiles({ headCount, headDim }: DecoderSpec, gpu: EngineDevice, maxTokens: number) {
+function openQueryTiles(
+  { headCount, headDim }: Pick<DecoderSpec, "headCount" | "headDim">,
+  gpu: EngineDevice,
+  maxTokens: number,
+) {
   const pages = Math.ceil(maxTokens / PAGE_TOKENS);
   const slots = Uint32Array.from({ length: maxTokens }, (_, token) => token);
   return {

@@ -4,14 +4,14 @@ import { PAGE_TOKENS, QUEST_PAGE_TOKENS, type AttentionChoice, type KvFormats } 
 import { choosesPages } from "../attention/patterns/quest.ts";
 import { EngineError } from "../errors.ts";
 import { DEFAULT_CACHE_BYTES, STREAM_CACHE_BYTES } from "../models/memory.ts";
-import { rowWords } from "./format.ts";
+import { cachedFormats, rowWords, type RowFormats } from "./format.ts";
 import { heldTokens } from "./retention.ts";
 
 /** Positions go to the device as f32 too, which counts no further exactly. */
 const MOST_TOKENS = 2 ** 24;
 
 /** Bytes of one token's keys and values in one layer, `copies` times the keys. */
-export function tokenBytes(spec: DecoderSpec, formats: KvFormats, copies = 1): number {
+export function tokenBytes(spec: DecoderSpec, formats: RowFormats, copies = 1): number {
   return spec.kvHeadCount * (copies * rowWords(formats.keys, spec.headDim) + rowWords(formats.values, spec.headDim)) * 4;
 }
 
@@ -29,7 +29,7 @@ export function cacheBytes(
   chunkTokens: number,
 ): number {
   const pages = Math.ceil(tokens / PAGE_TOKENS);
-  const perToken = tokenBytes(spec, formats);
+  const perToken = tokenBytes(spec, cachedFormats(formats, choice));
   return spec.layers.reduce((sum, layer, index) => {
     const held = Math.min(pages * PAGE_TOKENS, heldTokens(layer, choice, chunkTokens));
     const isBounded = choice.topPages !== undefined && choosesPages(spec, index);

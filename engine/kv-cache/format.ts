@@ -12,7 +12,6 @@
  * |        | BLOCK_TOKENS rows: largest magnitude / 127 (reference/flash3.ts rounds so)          |
  */
 import { BLOCK_TOKENS, type AttentionChoice, type KvFormat, type KvFormats } from "../attention/api.ts";
-import { EngineError } from "../errors.ts";
 import { decodeF16, encodeF16 } from "../formats/floats.ts";
 
 /** Channels that share a scale. */
@@ -27,12 +26,9 @@ export interface RowFormats {
   values: RowFormat;
 }
 
-/** How a policy caches where `asked` was chosen. Throws `bad-argument` where both have a format of their own. */
+/** How a policy caches where `asked` was chosen. */
 export function cachedFormats(asked: KvFormats, { policy }: AttentionChoice): RowFormats {
-  if (policy.kind !== "flash3") return asked;
-  if (asked.keys === "f32" && asked.values === "f32") return { keys: "tile8", values: "tile8" };
-  const message = `flash3 caches keys and values in 8 bits of its own, not in ${asked.keys} and ${asked.values}`;
-  throw new EngineError("bad-argument", message, "choose f32, which leaves it to flash3, or another attention");
+  return policy.kind === "flash3" ? { keys: "tile8", values: "tile8" } : asked;
 }
 
 /** 32-bit words of a row; of a tile's row, with its share of the scale. */

@@ -1,6 +1,7 @@
 /** How cache formats are written: "q8" for keys and values, "q8,f16" for keys and then values. */
 import type { KvFormat, KvFormats } from "../attention/api.ts";
 import { EngineError } from "../errors.ts";
+import type { RowFormats } from "./format.ts";
 
 /** Every cache format, from the widest to the narrowest. */
 export const kvFormats = ["f32", "f16", "q8", "q4"] as const satisfies readonly KvFormat[];
@@ -18,7 +19,7 @@ export function parseKvFormats(text: string): KvFormats {
   );
 }
 
-/** As `parseKvFormats` reads it: one word where both are alike. */
-export function formatKvFormats({ keys, values }: KvFormats): string {
+/** As `parseKvFormats` reads it: one word where both are alike. What flash3 caches in can be written and not be chosen. */
+export function formatKvFormats({ keys, values }: RowFormats): string {
   return keys === values ? keys : `${keys},${values}`;
 }

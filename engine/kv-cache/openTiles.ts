@@ -19,8 +19,8 @@ export interface OpenTiles {
   layer(index: number): OpenTile;
   /** Counts what the cache holds now, its last tile written from unrounded rows. */
   written(lengthTokens: number): void;
-  /** The length, not above `lengthTokens`, that a cache can be cut to. */
-  cut(lengthTokens: number): number;
+  /** Where a cache of `cachedTokens` ends when it is to be cut to `lengthTokens`. */
+  cut(lengthTokens: number, cachedTokens: number): number;
   /** What is in the cache now came in rounded. */
   forget(): void;
   destroy(): void;
@@ -54,7 +54,8 @@ export async function openOpenTiles(spec: DecoderSpec, gpu: EngineDevice, copies
     written(lengthTokens) {
       first = tileOf(lengthTokens - 1);
     },
-    cut(lengthTokens) {
+    cut(lengthTokens, cachedTokens) {
+      if (lengthTokens >= cachedTokens) return lengthTokens;
       const wanted = Math.floor(Math.max(0, lengthTokens) / CUT_TOKENS) * CUT_TOKENS;
       const tile = tileOf(wanted);
       if (tile !== first) first = undefined;

@@ -6,6 +6,7 @@
 import type { DecoderSpec } from "../api.ts";
 import type { ChunkPositions, LayerPositions } from "../attention/chunkPositions.ts";
 import type { CacheErrorMeter } from "../attention/cacheError.ts";
+import { cacheTiles, type Flash3Attention } from "../attention/flash3.ts";
 import type { AttentionTap } from "../attention/tap.ts";
 import type { AttentionVariants } from "../attention/variants.ts";
 import { attend, cacheChunk, type Attended } from "../attention/attend.ts";
@@ -79,6 +80,8 @@ export interface GpuDecoder {
   cache: PagedCache;
   tap: AttentionTap;
   cacheError: CacheErrorMeter;
+  /** Where flash3 was chosen; `op` are its operations then. */
+  flash3: Flash3Attention | undefined;
   variants: Pick<AttentionVariants, "attend">;
 }
 
@@ -100,7 +103,7 @@ export function runLayer(decoder: GpuDecoder, index: number, span: Span): void {
 
 /** The first half of a layer: queries, keys and values of the chunk, the latter two in the cache. */
 export function projectLayer(decoder: GpuDecoder, index: number, span: Span): void {
-  const { op, acts, attention, cache } = decoder;
+  const { op, acts, attention, cache, flash3 } = decoder;
   const w = layerWeights(decoder, index);
   const { qkv } = acts;
   const { tokens } = span;
@@ -110,7 +113,9 @@ export function projectLayer(decoder: GpuDecoder, index: number, span: Span): vo
   if (w.headNorms !== undefined) op.qkNorm(qkv, w.headNorms.query, w.headNorms.key, tokens); // [T, H + G, D]
   const positions = decoder.positions.layer(index);
   const rows = { qkv, rotated: attention.rotated };
-  cacheChunk(op, rows, kv, positions, span); // pages of [G, PAGE_TOKENS, D]
+  // Pages of [G, PAGE_TOKENS, D].
+  if (flash3 === undefined) cacheChunk(op, rows, kv, positions, span);
+  else cacheTiles(flash3.op, rows, kv, flash3.tiles.layer(index), positions, span);
   if (tokens > 1) decoder.cacheError.add(op, index, rows, kv, positions, tokens);
 }
 

@@ -1,12 +1,15 @@
 /** flash3: tiles of 8 bits, Hadamard turns and the pipelined kernel against the plain loops with the same rounding. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { Band, DecoderSpec, PositionPlan } from "../../engine/api.ts";
+import type { Band, DecoderSpec, PositionPlan, Runner } from "../../engine/api.ts";
 import { attend } from "../../engine/attention/attend.ts";
 import { openChunkPositions } from "../../engine/attention/chunkPositions.ts";
 import { cacheTiles } from "../../engine/attention/flash3.ts";
+import { chooseFlash3, tryIntegers } from "../../engine/attention/flash3Choice.ts";
 import { parseAttention } from "../../engine/attention/policy.ts";
 import { F32_CACHE, WHOLE } from "../../engine/attention/wholeOnly.ts";
+import { openRunnerOn } from "../../engine/backends/wgsl.ts";
+import type { GpuDecoderOptions } from "../../engine/backends/wgsl/decoderRunner.ts";
 import { storageBuffer, uploadedBuffer } from "../../engine/gpu/buffers.ts";
 import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
 import { openRecorder, type Recorder } from "../../engine/gpu/dispatch.ts";
@@ -19,6 +22,7 @@ import { openOpenTiles } from "../../engine/kv-cache/openTiles.ts";
 import { openPagedCache } from "../../engine/kv-cache/pages.ts";
 import { openAttentionActivations } from "../../engine/models/decoder.ts";
 import { alibiSlopes } from "../../engine/position/alibi.ts";
+import { positionPlan } from "../../engine/position/bands.ts";
 import { attention } from "../../engine/reference/attend.ts";
 import { flash3Attention, hadamardRows, roundTiles } from "../../engine/reference/flash3.ts";
 import { alloc32 } from "../../engine/reference/ops.ts";
@@ -264,5 +268,115 @@ describe("tiles", () => {
       assert(Math.abs(dot(a, b) - dot(q, k)) < 1e-5, `${headDim}`);
       assert(a.some((value, i) => Math.abs(value - q[i]) > 0.1));
     }
+  });
+});
+
+describe("a model that attends by flash3", () => {
+  const model = { ...randomModel({ headDim: 32, keyShift: true, qkNorm: true }), weightFormat: "f32" as const };
+  const flash3 = parseAttention("flash3");
+  const ids = (count: number, from = 0): number[] =>
+    Array.from({ length: count }, (_, index) => ((from + index) * 7919 + 3) % model.spec.vocabSize);
+  const open = (options: Partial<GpuDecoderOptions> = {}): Promise<Runner> =>
+    openRunnerOn(gpu, shaders, { ...model, attention: flash3, ...options });
+  const logitsOf = async (runner: Runner, given: readonly number[]): Promise<Float32Array> => {
+    const logits = await runner.append(given, { logits: "all" });
+    assert(logits !== undefined);
+    return logits;
+  };
+
+  it("reads a prompt and answers as exactly as its cache is, and says how exact that is", async () => {
+    const runner = await open({ slabPages: 1 });
+    const exact = await openRunnerOn(gpu, shaders, model);
+    const errorOf = ({ cacheError }: Runner) => cacheError;
+    assert.equal(errorOf(runner), undefined);
+    for (const part of [ids(300), ids(90, 400), ids(1, 7), ids(1, 9)]) {
+      const [found, wanted] = [await logitsOf(runner, part), await logitsOf(exact, part)];
+      const error = relativeError(found, wanted);
+      assert(error > 1e-5 && error < 0.02, `relative error ${error}`);
+    }
+    const cacheError = errorOf(runner);
+    assert(cacheError !== undefined);
+    // Of uniform numbers rounding to 127 steps loses 0.5 %; of normal ones, whose largest of 2,048 is 3.5 deviations, 0.8 %.
+    for (const error of [cacheError.keys, cacheError.values]) assert(error > 1e-3 && error < 0.02, `${error}`);
+  });
+
+  it("a cut inside the last tile goes on with its rows, and one inside an earlier tile from where that begins", async () => {
+    const runner = await open();
+    const straight = await logitsOf(runner, ids(300));
+    const V = model.spec.vocabSize;
+    assert.equal(runner.truncate(290), 288, "in the tile from 256 on");
+    assertClose(await logitsOf(runner, ids(12, 288)), straight.subarray(288 * V), 0.05, "behind the last tile's rows");
+    assert.equal(runner.truncate(140), 128, "in the tile from 128 on");
+    const again = await logitsOf(runner, ids(172, 128));
+    assertClose(again, straight.subarray(128 * V), 0.05, "behind a whole tile");
+    assert.equal(runner.truncate(64), 64);
+  });
+
+  it("pages go out and come back, and a cut inside them goes to a whole tile", async () => {
+    const first = await open();
+    await first.append(ids(300));
+    const kept = await first.pages?.export(0, 1);
+    const page = kept?.[0];
+    assert(page !== undefined && first.pages !== undefined);
+    // Two layers with two key heads of 32 channels, keys and values, in bytes with four scales each; and raw keys for cuts.
+    assert.equal(page.length, 2 * (2 * 2 * (256 * 32 + 16) + 16 * 2 * 32 * 4));
+    assert.match(first.pages.layout, /tile8/);
+    const second = await open();
+    await second.pages?.import([page], 0);
+    assert.equal(first.truncate(256), 256);
+    const rest = ids(44, 256);
+    assertClose(await logitsOf(second, rest), await logitsOf(first, rest), 1e-5, "behind the page");
+    const third = await open();
+    await third.pages?.import([page], 0);
+    assert.equal(third.truncate(250), 192);
+  });
+
+  it("is left and chosen again; pooled attention is that of its own keys", async () => {
+    const runner = await openRunnerOn(gpu, shaders, model);
+    const whole = await logitsOf(runner, ids(200));
+    runner.setAttention(flash3);
+    assert.equal(runner.length, 0);
+    const rounded = await logitsOf(runner, ids(200));
+    assert(relativeError(rounded, whole) > 1e-5);
+    const edges = Uint32Array.of(0, 50, 200);
+    const request = { layer: "mean" as const, head: "mean" as const, queryEdges: edges, keyEdges: edges };
+    const { cells } = await runner.pool(request);
+    assertClose([cells[0] + cells[1], cells[2] + cells[3]], [1, 1], 0.01, "rows over all keys sum to one");
+    runner.setAttention(WHOLE);
+    assertClose(await logitsOf(runner, ids(200)), whole, 1e-6, "flash again");
+  });
+
+  it("keeps re-indexed copies of the keys, each in tiles", async () => {
+    const attention = { kind: "self_extend", group: 4, window: 40 } as const;
+    const plan = positionPlan(attention, model.spec, 400);
+    const [runner, exact] = [await open(), await openRunnerOn(gpu, shaders, model)];
+    for (const each of [runner, exact]) each.setPositions(plan);
+    const error = relativeError(await logitsOf(runner, ids(300)), await logitsOf(exact, ids(300)));
+    assert(error > 1e-5 && error < 0.02, `${error}`);
+  });
+
+  it("refuses another cache format beside its own, and top pages", async () => {
+    await assert.rejects(open({ kv: { keys: "q8", values: "q8" } }), { code: "bad-argument" });
+    const runner = await openRunnerOn(gpu, shaders, { ...model, kv: { keys: "q4", values: "q4" } });
+    assert.throws(() => runner.setAttention(flash3), { code: "bad-argument" });
+    await assert.rejects(open({ attention: { ...flash3, topPages: 4 } }), { code: "bad-argument" });
+  });
+});
+
+describe("the self-test", () => {
+  it("multiplies whole numbers as integers without an error, where WGSL can", async (t) => {
+    if (entry.gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product")) {
+      assert((await tryIntegers(gpu, shaders)) < 1e-5);
+      return;
+    }
+    t.diagnostic("WGSL has no products of packed integers here: the trial fails");
+    await assert.rejects(tryIntegers(gpu, shaders), { code: "internal" });
+  });
+
+  it("says why products of integers are used or not", async () => {
+    const { ingredients, integersBecause } = await chooseFlash3(gpu, shaders);
+    assert(ingredients.pipelined && ingredients.eightBits && ingredients.hadamard);
+    if (gpu.abilities.software) assert.equal(ingredients.integers, false);
+    assert(integersBecause !== "");
   });
 });

@@ -9,7 +9,7 @@ import { storageBuffer, type Readback } from "../../gpu/buffers.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
 import type { Recorder } from "../../gpu/dispatch.ts";
 import type { CachedPages } from "../../kv-cache/api.ts";
-import { rowWords } from "../../kv-cache/format.ts";
+import { rowWords, type RowFormats } from "../../kv-cache/format.ts";
 import type { PagedCache } from "../../kv-cache/pages.ts";
 
 export interface GpuPages {
@@ -34,9 +34,8 @@ interface Region {
 }
 
 export function gpuPages({ spec, gpu, recorder, readback, cache, copies, reserve, onImport }: GpuPages): CachedPages {
-  const { formats } = cache;
-  const rowBytes = (format: keyof typeof formats): number =>
-    PAGE_TOKENS * spec.kvHeadCount * rowWords(formats[format], spec.headDim) * 4;
+  const rowBytes = (which: keyof RowFormats): number =>
+    PAGE_TOKENS * spec.kvHeadCount * rowWords(cache.formats[which], spec.headDim) * 4;
   const cuts = PAGE_TOKENS / CUT_TOKENS;
   const tailBytes = spec.keyShift ? cuts * spec.kvHeadCount * spec.headDim * 4 : 0;
   const copiesOf = (layer: number): number => (spec.layers[layer]?.rotation === "main" ? copies() : 1);
@@ -76,7 +75,9 @@ export function gpuPages({ spec, gpu, recorder, readback, cache, copies, reserve
     get bytesPerPage() {
       return pageBytes();
     },
-    layout: `rotated keys ${formats.keys}, values ${formats.values}, raw keys f32`,
+    get layout() {
+      return `rotated keys ${cache.formats.keys}, values ${cache.formats.values}, raw keys f32`;
+    },
     async export(first, count) {
       gpu.check();
       // The last token of a page may still only be recorded.

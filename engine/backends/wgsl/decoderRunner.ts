@@ -4,6 +4,7 @@ import type { AttentionChoice, AttentionPolicy } from "../../attention/api.ts";
 import { openCacheError } from "../../attention/cacheError.ts";
 import { openChunkPositions } from "../../attention/chunkPositions.ts";
 import { massBytes } from "../../attention/decodedMass.ts";
+import { checkFlash3, openFlash3Attention } from "../../attention/flash3.ts";
 import { headFactsOnDevice } from "../../attention/headFacts.ts";
 import { patternOf } from "../../attention/patterns/patternOf.ts";
 import { checkTopPages } from "../../attention/patterns/quest.ts";
@@ -79,6 +80,7 @@ export async function openGpuDecoder(
   let choice = options.attention ?? WHOLE;
   const canRing = options.ring !== undefined;
   checkChoice(spec, choice, canRing);
+  checkFlash3(choice, kv);
   const recorder = openRecorder(gpu);
   const readback = openReadback(gpu);
   const placeholder = storageBuffer(gpu, "placeholder", 16);
@@ -111,7 +113,7 @@ export async function openGpuDecoder(
   const positions = openChunkPositions(spec, gpu, cache, acts.maxTokens);
   const staging = openStaging(gpu);
   const streamed: StreamTimes = { slabs: 0, bytes: 0, transferMs: 0, computeMs: 0 };
-  const cacheError = openCacheError(gpu, readback, kv, spec.layerCount);
+  const cacheError = openCacheError(gpu, readback, cache, spec.layerCount);
   /** The sampled token, and what it is measured by. */
   const chosen = storageBuffer(gpu, "chosen token", massBytes(spec));
   const attending = openVariants({
@@ -128,9 +130,10 @@ export async function openGpuDecoder(
             minimumLimits: options.minimumLimits ?? false,
           },
         });
+  const flash3 = openFlash3Attention({ spec, gpu, shaders, recorder, op, slopes, maxTokens: acts.maxTokens });
   let bands = plan.bands.length;
   const decoder: GpuDecoder = {
-    ...{ spec, op, acts, positions, cache, tap, cacheError, variants: attending },
+    ...{ spec, op, acts, positions, cache, tap, cacheError, variants: attending, flash3: undefined },
     attention: openAttentionActivations(spec, gpu, bands, acts.maxTokens),
     weights: loaded.weights,
   };
@@ -149,6 +152,8 @@ export async function openGpuDecoder(
     // Decoding by top pages looks further than the window that prompts are read with.
     positions.setWindow(choice.policy.kind === "window" && choice.topPages === undefined ? choice.policy.window : undefined);
     await cache.setCopies(plan.copies.length);
+    decoder.flash3 = await flash3.follow(choice.policy.kind === "flash3", plan.copies.length);
+    decoder.op = decoder.flash3?.op ?? op;
     if (bands !== plan.bands.length) {
       bands = plan.bands.length;
       tap.setBands(bandsOf, "no token was read since the positions changed");
@@ -190,6 +195,7 @@ export async function openGpuDecoder(
     lastState(decoder, span.tokens);
     if (chunk.wait) await recorder.finish();
     cache.advance(span.tokens);
+    decoder.flash3?.tiles.written(cache.length);
     attending.advance(cache.length);
     if (choice.policy.kind === "stream") {
       recorder.submit();
@@ -251,6 +257,7 @@ export async function openGpuDecoder(
     // Pages come back before anything runs, so `plan` may still be that of before.
     copies: () => effectivePlan(asked, choice).copies.length,
     onImport: () => {
+      decoder.flash3?.tiles.forget();
       tap.skip(cache.length);
       stateIsLast = false;
     },
@@ -301,6 +308,7 @@ export async function openGpuDecoder(
     setAttention(next) {
       if (formatAttention(next) === formatAttention(choice)) return;
       checkChoice(spec, next, canRing);
+      checkFlash3(next, kv);
       choice = next;
       pattern = patternOf(next.policy);
       capacityTokens = capacityOf(next);
@@ -314,7 +322,7 @@ export async function openGpuDecoder(
       checkPlan(next, spec);
       // Keys that were rounded cannot be turned without rounding them again, and evicted ones would be missing.
       if (spec.rotaryDim === 0 || kv.keys !== "f32") return false;
-      if (choice.policy.kind === "sinks" || choice.policy.kind === "stream") return false;
+      if (["sinks", "stream", "flash3"].includes(choice.policy.kind)) return false;
       const before = plan;
       asked = next;
       await follow();
@@ -327,7 +335,7 @@ export async function openGpuDecoder(
 
     truncate(lengthTokens) {
       const before = cache.length;
-      const after = cache.truncate(lengthTokens);
+      const after = cache.truncate(decoder.flash3?.tiles.cut(lengthTokens, before) ?? lengthTokens);
       if (after !== before) {
         tap.truncate(after);
         attending.truncate(after);
@@ -407,7 +415,7 @@ export async function openGpuDecoder(
       gpu.check();
       throwIfAborted(stop);
       if (isChanged) await follow();
-      const source = { spec, gpu, recorder, readback, op, cache, tap, positions, staging, pattern };
+      const source = { spec, gpu, recorder, readback, op: decoder.op, cache, tap, positions, staging, pattern };
       const chosenHeads = checkPoolRequest(request, { spec, length: cache.length, tap });
       return poolOnDevice(source, request, chosenHeads, stop);
     },
@@ -416,7 +424,7 @@ export async function openGpuDecoder(
       gpu.check();
       throwIfAborted(stop);
       if (isChanged) await follow();
-      const source = { spec, gpu, recorder, readback, op, cache, tap, positions, staging, pattern };
+      const source = { spec, gpu, recorder, readback, op: decoder.op, cache, tap, positions, staging, pattern };
       return headFactsOnDevice(source, shaders, most, stop);
     },
 
@@ -454,6 +462,6 @@ function checkChoice(spec: DecoderSpec, choice: AttentionChoice, canRing: boolea
     if (canRing) return;
     throw new EngineError("bad-argument", "there are no workers here that a ring could be made of", "choose flash");
   }
-  if (patternOf(choice.policy) !== undefined || ["flash", "dense", "sinks", "stream"].includes(kind)) return;
+  if (patternOf(choice.policy) !== undefined || ["flash", "flash3", "dense", "sinks", "stream"].includes(kind)) return;
   throw new EngineError("bad-argument", `attention "${kind}" does not run on WebGPU yet`, "choose flash or a window");
 }
