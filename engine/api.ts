@@ -321,6 +321,12 @@ export interface CacheError {
   values: number;
 }
 
+/** Bytes of scores under dense attention: at most at once, and of all tokens together in one square, which nothing holds. */
+export interface DenseScores {
+  atOnce: number;
+  square: number;
+}
+
 /** Slabs that were streamed: of the transfers what the host waited for, of the kernels the time until the device was done. */
 export interface StreamTimes {
   slabs: number;
@@ -355,11 +361,8 @@ export interface Runner {
   readonly keptMass?: KeptMass | undefined;
   /** How a ring read the prompt; undefined where none did since the cache was empty. */
   readonly ring?: RingReport | undefined;
-  /**
-   * Bytes of scores where attention is dense: at most at once since the cache was empty, and of all tokens together, which nothing holds. Undefined
-   * for other policies.
-   */
-  readonly denseScores?: { atOnce: number; square: number } | undefined;
+  /** Since the cache was empty; undefined where attention is not dense. */
+  readonly denseScores?: DenseScores | undefined;
   /** Its cache in pages that outlive it; undefined where it cannot take them out and put them back. */
   readonly pages?: CachedPages | undefined;
   /** Tokens in the cache now. */

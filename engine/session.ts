@@ -2,6 +2,7 @@ import type {
   BackendChoice,
   BackendKind,
   CacheError,
+  DenseScores,
   ModelFiles,
   ModelSpec,
   PooledAttention,
@@ -14,7 +15,7 @@ import type {
   WeightStore,
   MatmulPrecision,
 } from "./api.ts";
-import type { AttentionChoice, KeptMass, KvFormats, RingReport } from "./attention/api.ts";
+import type { AttentionChoice, AttentionFacts, KeptMass, KvFormats, RingReport } from "./attention/api.ts";
 import { F32_CACHE, WHOLE } from "./attention/wholeOnly.ts";
 import type { AskEvent, AskPlan, AskRequest, AskResult } from "./generate/api.ts";
 import { chooseBackend, type ChosenBackend } from "./backends/choose.ts";
@@ -121,6 +122,7 @@ export interface LogitsResult {
   /** As in AskResult. */
   keptMass?: KeptMass | undefined;
   cacheError?: CacheError | undefined;
+  denseScores?: DenseScores | undefined;
   ring?: RingReport | undefined;
 }
 
@@ -314,6 +316,7 @@ class OpenSession implements Session {
           logits: Array.from({ length: rows }, (_, row) => Array.from(flat.subarray(row * vocabSize, (row + 1) * vocabSize))),
           keptMass: runner.keptMass,
           cacheError: runner.cacheError,
+          denseScores: runner.denseScores,
           ring: runner.ring,
         };
       });

@@ -3,7 +3,7 @@
  * that FlashAttention spares the memory of, so it says what it would take before it runs and refuses what is too much. A prompt is read in chunks
  * as long as the activations allow, and the rows of a chunk hold all keys so far.
  */
-import type { DecoderSpec, PositionPlan } from "../api.ts";
+import type { DecoderSpec, DenseScores, PositionPlan } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { allocated, storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
@@ -22,14 +22,8 @@ import { NONE, rangeRows, Words } from "./pageLists.ts";
 /** Scores that one chunk may hold, where the device binds as much. */
 export const DENSE_BYTES = 256 * 2 ** 20;
 
-/** What rows of scores take: at most at once, and as one square for all tokens together. */
-export interface ScoreBytes {
-  atOnce: number;
-  square: number;
-}
-
 /** Bytes of scores when `tokens` tokens are read behind `start` others in chunks of at most `chunkTokens`. */
-export function scoreBytes(headCount: number, start: number, tokens: number, chunkTokens: number): ScoreBytes {
+export function scoreBytes(headCount: number, start: number, tokens: number, chunkTokens: number): DenseScores {
   const rows = (end: number, count: number): number => 4 * headCount * count * end;
   // Rows grow from chunk to chunk, so the last one and the last full one are the largest.
   const whole = Math.floor(tokens / chunkTokens);
@@ -65,7 +59,7 @@ export interface DenseAttention {
   /** Attention of the chunk in one layer. Returns the buffer of log-sum-exps. */
   attend(layer: number, rows: ChunkRows, positions: LayerPositions, into: Attended, span: Span): GPUBuffer;
   /** Of what was appended since `reset`; undefined before. */
-  readonly bytes: ScoreBytes | undefined;
+  readonly bytes: DenseScores | undefined;
   reset(): void;
   /** Gives its memory back. */
   release(): void;
@@ -84,9 +78,9 @@ export function openDense(source: DenseSource): DenseAttention {
   let ops: DenseOperations | undefined;
   let buffers: { scores: GPUBuffer; lists: GPUBuffer } | undefined;
   let lists: LayerLists[] = [];
-  let bytes: ScoreBytes | undefined;
+  let bytes: DenseScores | undefined;
 
-  function check(plan: PositionPlan, tokens: number): ScoreBytes {
+  function check(plan: PositionPlan, tokens: number): DenseScores {
     if (plan.bands.length > 1) {
       throw new EngineError(
         "bad-argument",

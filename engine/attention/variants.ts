@@ -1,11 +1,11 @@
 /** Attention of a layer that does not follow page lists written on the host: dense, and decoding by top pages. At most one attends to a chunk. */
-import type { PositionPlan } from "../api.ts";
+import type { DenseScores, PositionPlan } from "../api.ts";
 import type { Span } from "../kernels/attentionOps.ts";
 import type { AttentionChoice, KeptMass } from "./api.ts";
 import type { Attended, ChunkRows } from "./attend.ts";
 import type { LayerPositions } from "./chunkPositions.ts";
 import { openDecodedMass, type DecodedMass } from "./decodedMass.ts";
-import { openDense, type DenseSource, type ScoreBytes } from "./dense.ts";
+import { openDense, type DenseSource } from "./dense.ts";
 import { openTopPages, type TopPagesSource } from "./topPages.ts";
 
 export interface AttentionVariants {
@@ -13,7 +13,7 @@ export interface AttentionVariants {
   readonly mass: DecodedMass;
   readonly keptMass: KeptMass | undefined;
   /** What dense attention's scores took since the cache was empty. */
-  readonly denseScores: ScoreBytes | undefined;
+  readonly denseScores: DenseScores | undefined;
   /** Called when there is room in the cache for `tokens` tokens. Throws what `DenseAttention.prepare` throws. True when buffers came. */
   prepare(plan: PositionPlan, tokens: number): Promise<boolean>;
   /** Called when positions of the chunk are written. */

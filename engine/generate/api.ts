@@ -3,6 +3,7 @@ import type { AttentionChoice, KeptMass, KvFormats, RingReport } from "../attent
 import type {
   BackendKind,
   CacheError,
+  DenseScores,
   ContextLimit,
   PackedFile,
   PackRow,
@@ -124,6 +125,8 @@ export interface AskResult {
   keptMass?: KeptMass | undefined;
   /** Relative RMS error of the cached keys and values against f32, where the format rounds. */
   cacheError?: CacheError | undefined;
+  /** Bytes that dense attention's scores took; absent for other policies. */
+  denseScores?: DenseScores | undefined;
   /** How a ring of workers read the prompt; absent where none did. */
   ring?: RingReport | undefined;
   limit: ContextLimit;

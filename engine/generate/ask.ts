@@ -81,6 +81,7 @@ export async function answerQuestion(
     attention,
     keptMass: engine.held.runner.keptMass,
     cacheError: engine.held.runner.cacheError,
+    denseScores: engine.held.runner.denseScores,
     ring: engine.held.runner.ring,
     limit: packed.rope.limit,
     rows: packed.pack.rows,

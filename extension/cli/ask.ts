@@ -1,8 +1,9 @@
 import { resolve } from "node:path";
 import type { RopeChoice } from "../../engine/api.ts";
 import type { AskEvent, AskResult, Citation } from "../../engine/generate/api.ts";
-import { cacheErrorText, keptMassText } from "../../engine/attention/costText.ts";
+import { cacheErrorText, denseScoresText, keptMassText } from "../../engine/attention/costText.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
+import { ringStepLines, ringText } from "../../engine/attention/ring/reportText.ts";
 import { abortedError } from "../../engine/errors.ts";
 import { formatKvFormats } from "../../engine/kv-cache/kvFormats.ts";
 import type { Session } from "../../engine/session.ts";
@@ -103,7 +104,7 @@ function showProgress(
 function asJson(result: AskResult): Record<string, unknown> {
   const { answer, citations, promptTokens, reusedTokens, backend, timings } = result;
   const { absent, stoppedBy, answerTokens, backendBecause, device, rope, attention, limit, rows, lookedAt } = result;
-  const { restoredTokens, kv, keptMass, cacheError } = result;
+  const { restoredTokens, kv, keptMass, cacheError, denseScores, ring } = result;
   return {
     answer,
     citations,
@@ -122,6 +123,8 @@ function asJson(result: AskResult): Record<string, unknown> {
     kv: kv && formatKvFormats(kv),
     keptMass,
     cacheError,
+    denseScores,
+    ring,
     limit,
     lookedAt,
     dropped: rows.filter(({ included }) => !included),
@@ -147,7 +150,7 @@ function asText(result: AskResult): string {
 }
 
 /** How it attended and cached, where that is not the plain way, and what it cost. */
-function attentionLines({ attention, kv, keptMass, cacheError }: AskResult): string[] {
+function attentionLines({ attention, kv, keptMass, cacheError, ring, denseScores }: AskResult): string[] {
   if (attention === undefined) return [];
   const policy = formatAttention(attention);
   const plain = policy === "flash" && (kv === undefined || formatKvFormats(kv) === "f32");
@@ -156,7 +159,9 @@ function attentionLines({ attention, kv, keptMass, cacheError }: AskResult): str
     `attention ${policy}${kv === undefined ? "" : `, keys and values in ${formatKvFormats(kv)}`}`,
     ...(keptMass === undefined ? [] : [`; kept ${keptMassText(keptMass)}`]),
     ...(cacheError === undefined ? [] : [`; cache error ${cacheErrorText(cacheError)}`]),
+    ...(denseScores === undefined ? [] : [`; ${denseScoresText(denseScores)}`]),
     "\n",
+    ...(ring === undefined ? [] : [ringText(ring), ...ringStepLines(ring)].map((line) => `${line}\n`)),
   ];
 }
 

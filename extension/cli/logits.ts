@@ -1,5 +1,6 @@
-import { cacheErrorText, keptMassText } from "../../engine/attention/costText.ts";
+import { cacheErrorText, denseScoresText, keptMassText } from "../../engine/attention/costText.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
+import { ringStepLines, ringText } from "../../engine/attention/ring/reportText.ts";
 import { formatKvFormats } from "../../engine/kv-cache/kvFormats.ts";
 import type { AttentionChoice } from "../../engine/attention/api.ts";
 import { EngineError } from "../../engine/errors.ts";
@@ -31,14 +32,17 @@ export async function logits(
     { idsOnly: true },
   );
   const { backend, weightFormat, quantizationError } = info;
-  const { logits: rows, keptMass, cacheError } = found;
-  const how = { attention: formatAttention(attention), kv: info.kv && formatKvFormats(info.kv), keptMass, cacheError };
+  const { logits: rows, ring, keptMass, cacheError, denseScores } = found;
+  const words = { attention: formatAttention(attention), kv: info.kv && formatKvFormats(info.kv) };
+  const how = { ...words, keptMass, cacheError, denseScores };
   if (json) {
-    output.out(jsonLine({ backend, weightFormat, quantizationError, ...how, tokens: ids.length, logits: rows }));
+    output.out(jsonLine({ backend, weightFormat, quantizationError, ...how, ring, tokens: ids.length, logits: rows }));
     return;
   }
   if (keptMass !== undefined) output.out(`${how.attention} kept ${keptMassText(keptMass)}\n`);
   if (cacheError !== undefined) output.out(`keys and values in ${how.kv ?? ""}, relative error ${cacheErrorText(cacheError)}\n`);
+  if (denseScores !== undefined) output.out(`${how.attention}: ${denseScoresText(denseScores)}\n`);
+  if (ring !== undefined) for (const line of [ringText(ring), ...ringStepLines(ring)]) output.out(`${line}\n`);
   if (quantizationError !== undefined) {
     output.out(`weights rounded to ${weightFormat}, relative error ${(100 * quantizationError).toPrecision(2)} %\n`);
   }

@@ -3,7 +3,7 @@ import { html, nothing } from "lit";
 import type { TemplateResult } from "lit";
 import type { SessionInfo } from "../../engine/api.ts";
 import type { KvFormat, KvFormats } from "../../engine/attention/api.ts";
-import { cacheErrorText, keptMassText } from "../../engine/attention/costText.ts";
+import { cacheErrorText, denseScoresText, keptMassText } from "../../engine/attention/costText.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
 import { policyRow } from "../../engine/attention/policyTable.ts";
 import type { PolicyField } from "../../engine/attention/policyTable.ts";
@@ -73,6 +73,14 @@ export function cacheErrorLine({ cacheError, kv }: AskResult, testId: string): T
   if (!cacheError || !kv) return nothing;
   return html`<p class="meta" data-testid=${testId} data-keys=${cacheError.keys} data-values=${cacheError.values}>
     Cached in ${formatKvFormats(kv)}: off f32 by ${cacheErrorText(cacheError)} (relative RMS).
+  </p>`;
+}
+
+/** What dense attention held on the device; nothing for other policies. */
+export function denseScoresLine({ denseScores }: AskResult, testId: string): TemplateResult | typeof nothing {
+  if (!denseScores) return nothing;
+  return html`<p class="meta" data-testid=${testId} data-bytes=${denseScores.atOnce}>
+    ${sentence(denseScoresText(denseScores))}
   </p>`;
 }
 
@@ -178,5 +186,6 @@ function cacheWords(chosen: KvFormats, info: SessionInfo | undefined): TemplateR
 function lastRun(state: State, prefix: string): TemplateResult | typeof nothing {
   const result = shownRun(state)?.result;
   if (!result) return nothing;
-  return html`${keptMassLine(result, `${prefix}-kept-mass`)} ${cacheErrorLine(result, `${prefix}-cache-error`)}`;
+  return html`${keptMassLine(result, `${prefix}-kept-mass`)} ${cacheErrorLine(result, `${prefix}-cache-error`)}
+  ${denseScoresLine(result, `${prefix}-dense-scores`)}`;
 }
