@@ -40,6 +40,7 @@ import { openPrefixPlace, prefixesOf, type PrefixPlace } from "./generate/prefix
 import { previewAnswer } from "./generate/preview.ts";
 import { WindowChooser } from "./generate/window.ts";
 import type { PrefixStatistics, PrefixStore } from "./kv-cache/api.ts";
+import { cachedFormats } from "./kv-cache/format.ts";
 import { loadModel, type LoadedModel } from "./models/load.ts";
 import { tensorShapes } from "./models/weights.ts";
 import { BodyCache } from "./pack/body.ts";
@@ -101,6 +102,8 @@ export interface Session {
   planAttention(request: AttentionTableRequest, signal: AbortSignal): Promise<AttentionTable>;
   /** Attention over what the last run left in the cache. */
   pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention>;
+  /** What each head did, measured on at most `queries` of the last run's; no heads for a model without attention. */
+  headFacts(queries: number, signal?: AbortSignal): Promise<AttentionFacts>;
   /** Logits of the last token of `ids`, or of all; empties the cache. Throws what `Runner.setAttention` throws. */
   logits(ids: readonly number[], options: LogitsOptions): Promise<LogitsResult>;
   /** Debug: destroys the device; false where there is none. */
@@ -290,6 +293,13 @@ class OpenSession implements Session {
     return this.prefixes?.statistics;
   }
 
+  headFacts(queries: number, signal?: AbortSignal): Promise<AttentionFacts> {
+    const none: AttentionFacts = { queries: 0, heads: [] };
+    return this.exclusive(signal, () =>
+      this.untilLost(async ({ runner }) => (await runner.headFacts?.(queries, signal)) ?? none),
+    );
+  }
+
   pool(request: PoolRequest, signal?: AbortSignal): Promise<PooledAttention> {
     return this.exclusive(signal, () => this.untilLost((engine) => engine.runner.pool(request, signal)));
   }
@@ -377,7 +387,8 @@ class OpenSession implements Session {
       });
       const { kind, because } = engine.chosen;
       const { device, kv } = engine.runner;
-      return { ...answered, backend: kind, backendBecause: because, device, kv };
+      const cached = kv && cachedFormats(kv, request.attention ?? WHOLE);
+      return { ...answered, backend: kind, backendBecause: because, device, kv: cached };
     });
   }
 

@@ -1,5 +1,6 @@
 /** The page's end of the engine: starts the worker, answers what only the page can fetch, and survives the worker's death. */
 import type { PooledAttention, PoolRequest } from "../engine/api.ts";
+import type { AttentionFacts } from "../engine/attention/api.ts";
 import type { AskPlan, AskResult } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import type { RopePreview, RopeSearchResult } from "../engine/eval/api.ts";
@@ -35,6 +36,7 @@ export interface EngineClient {
   /** Waits for the engine to open; an abort gives what there is. */
   searchRope(params: EngineCalls["engine/searchRope"]["params"], signal: AbortSignal): Promise<RopeSearchResult>;
   pool(request: PoolRequest, signal: AbortSignal): Promise<PooledAttention>;
+  headFacts(queries: number, signal: AbortSignal): Promise<AttentionFacts>;
   loseDevice(): Promise<{ lost: boolean }>;
 }
 
@@ -129,6 +131,9 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
     },
     async pool(request, signal) {
       return (await opened).call("engine/pool", request, { signal });
+    },
+    async headFacts(queries, signal) {
+      return (await opened).call("engine/headFacts", { queries }, { signal });
     },
     async loseDevice() {
       return (await opened).call("engine/loseDevice", {});

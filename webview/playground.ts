@@ -173,6 +173,10 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
       const asked = { start: answerStart - 1, end: answerStart - 1 + answerTokens };
       const answerRow = answerTokens > 0 ? await picture(asked, 1) : undefined;
       if (!signal.aborted) dispatch({ type: "heatPooled", picture: map, answerRow });
+      if (store.state.heat.heads === undefined) {
+        const heads = await engine.headFacts(HEAD_QUERIES, signal);
+        if (!signal.aborted) dispatch({ type: "headsMeasured", heads });
+      }
     } catch (error) {
       dispatch(signal.aborted ? { type: "heatStopped" } : { type: "heatFailed", error: plainError(error) });
     }
@@ -309,6 +313,9 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     },
   };
 }
+
+/** Tokens that each head is measured on. */
+const HEAD_QUERIES = 64;
 
 /** Whether the host should hear of it: not of every piece of the weights. */
 function isNewStatus(action: Action, before: EngineState): boolean {

@@ -62,6 +62,7 @@ const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls
         page.publish("search", { searchId, event });
         if (event.type === "recovered") page.publish("session", openedSession().info);
       }),
+    "engine/headFacts": ({ queries }, { signal }) => openedSession().headFacts(queries, signal),
     "engine/pool": (request, { signal }) => openedSession().pool(request, signal),
     "engine/loseDevice": () => ({ lost: openedSession().loseDevice() }),
   },

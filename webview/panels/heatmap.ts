@@ -11,6 +11,7 @@ import type { Band, Cell, HeatPicture } from "../heatmap/model.ts";
 import type { Playground } from "../playground.ts";
 import type { HeatState, State } from "../state/store.ts";
 import { exact, short } from "../state/words.ts";
+import { headsPanel } from "./heads.ts";
 
 export function heatmapPanel(state: State, play: Playground): TemplateResult {
   const run = state.runs.find((candidate) => candidate.id === state.cachedRun);
@@ -21,7 +22,8 @@ export function heatmapPanel(state: State, play: Playground): TemplateResult {
     ${
       run && info
         ? html`${controls(info, state.heat, play)} ${status(state.heat, play)}
-          ${state.heat.picture ? map(state.heat, state.heat.picture, run.result.packed, play) : nothing}`
+          ${state.heat.picture ? map(state.heat, state.heat.picture, run.result.packed, play) : nothing}
+          ${headsPanel(state.heat, play)}`
         : html`<div class="block quiet">
             <p>${waiting(state)}</p>
           </div>`
@@ -84,7 +86,17 @@ function controls(info: SessionInfo, heat: HeatState, play: Playground): Templat
         },
       })}
     </div>
-    ${tapped.size < info.spec.layerCount ? html`<p class="dim">${info.tap.because}</p>` : nothing}`;
+    ${sampled(heat)} ${tapped.size < info.spec.layerCount ? html`<p class="dim">${info.tap.because}</p>` : nothing}`;
+}
+
+/** A long context keeps some of its queries only. */
+function sampled({ picture, window }: HeatState): TemplateResult | typeof nothing {
+  const kept = picture?.pooled.sampledQueries;
+  const queries = window.query.end - window.query.start;
+  if (kept === undefined || kept >= queries) return nothing;
+  return html`<p class="dim" data-testid="lc-sampled">
+    Rows are means over ${exact(kept)} sampled tokens of ${exact(queries)}; one without a sample has that of its nearest.
+  </p>`;
 }
 
 function status({ status: now }: HeatState, play: Playground): TemplateResult {

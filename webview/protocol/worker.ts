@@ -9,7 +9,7 @@ import type {
   WeightFormat,
   MatmulPrecision,
 } from "../../engine/api.ts";
-import type { KvFormats } from "../../engine/attention/api.ts";
+import type { AttentionFacts, KvFormats } from "../../engine/attention/api.ts";
 import type { AskEvent, AskOptions, AskPlan, AskResult } from "../../engine/generate/api.ts";
 import type { AttentionTable, AttentionTableRequest } from "../../engine/planner/api.ts";
 import type { RopePreview, RopeSearchEvent, RopeSearchRequest, RopeSearchResult } from "../../engine/eval/api.ts";
@@ -54,6 +54,8 @@ export interface EngineCalls {
     params: { searchId: string; request: Omit<RopeSearchRequest, "readFile"> };
     result: RopeSearchResult;
   };
+  /** What each head did in the last run. */
+  "engine/headFacts": { params: { queries: number }; result: AttentionFacts };
   "engine/pool": { params: PoolRequest; result: PooledAttention };
   "engine/loseDevice": { params: Record<string, never>; result: { lost: boolean } };
 }

@@ -1,6 +1,6 @@
 /** The panel's whole state as one value, and the only function that changes it. Pure: every effect is in playground.ts. */
 import type { ContextLimit, PackRow, RopeChoice, RopeScaling, SessionInfo } from "../../engine/api.ts";
-import type { AttentionChoice } from "../../engine/attention/api.ts";
+import type { AttentionChoice, AttentionFacts } from "../../engine/attention/api.ts";
 import type { AskEvent, AskPlan } from "../../engine/generate/api.ts";
 import type { PlainError } from "../../engine/errors.ts";
 import type { ColorScale } from "../heatmap/colormap.ts";
@@ -10,6 +10,7 @@ import type { BudgetSnapshot, PanelSettings, PanelState, SavedRun } from "../pro
 import type { AttentionDraft } from "./attentionDraft.ts";
 import { reduceAttentionPlan } from "./attentionPlan.ts";
 import type { AttentionPlan, AttentionPlanAction } from "./attentionPlan.ts";
+import type { HeadShade } from "./headShade.ts";
 import { advancePreview, freshLab, reduceLab } from "./lab.ts";
 import type { LabAction, LabState } from "./lab.ts";
 import type { PromptPlan } from "./promptPlan.ts";
@@ -59,6 +60,10 @@ export interface HeatState {
   picture: HeatPicture | undefined;
   /** One row: the mean over the answer's queries. */
   answerRow: HeatPicture | undefined;
+  /** What each head did in the run whose keys are cached. */
+  heads: AttentionFacts | undefined;
+  /** What the heads are shaded by. */
+  shade: HeadShade;
 }
 
 export interface State {
@@ -119,10 +124,11 @@ export type Action =
   /** The conversation goes back to before this run, which is asked again. */
   | { type: "rewound"; runId: string }
   | { type: "runShown"; id: string }
-  | { type: "heat"; change: Partial<Pick<HeatState, "layer" | "head" | "scale" | "cursor">> }
+  | { type: "heat"; change: Partial<Pick<HeatState, "layer" | "head" | "scale" | "cursor" | "shade">> }
   | { type: "heatZoomed"; window: HeatWindow }
   | { type: "heatZoomedOut" }
   | { type: "heatPooling" }
+  | { type: "headsMeasured"; heads: AttentionFacts }
   | { type: "heatPooled"; picture: HeatPicture; answerRow: HeatPicture | undefined }
   | { type: "heatStopped" }
   | { type: "heatFailed"; error: PlainError }
@@ -240,6 +246,8 @@ export function reduce(state: State, action: Action): State {
         ...state,
         heat: { ...state.heat, status: { kind: "idle" }, picture: action.picture, answerRow: action.answerRow },
       };
+    case "headsMeasured":
+      return { ...state, heat: { ...state.heat, heads: action.heads } };
     case "heatStopped":
       return { ...state, heat: { ...state.heat, status: { kind: "idle" } } };
     case "heatFailed":
@@ -385,6 +393,8 @@ function freshHeat(
     status: { kind: "idle" },
     picture: undefined,
     answerRow: undefined,
+    heads: undefined,
+    shade: "sinks",
   };
 }
 
@@ -400,7 +410,7 @@ function keptPreview(lab: LabState, question: string): LabState {
 }
 
 function withoutPicture(heat: HeatState): HeatState {
-  return { ...heat, status: { kind: "idle" }, picture: undefined, answerRow: undefined };
+  return { ...heat, status: { kind: "idle" }, picture: undefined, answerRow: undefined, heads: undefined };
 }
 
 function zoomedOut(heat: HeatState): HeatState {

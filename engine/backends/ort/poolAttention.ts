@@ -80,7 +80,7 @@ interface Block {
 }
 
 /** Saved queries [heads, count, D] in the positions of a band, scaled as the scores need them. */
-function bandQueries(
+export function bandQueries(
   spec: DecoderSpec,
   layer: TappedLayer,
   band: Band,

@@ -13,6 +13,7 @@ import {
   type TokenMask,
 } from "../../api.ts";
 import { type AttentionChoice, PAGE_TOKENS } from "../../attention/api.ts";
+import type { AttentionFacts } from "../../attention/api.ts";
 import { checkF32Cache, checkWhole, F32_CACHE } from "../../attention/wholeOnly.ts";
 import { EngineError, throwIfAborted } from "../../errors.ts";
 import type { CachedPages } from "../../kv-cache/api.ts";
@@ -25,6 +26,7 @@ import { checkPoolRequest } from "../../reference/pool.ts";
 import { sampleLogits, uniformAt } from "../../reference/sample.ts";
 import { Breather } from "./breather.ts";
 import { embed, type Decoder } from "./decoder.ts";
+import { headFacts } from "./headFacts.ts";
 import { HeadRows } from "./headRows.ts";
 import { repositionRows, turnedHeads } from "./headTurns.ts";
 import { MASKED } from "./layerGraphs.ts";
@@ -194,6 +196,17 @@ export class OrtRunner implements Runner {
       ...this.turnOf(layer),
     }));
     return poolAttention(this.spec, this.decoder.probability, tapped, request, () => this.breather.breathe(signal));
+  }
+
+  async headFacts(queries: number, signal?: AbortSignal): Promise<AttentionFacts> {
+    const { layers, from = 0 } = this.tap;
+    const tapped = new Map(
+      layers.map((layer) => [
+        layer,
+        { saved: this.queryTap.saved(layer), keys: this.layerCache(layer).keys, ...this.turnOf(layer) },
+      ]),
+    );
+    return headFacts(this.spec, tapped, { from, length: this.cachedTokens, most: queries }, () => this.breather.breathe(signal));
   }
 
   loseDevice(): boolean {

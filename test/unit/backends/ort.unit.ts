@@ -331,6 +331,22 @@ describe("the WebAssembly twin's attention tap", () => {
     ort.dispose();
   });
 
+  it("says of each head what the reference says", async () => {
+    const { ort, reference, spec } = await bothRunners({ ...everything, kvHeadCount: 2, headCount: 4 });
+    const ids = tokens(300, spec.vocabSize);
+    for (const runner of [ort, reference]) await runner.append(ids);
+    for (const queries of [9, 300]) {
+      const [found, expected] = [await ort.headFacts?.(queries), await reference.headFacts?.(queries)];
+      assert.ok(found && expected);
+      assert.deepEqual([found.queries, found.heads.length], [queries, spec.layerCount * 4]);
+      for (const [index, own] of found.heads.entries()) {
+        const { sinkMass, entropy, distances } = expected.heads[index];
+        assertClose([own.sinkMass, own.entropy, ...own.distances], [sinkMass, entropy, ...distances], 1e-4);
+      }
+    }
+    ort.dispose();
+  });
+
   it("pools a context of more than one block of keys, and after a cut", async () => {
     const { ort, reference, spec } = await bothRunners({ layerCount: 1, maxPositionEmbeddings: 4096 });
     const ids = tokens(1200, spec.vocabSize);
