@@ -77,6 +77,7 @@ const targets = [
   ["./webview/main.ts", "dist/panel.js", { ...browser, format: "iife" }],
   ["./webview/worker.ts", "dist/worker.js", worker],
   ["./extension/cli.ts", "dist/cli.mjs", { ...node, format: "esm", packages: "external" }],
+  ["./extension/adapter/ringThread.ts", "dist/ringThread.mjs", { ...node, format: "esm", packages: "external" }],
 ];
 
 /** Grammars that outlines are made with; a test compares them with those that the languages of extension/server/outline name. */

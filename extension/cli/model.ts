@@ -49,7 +49,10 @@ export async function ropeText(written: string): Promise<string> {
 }
 
 /** What was asked for must change something. */
-export function checkAttends({ attention, kv }: Partial<Pick<ModelArgs, "attention" | "kv">>, { kind, modelType }: ModelSpec): void {
+export function checkAttends(
+  { attention, kv }: Partial<Pick<ModelArgs, "attention" | "kv">>,
+  { kind, modelType }: ModelSpec,
+): void {
   const isPlain = attention === undefined || formatAttention(attention) === formatAttention(WHOLE);
   if (kind === "decoder" || (isPlain && kv === undefined)) return;
   const option = kv === undefined ? "--attention" : "--kv";
@@ -73,7 +76,7 @@ export async function withSession<Result>(
   const progress = new ProgressLine(output);
   let session: Session | undefined;
   try {
-    session = await openSession(files, await openRuntime(args.backend, packageRoot), {
+    session = await openSession(files, await openRuntime(args.backend, packageRoot, path), {
       backend: args.backend,
       weightFormat: args.weightFormat,
       products: args.products,

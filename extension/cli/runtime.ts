@@ -4,12 +4,17 @@ import { join } from "node:path";
 import type { BackendChoice, Runtime } from "../../engine/api.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { openDawn } from "../adapter/dawn.ts";
+import { ringThreads } from "../adapter/ringThreads.ts";
 
-/** What Node lends the engine. WebGPU is only opened where the backend may use it: it costs time and keeps the process alive. */
-export async function openRuntime(backend: BackendChoice, packageRoot: string): Promise<Runtime> {
+/**
+ * What Node lends the engine. WebGPU is only opened where the backend may use it: it costs time and keeps the process alive. The threads of a
+ * ring read the model at `modelPath` themselves.
+ */
+export async function openRuntime(backend: BackendChoice, packageRoot: string, modelPath?: string): Promise<Runtime> {
   const usesGpu = backend === "auto" || backend === "wgsl";
   const gpu = usesGpu ? (await openDawn())?.gpu : undefined;
-  return { gpu, ortThreads: wasmThreads(), ortWasm: () => readOrtWasm(packageRoot) };
+  const ring = modelPath === undefined ? undefined : ringThreads(join(packageRoot, "dist", "ringThread.mjs"), modelPath);
+  return { gpu, ring, ortThreads: wasmThreads(), ortWasm: () => readOrtWasm(packageRoot) };
 }
 
 /** Half of the cores, four at most: WASM threads spin while they wait, and the matrices are too small to feed more. */

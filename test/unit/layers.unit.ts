@@ -19,7 +19,7 @@ const engine = /^engine\//;
 const contracts = /^engine\/((attention|eval|generate|kv-cache|planner)\/)?(api|errors)\.ts$/;
 /** How settings are written and what they mean: tables and parsers without state. */
 const settingsOf =
-  /^engine\/(attention\/(policy|policyTable|costText|wholeOnly)|kv-cache\/(kvFormats|capacity)|models\/chunkSizes|planner\/words)\.ts$/;
+  /^engine\/(attention\/(policy|policyTable|costText|wholeOnly|ring\/reportText)|kv-cache\/(kvFormats|capacity)|models\/chunkSizes|planner\/words)\.ts$/;
 const wires = /^(webview\/protocol\/|extension\/server\/requests\.ts$)/;
 
 /** The first rule whose `files` matches decides. */
@@ -51,6 +51,12 @@ const rules: Rule[] = [
     run: [/^extension\/(server|models)\//, /^extension\/settings\.ts$/, contracts, /^engine\/(tokenizer|pack)\//, wires],
     types: [engine],
     packages: [node, /^vscode-languageserver/, /^ignore$/, /^@secretlint\//, /^web-tree-sitter$/],
+  },
+  {
+    files: /^extension\/adapter\/ringThread\.ts$/,
+    run: [/^extension\/adapter\//, /^extension\/models\/nodeFiles\.ts$/, engine],
+    types: [],
+    packages: [node],
   },
   { files: /^extension\/adapter\//, run: [/^extension\/adapter\//, engine], types: [], packages: [node, /^webgpu$/] },
   {
