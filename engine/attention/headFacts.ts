@@ -3,10 +3,12 @@ import { throwIfAborted } from "../errors.ts";
 import { storageBuffer, uploadedBuffer } from "../gpu/buffers.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
 import { attnFacts } from "../kernels/attn_facts.ts";
+import { chosenPages } from "../kernels/chosenPages.ts";
 import { rowConstsOf } from "../kernels/cachedRows.ts";
 import { alibiSlopes } from "../position/alibi.ts";
 import { spread } from "../reference/headFacts.ts";
 import { BLOCK_TOKENS, DISTANCE_BUCKETS, PAGE_TOKENS, SINK_KEYS, type AttentionFacts, type HeadFacts } from "./api.ts";
+import { noneChosen } from "./pageChoices.ts";
 import { addSampleList, Words } from "./pageLists.ts";
 import { addPagesOfSlabs, slabBuffers, type PoolSource } from "./pool.ts";
 
@@ -27,6 +29,7 @@ export async function headFactsOnDevice(
   const program = await shaders.program(attnFacts(formats.keys), {
     ...{ HEAD_DIM4: headDim / 4, BLOCK_TOKENS, PAGE_TOKENS, SINK_KEYS, BUCKETS: DISTANCE_BUCKETS },
     KEY_ROW: rowConstsOf(formats, headDim).KEY_ROW,
+    ...chosenPages.consts,
   });
   const kept = spread(tap.samples(0, cache.length), most);
   if (kept.length === 0) return { queries: 0, heads: [] };
@@ -47,8 +50,11 @@ export async function headFactsOnDevice(
           const words = new Words();
           const list = addSampleList(words, band, kept, source.pattern, spec);
           const pagesAt = addPagesOfSlabs(words, cache, layer);
+          const chosen = source.chosenRoom(words, layer, kept);
+          const { chosenAt, chosenCount } = chosen ?? noneChosen;
           const lists = uploadedBuffer(gpu, "sample lists", words.view());
           made.push(lists);
+          await chosen?.write(lists, from.queries);
           for (const [slab, pages] of pagesAt.entries()) {
             const { keys } = slabBuffers(source, cache.layer(layer).slabs[slab], band.copy);
             const buffers = { queries: from.queries[index], keys, lse: from.lse, lists, ...shared, sums };
@@ -56,6 +62,7 @@ export async function headFactsOnDevice(
             for (let firstSample = 0; firstSample < kept.length; firstSample += piece) {
               const params = {
                 ...{ ...list, start: 0, firstSample, heads: headCount, kvHeads: kvHeadCount, scale, pagesAt: pages },
+                ...{ chosenAt, chosenCount },
                 softcap: spec.attentionSoftcap ?? 0,
               };
               recorder.run(program, params, buffers, [Math.min(piece, kept.length - firstSample), headCount]);

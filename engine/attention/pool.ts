@@ -15,6 +15,7 @@ import { alibiSlopes } from "../position/alibi.ts";
 import { PAGE_TOKENS, type Pattern } from "./api.ts";
 import { slabCopy } from "./attend.ts";
 import type { ChunkPositions } from "./chunkPositions.ts";
+import { noneChosen, type ChosenRoom } from "./pageChoices.ts";
 import { addSampleList, NONE, Words } from "./pageLists.ts";
 import type { AttentionTap } from "./tap.ts";
 import type { Sample } from "./tapSamples.ts";
@@ -39,6 +40,8 @@ export interface PoolSource {
   staging: Staging;
   /** What the queries saw of the keys. */
   pattern: Pattern | undefined;
+  /** Room for the pages that samples of the layer chose; undefined where none did. */
+  chosenRoom(words: Words, layer: number, samples: readonly Sample[]): ChosenRoom | undefined;
 }
 
 /** Cells as PoolRequest defines them, for layers and heads that the request was checked for. Throws `aborted`. */
@@ -85,8 +88,11 @@ export async function poolOnDevice(
         const words = new Words();
         const list = addSampleList(words, band, asked.samples, source.pattern, spec);
         const pagesAt = addPagesOfSlabs(words, cache, layer);
+        const chosen = source.chosenRoom(words, layer, asked.samples);
+        const { chosenAt, chosenCount } = chosen ?? noneChosen;
         const buffer = uploadedBuffer(gpu, "pool lists", words.view());
         lists.set(`${layer} ${index}`, buffer);
+        await chosen?.write(buffer, from.queries);
         for (const [slab, pages] of pagesAt.entries()) {
           const { keys } = slabBuffers(source, cache.layer(layer).slabs[slab], band.copy);
           for (const head of heads) {
@@ -95,7 +101,16 @@ export async function poolOnDevice(
               let rowEnd = rowStart;
               while (rowEnd < rows.owner.length && (rowEnd === rowStart || pending < budget)) pending += pairsOf(rowEnd++);
               const counts = { rows: rows.owner.length, columns: columns.owner.length, samples: asked.samples.length };
-              const grid = { ...counts, rowStart, rowEnd, head, slope: slopes?.[head] ?? 0, pagesAt: pages };
+              const grid = {
+                ...counts,
+                rowStart,
+                rowEnd,
+                head,
+                slope: slopes?.[head] ?? 0,
+                pagesAt: pages,
+                chosenAt,
+                chosenCount,
+              };
               op.pool({ queries: from.queries[index], lse: from.lse }, keys, { words: buffer, offsets: list }, into, grid);
               rowStart = rowEnd;
               if (pending >= budget) await flush();

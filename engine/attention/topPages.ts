@@ -5,12 +5,12 @@
  * nobody here knows how many do; empty ranges weigh nothing. The choice depends on a query and on full pages only, and is the same whenever it
  * is made again.
  */
-import type { DecoderSpec } from "../api.ts";
+import type { Band, DecoderSpec } from "../api.ts";
 import { allocated, storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
-import type { AttentionParts, Span } from "../kernels/attentionOps.ts";
+import type { AttentionParts, BandRows, Span } from "../kernels/attentionOps.ts";
 import { openPageOps, type PageOperations } from "../kernels/pageOps.ts";
 import type { Operations } from "../kernels/ops.ts";
 import type { PagedCache, Slab } from "../kv-cache/pages.ts";
@@ -20,8 +20,10 @@ import { PAGE_TOKENS, QUEST_PAGE_TOKENS } from "./api.ts";
 import { attend, bandRows, slabCopy, type Attended, type ChunkRows } from "./attend.ts";
 import type { ChunkPositions, LayerPositions } from "./chunkPositions.ts";
 import type { DecodedMass } from "./decodedMass.ts";
-import { NONE, rangeRows, type PageList } from "./pageLists.ts";
+import { addChosenRoom, openDecodedRuns, type ChoiceSource, type ChosenRoom } from "./pageChoices.ts";
+import { NONE, rangeRows, type PageList, type Words } from "./pageLists.ts";
 import { choosesPages } from "./patterns/quest.ts";
+import type { Sample } from "./tapSamples.ts";
 
 /** Of each page of the cache. */
 const PAGES = PAGE_TOKENS / QUEST_PAGE_TOKENS;
@@ -57,6 +59,8 @@ export interface TopPages {
    * undefined where every key is to be read.
    */
   attend(layer: number, rows: ChunkRows, positions: LayerPositions, into: Attended, span: Span): GPUBuffer | undefined;
+  /** Room for the pages that samples of the layer chose, to be chosen again; undefined where none did. */
+  chosenRoom(words: Words, layer: number, samples: readonly Sample[]): ChosenRoom | undefined;
   /** All layers have gone through the tokens before `length`. */
   advance(length: number): void;
   /** Bounds from `length` on do not hold any more. */
@@ -89,6 +93,7 @@ export function openTopPages(source: TopPagesSource): TopPages {
   let bounded = 0;
   /** The decoded token chooses. */
   let chooses = false;
+  const chose = openDecodedRuns();
 
   function openRoom(key: string, slabs: readonly Slab[], count: number): Room {
     const pages = slabs.reduce((sum, slab) => sum + slab.pages * PAGES, 0);
@@ -99,8 +104,7 @@ export function openTopPages(source: TopPagesSource): TopPages {
     const words = pairsAt + 2 * G * Math.min(count, pages);
     const splits = Math.max(MAX_SPLITS, bands * slabs.length);
     const lists = storageBuffer(gpu, "lists of top pages", words * 4);
-    const borders = [...slabs.map(({ first }) => first * PAGES), pages];
-    gpu.device.queue.writeBuffer(lists, bordersAt * 4, Uint32Array.from(borders));
+    gpu.device.queue.writeBuffer(lists, bordersAt * 4, bordersOf(slabs));
     return {
       ...{ key, lists, pages, bands, bordersAt, tablesAt, pairsAt },
       scores: storageBuffer(gpu, "scores of pages", G * pages * 4),
@@ -146,18 +150,25 @@ export function openTopPages(source: TopPagesSource): TopPages {
     }
   }
 
-  function score(page: PageOperations, rows: ChunkRows, layer: LayerPositions, slabs: readonly Slab[], position: number): void {
+  /** Scores of all pages for a query that `rowsOf` gives for every band. */
+  function score(
+    page: PageOperations,
+    rowsOf: (band: number) => BandRows,
+    bands: readonly Band[],
+    slabs: readonly Slab[],
+    { position, queryRow }: { position: number; queryRow: number },
+  ): void {
     if (room === undefined) return;
     const pages = pagesBefore(position + 1);
-    for (const [index, band] of layer.bands.entries()) {
+    for (const [index, band] of bands.entries()) {
       const [first, end] = band.keys(position);
       const [firstKey, keyEnd] = first < end ? [first, end] : [0, 0];
-      const asked = { firstKey, keyEnd, position: Math.floor(band.queryPosition(position)), merge: index > 0 };
+      const asked = { queryRow, firstKey, keyEnd, position: Math.floor(band.queryPosition(position)), merge: index > 0 };
       for (const slab of slabs) {
         const firstPage = slab.first * PAGES;
         const here = Math.min(slab.pages * PAGES, pages - firstPage);
         const scored = { ...asked, firstPage, pages: here };
-        page.scorePages(bandRows(rows, layer, index), boundsOf(slab, band.copy), room.scores, room.pages, scored);
+        page.scorePages(rowsOf(index), boundsOf(slab, band.copy), room.scores, room.pages, scored);
       }
     }
   }
@@ -211,6 +222,7 @@ export function openTopPages(source: TopPagesSource): TopPages {
       const count = source.count();
       chooses = count !== undefined && isDecoded && count < pagesBefore(start + 1);
       if (!chooses || room === undefined) return;
+      chose.add(start);
       for (const [place, layer] of choosing.entries()) {
         for (const [index, band] of positions.layer(layer).bands.entries()) {
           room.ranges.set(rangeRows(band, start, 1), 4 * (place * room.bands + index));
@@ -228,7 +240,7 @@ export function openTopPages(source: TopPagesSource): TopPages {
       const cached = cache.layer(index);
       if (mass.isSampled) mass.save(recorder, index, "all", attend(op, rows, cached, layer, into, span), report);
       const slabs = cached.slabs.filter(({ first }) => first * PAGE_TOKENS < end);
-      score(ops, rows, layer, slabs, span.start);
+      score(ops, (band) => bandRows(rows, layer, band), layer.bands, slabs, { position: span.start, queryRow: 0 });
       const { scores, lists, pages: scoreStride } = room;
       ops.selectPages(scores, lists, room, { pages: pagesBefore(end), count, scoreStride, slabs: slabs.length });
       read(index, rows, layer, slabs, into, span);
@@ -237,10 +249,32 @@ export function openTopPages(source: TopPagesSource): TopPages {
       return lse;
     },
 
+    chosenRoom(words, layer, samples) {
+      const count = source.count();
+      const page = ops;
+      if (room === undefined || page === undefined || count === undefined || !choosesPages(spec, layer)) return undefined;
+      if (!samples.some(({ position }) => chose.has(position))) return undefined;
+      const { scores, pages: scoreStride } = room;
+      const { bands } = positions.layer(layer);
+      const { slabs } = cache.layer(layer);
+      const again: ChoiceSource = {
+        ...{ spec, recorder, ops: page, slabs, borders: bordersOf(slabs), count },
+        pagesTo: (position) => pagesBefore(position + 1),
+        score(queries, { position, slot }) {
+          const reached = slabs.filter(({ first }) => first * PAGE_TOKENS <= position);
+          const rowsOf = (band: number): BandRows => ({ rows: queries[band], isProjection: false });
+          score(page, rowsOf, bands, reached, { position, queryRow: slot });
+          return { scores, scoreStride };
+        },
+      };
+      return addChosenRoom(words, again, samples, chose);
+    },
+
     advance(length) {
       if (source.count() !== undefined) bounded = length;
     },
     truncate(length) {
+      chose.truncate(length);
       bounded = Math.min(bounded, length);
     },
   };
@@ -249,6 +283,12 @@ export function openTopPages(source: TopPagesSource): TopPages {
 /** Pages that hold the tokens before `length`. */
 function pagesBefore(length: number): number {
   return Math.ceil(length / QUEST_PAGE_TOKENS);
+}
+
+/** First page of every slab, and the end of the last. */
+function bordersOf(slabs: readonly Slab[]): Uint32Array<ArrayBuffer> {
+  const last = slabs.at(-1);
+  return Uint32Array.from([...slabs.map(({ first }) => first * PAGES), ((last?.first ?? 0) + (last?.pages ?? 0)) * PAGES]);
 }
 
 function boundsOf(slab: Slab, copy: number): { bounds: GPUBuffer; room: number } {

@@ -6,9 +6,9 @@ import type { Attended, ChunkRows } from "./attend.ts";
 import type { LayerPositions } from "./chunkPositions.ts";
 import { openDecodedMass, type DecodedMass } from "./decodedMass.ts";
 import { openDense, type DenseSource } from "./dense.ts";
-import { openTopPages, type TopPagesSource } from "./topPages.ts";
+import { openTopPages, type TopPages, type TopPagesSource } from "./topPages.ts";
 
-export interface AttentionVariants {
+export interface AttentionVariants extends Pick<TopPages, "chosenRoom"> {
   /** What decoded tokens keep; lies behind the sampled token. */
   readonly mass: DecodedMass;
   readonly keptMass: KeptMass | undefined;
@@ -61,6 +61,7 @@ export function openVariants(
       if (read !== undefined || readsPages || !isDense()) return read;
       return dense.attend(layer, rows, positions, into, span);
     },
+    chosenRoom: (words, layer, samples) => pages.chosenRoom(words, layer, samples),
     advance: (length) => pages.advance(length),
     truncate(length) {
       pages.truncate(length);

@@ -9,6 +9,7 @@ import { attnDecode } from "./attn_decode.ts";
 import { attnMerge } from "./attn_merge.ts";
 import { attnPool } from "./attn_pool.ts";
 import { attnPrefill } from "./attn_prefill.ts";
+import { chosenPages, type ChosenPages } from "./chosenPages.ts";
 import { keyMix } from "./key_mix.ts";
 import { keyReposition } from "./key_reposition.ts";
 import { keyShift } from "./key_shift.ts";
@@ -69,7 +70,7 @@ export interface SplitRange {
 }
 
 /** One head's cells: rows of samples, columns of keys; see attn_pool.wgsl. */
-export interface PoolGrid {
+export interface PoolGrid extends ChosenPages {
   rowStart: number;
   rowEnd: number;
   rows: number;
@@ -131,7 +132,10 @@ export async function openAttention(
       ITEMS: Math.ceil((GROUP * HEAD_DIM4) / 64),
     }),
     merge: shaders.program(attnMerge, { HEAD_DIM4 }),
-    pool: shaders.program(attnPool(formats.keys), { HEAD_DIM4, BLOCK_TOKENS, PAGE_TOKENS, KEY_ROW: rows.KEY_ROW }),
+    pool: shaders.program(attnPool(formats.keys), {
+      ...{ HEAD_DIM4, BLOCK_TOKENS, PAGE_TOKENS, KEY_ROW: rows.KEY_ROW },
+      ...chosenPages.consts,
+    }),
     tapSave: shaders.program(tapSave, { HEAD_DIM4 }),
   });
   const putGroups = groups(kvHeadCount * Math.ceil(headDim / 64), 64);

@@ -1,6 +1,7 @@
 import type { RowFormat } from "../kv-cache/format.ts";
 import { kernel } from "../gpu/shader.ts";
 import source from "./attn_facts.wgsl";
+import { chosenPages } from "./chosenPages.ts";
 import { keySource, pageListParams } from "./cachedRows.ts";
 import pageList from "./page_list.wgsl";
 
@@ -8,8 +9,8 @@ import pageList from "./page_list.wgsl";
 export const attnFacts = (format: RowFormat) =>
   kernel({
     name: "attn_facts",
-    source: keySource(format) + pageList + source,
-    consts: ["HEAD_DIM4", "BLOCK_TOKENS", "PAGE_TOKENS", "KEY_ROW", "SINK_KEYS", "BUCKETS"],
+    source: keySource(format) + pageList + chosenPages.source + source,
+    consts: ["UNIT", "HEAD_DIM4", "BLOCK_TOKENS", "PAGE_TOKENS", "KEY_ROW", "SINK_KEYS", "BUCKETS"],
     params: {
       start: "u32",
       firstSample: "u32",
@@ -18,6 +19,7 @@ export const attnFacts = (format: RowFormat) =>
       scale: "f32",
       softcap: "f32",
       pagesAt: "u32",
+      ...chosenPages.params,
       ...pageListParams,
     },
     buffers: {

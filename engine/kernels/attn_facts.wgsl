@@ -7,7 +7,7 @@
 //   sums    [samples, heads, 2 + BUCKETS]
 // A workgroup takes one sample and one head; each invocation every 64th key, whose sums are then added up.
 // Reference: HeadSums in reference/headFacts.ts.
-// In front of it stand key_<format>.wgsl and page_list.wgsl. Constants: HEAD_DIM4, BLOCK_TOKENS, PAGE_TOKENS, SINK_KEYS, BUCKETS.
+// In front of it stand key_<format>.wgsl, page_list.wgsl and chosen_pages.wgsl. Constants: HEAD_DIM4, BLOCK_TOKENS, PAGE_TOKENS, SINK_KEYS, BUCKETS.
 struct Params {
   start: u32,
   firstSample: u32,
@@ -16,6 +16,8 @@ struct Params {
   scale: f32,
   softcap: f32,
   pagesAt: u32,
+  chosenAt: u32,
+  chosenCount: u32,
   listHeads: u32,
   rangesAt: u32,
   tilesAt: u32,
@@ -54,13 +56,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let range = params.rangesAt + 4u * sample;
   let near = lists[range + 2u];
   let place = f32(lists[range + 3u]);
-  let patterned = params.columnsAt != NONE || params.diagonalsAt != NONE || params.blocksAt != NONE;
+  let kvHead = head * params.kvHeads / params.heads;
   for (var key = lists[range] + lane; key < lists[range + 1u]; key += LANES) {
     let page = lists[params.pagesAt + key / PAGE_TOKENS];
-    if (page == NONE || (key < near && !(patterned && patternSees(head, position, near, key)))) {
+    if (page == NONE || !sampleSees(sample, head, kvHead, position, near, key)) {
       continue;
     }
-    let cell = rowOf(page * PAGE_TOKENS + key % PAGE_TOKENS, head * params.kvHeads / params.heads);
+    let cell = rowOf(page * PAGE_TOKENS + key % PAGE_TOKENS, kvHead);
     var score = 0f;
     for (var c = 0u; c < HEAD_DIM4; c++) {
       score += dot(queries[query + c], keyAt(cell, c));

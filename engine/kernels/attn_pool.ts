@@ -1,6 +1,7 @@
 import { kernel } from "../gpu/shader.ts";
 import type { RowFormat } from "../kv-cache/format.ts";
 import source from "./attn_pool.wgsl";
+import { chosenPages } from "./chosenPages.ts";
 import { keySource, pageListParams } from "./cachedRows.ts";
 import pageList from "./page_list.wgsl";
 
@@ -8,8 +9,8 @@ import pageList from "./page_list.wgsl";
 export const attnPool = (format: RowFormat) =>
   kernel({
     name: "attn_pool",
-    source: keySource(format) + pageList + source,
-    consts: ["HEAD_DIM4", "BLOCK_TOKENS", "PAGE_TOKENS", "KEY_ROW"],
+    source: keySource(format) + pageList + chosenPages.source + source,
+    consts: ["UNIT", "HEAD_DIM4", "BLOCK_TOKENS", "PAGE_TOKENS", "KEY_ROW"],
     params: {
       start: "u32",
       rowStart: "u32",
@@ -25,6 +26,7 @@ export const attnPool = (format: RowFormat) =>
       softcap: "f32",
       slope: "f32",
       pagesAt: "u32",
+      ...chosenPages.params,
       ...pageListParams,
     },
     buffers: {

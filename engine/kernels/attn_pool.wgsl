@@ -10,7 +10,7 @@
 //   weights [rows]: 1 / (samples of the asked row * layers * heads)
 // One invocation sums one cell. Rows come in several dispatches, from rowStart, so that each stays short.
 // Reference: poolAttention() in reference/pool.ts.
-// In front of it stand key_<format>.wgsl and page_list.wgsl. Constants: HEAD_DIM4, BLOCK_TOKENS, PAGE_TOKENS.
+// In front of it stand key_<format>.wgsl, page_list.wgsl and chosen_pages.wgsl. Constants: HEAD_DIM4, BLOCK_TOKENS, PAGE_TOKENS.
 struct Params {
   start: u32,
   rowStart: u32,
@@ -26,6 +26,8 @@ struct Params {
   softcap: f32,
   slope: f32,
   pagesAt: u32,
+  chosenAt: u32,
+  chosenCount: u32,
   listHeads: u32,
   rangesAt: u32,
   tilesAt: u32,
@@ -57,7 +59,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let keyEnd = edges[keyEdges + 1u];
   let sampleEnd = edges[row + 1u];
   let table = params.rows + params.columns + 2u;
-  let patterned = params.columnsAt != NONE || params.diagonalsAt != NONE || params.blocksAt != NONE;
   var sum = 0f;
   for (var s = edges[row]; s < sampleEnd; s++) {
     let slot = edges[table + 2u * s];
@@ -70,7 +71,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let place = f32(lists[range + 3u]);
     for (var key = max(firstKey, lists[range]); key < end; key++) {
       let page = lists[params.pagesAt + key / PAGE_TOKENS];
-      if (page == NONE || (key < near && !(patterned && patternSees(params.head, position, near, key)))) {
+      if (page == NONE || !sampleSees(s, params.head, params.kvHead, position, near, key)) {
         continue;
       }
       let cell = rowOf(page * PAGE_TOKENS + key % PAGE_TOKENS, params.kvHead);

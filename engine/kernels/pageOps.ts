@@ -22,6 +22,8 @@ export interface BoundedSlab {
 
 /** Pages of a slab that a band of one query shows keys [firstKey, keyEnd) of; the slab's pages are firstPage and `pages` - 1 more. */
 export interface ScoredPages {
+  /** Row of the query [H, D] where it is not the first one. */
+  queryRow?: number;
   firstPage: number;
   pages: number;
   firstKey: number;
@@ -72,7 +74,9 @@ export async function openPageOps(
 
     /** Scores [G, scoreStride] of the pages of one slab for one query. */
     scorePages(band: BandRows, slab: BoundedSlab, scores: GPUBuffer, scoreStride: number, asked: ScoredPages): void {
-      const params = { ...asked, stride: slab.room, scoreStride, merge: asked.merge ? 1 : 0, scale };
+      const { queryRow = 0, merge, ...rest } = asked;
+      const queryAt = queryRow * headCount * HEAD_DIM4;
+      const params = { ...rest, queryAt, stride: slab.room, scoreStride, merge: merge ? 1 : 0, scale };
       const buffers = { rotated: band.rows, bounds: slab.bounds, slopes, scores };
       recorder.run(programs.score, params, buffers, [groups(asked.pages, 64), kvHeadCount]);
     },

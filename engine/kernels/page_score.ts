@@ -6,6 +6,7 @@ export const pageScore = kernel({
   source,
   consts: ["HEAD_DIM4", "GROUP", "UNIT"],
   params: {
+    queryAt: "u32",
     pages: "u32",
     firstPage: "u32",
     firstKey: "u32",

@@ -1,7 +1,7 @@
 // page_score: for one decoded token and every page of UNIT keys of one slab, a bound on the scores of the page's keys (Quest, arXiv 2406.10774):
 //   score[g, p] = max over the heads h of kv head g of scale * sum_c max(q[h, c] least[p, c], q[h, c] most[p, c]) - slope[h] * (position - n)
 //   with n the page's last key that the band shows; UNSEEN where it shows none of them.
-//   rotated [row] of vec4: the first GROUP * kvHeads heads are the queries in the band's positions
+//   rotated of vec4: from queryAt on GROUP * kvHeads heads, the queries in the band's positions
 //   bounds  [kvHeads, 2, HEAD_DIM4, stride] of vec4: page_bounds.wgsl
 //   slopes  [GROUP * kvHeads]: ALiBi, zeros without
 //   scores  [kvHeads, scoreStride]: of all pages of the context; the slab's begin at firstPage. With `merge` 1 the larger one stays there, so
@@ -9,6 +9,7 @@
 // One invocation scores one page for one kv head: neighbours read neighbouring columns. Reference: pageScores() in attention/patterns/quest.ts.
 // Constants: HEAD_DIM4, GROUP, UNIT.
 struct Params {
+  queryAt: u32,
   pages: u32,
   firstPage: u32,
   firstKey: u32,
@@ -47,7 +48,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let least = bounds[column + c * params.stride];
     let most = bounds[column + (HEAD_DIM4 + c) * params.stride];
     for (var h = 0u; h < GROUP; h++) {
-      let query = rotated[(kvHead * GROUP + h) * HEAD_DIM4 + c];
+      let query = rotated[params.queryAt + (kvHead * GROUP + h) * HEAD_DIM4 + c];
       sums[h] += dot(max(query * least, query * most), vec4f(1.0));
     }
   }

@@ -389,6 +389,46 @@ describe("decoding by top pages", () => {
     assert.equal(runner.keptMass, undefined, "another prompt");
   });
 
+  it("maps of attention show what was read: a token's row sums to one over its pages", async () => {
+    const model = { ...randomModel({ layerCount: 3 }), weightFormat: "f32" as const };
+    const { spec } = model;
+    for (const scaling of [undefined, { kind: "self_extend", group: 4, window: 64 } as const]) {
+      const choice = { ...model, attention: parseAttention("top-pages:3") };
+      const runner = await openRunnerOn(gpu, shaders, { ...choice, slabPages: 1 });
+      const reference = await openReferenceRunner(choice);
+      for (const each of [runner, reference]) {
+        if (scaling !== undefined) each.setPositions(positionPlan(scaling, spec, 500));
+        await each.append(ids(300, spec.vocabSize));
+        for (const id of ids(12, spec.vocabSize, 9)) await each.append([id]);
+        // Another prompt behind it, and another answer.
+        await each.append(ids(20, spec.vocabSize, 40));
+        for (const id of ids(3, spec.vocabSize, 2)) await each.append([id]);
+      }
+      const rows = Uint32Array.from({ length: 36 }, (_, row) => 299 + row);
+      const columns = Uint32Array.from({ length: 22 }, (_, column) => Math.min(334, 16 * column));
+      for (const [layer, head] of [
+        [2, 1],
+        [1, 3],
+        ["mean", "mean"],
+      ] as const) {
+        const request = { layer, head, queryEdges: rows, keyEdges: columns };
+        const pooled = await runner.pool(request);
+        assertClose(pooled.cells, (await reference.pool(request)).cells, 1e-5, `layer ${layer}`);
+        for (let row = 0; row < pooled.rows; row++) {
+          const mass = pooled.cells.subarray(row * pooled.columns, (row + 1) * pooled.columns);
+          assertClose([mass.reduce((sum, cell) => sum + cell, 0)], [1], 1e-4, `row ${row}`);
+        }
+      }
+      const [facts, expected] = [await runner.headFacts?.(335), await reference.headFacts?.(335)];
+      assert(facts !== undefined && expected !== undefined);
+      for (const [index, head] of facts.heads.entries()) {
+        const known = expected.heads[index];
+        assertClose([head.sinkMass, head.entropy], [known.sinkMass, known.entropy], 1e-4, `head ${head.head} of ${head.layer}`);
+        assertClose(head.distances, known.distances, 1e-5, "distances");
+      }
+    }
+  });
+
   it("is refused where no layer would choose", async () => {
     const window = { window: 40, rotation: "main" as const };
     const windowed = { ...randomModel({ layers: [window, window] }), weightFormat: "f32" as const };

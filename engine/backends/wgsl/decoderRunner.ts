@@ -415,7 +415,19 @@ export async function openGpuDecoder(
       gpu.check();
       throwIfAborted(stop);
       if (isChanged) await follow();
-      const source = { spec, gpu, recorder, readback, op: decoder.op, cache, tap, positions, staging, pattern };
+      const source = {
+        spec,
+        gpu,
+        recorder,
+        readback,
+        op: decoder.op,
+        cache,
+        tap,
+        positions,
+        staging,
+        pattern,
+        chosenRoom: attending.chosenRoom,
+      };
       const chosenHeads = checkPoolRequest(request, { spec, length: cache.length, tap });
       return poolOnDevice(source, request, chosenHeads, stop);
     },
@@ -424,7 +436,19 @@ export async function openGpuDecoder(
       gpu.check();
       throwIfAborted(stop);
       if (isChanged) await follow();
-      const source = { spec, gpu, recorder, readback, op: decoder.op, cache, tap, positions, staging, pattern };
+      const source = {
+        spec,
+        gpu,
+        recorder,
+        readback,
+        op: decoder.op,
+        cache,
+        tap,
+        positions,
+        staging,
+        pattern,
+        chosenRoom: attending.chosenRoom,
+      };
       return headFactsOnDevice(source, shaders, most, stop);
     },
 
