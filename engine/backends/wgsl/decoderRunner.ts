@@ -9,7 +9,7 @@ import { headFactsOnDevice } from "../../attention/headFacts.ts";
 import { patternOf } from "../../attention/patterns/patternOf.ts";
 import { checkTopPages } from "../../attention/patterns/quest.ts";
 import { formatAttention } from "../../attention/policy.ts";
-import { poolOnDevice } from "../../attention/pool.ts";
+import { poolOnDevice, type PoolSource } from "../../attention/pool.ts";
 import { repositionKeys } from "../../attention/reposition.ts";
 import type { RingWorkers } from "../../attention/ring/coordinator.ts";
 import { openRingPrefill } from "../../attention/ring/prefill.ts";
@@ -242,6 +242,11 @@ export async function openGpuDecoder(
     return new Float32Array(await readback.read(acts.logits, 0, spec.vocabSize * 4));
   }
 
+  function poolSource(): PoolSource {
+    const parts = { spec, gpu, recorder, readback, op: decoder.op, cache, tap, positions, staging, pattern };
+    return { ...parts, chosenRoom: attending.chosenRoom };
+  }
+
   function empty(): void {
     ring?.forget();
     recorder.submit();
@@ -415,41 +420,15 @@ export async function openGpuDecoder(
       gpu.check();
       throwIfAborted(stop);
       if (isChanged) await follow();
-      const source = {
-        spec,
-        gpu,
-        recorder,
-        readback,
-        op: decoder.op,
-        cache,
-        tap,
-        positions,
-        staging,
-        pattern,
-        chosenRoom: attending.chosenRoom,
-      };
       const chosenHeads = checkPoolRequest(request, { spec, length: cache.length, tap });
-      return poolOnDevice(source, request, chosenHeads, stop);
+      return poolOnDevice(poolSource(), request, chosenHeads, stop);
     },
 
     async headFacts(most, stop) {
       gpu.check();
       throwIfAborted(stop);
       if (isChanged) await follow();
-      const source = {
-        spec,
-        gpu,
-        recorder,
-        readback,
-        op: decoder.op,
-        cache,
-        tap,
-        positions,
-        staging,
-        pattern,
-        chosenRoom: attending.chosenRoom,
-      };
-      return headFactsOnDevice(source, shaders, most, stop);
+      return headFactsOnDevice(poolSource(), shaders, most, stop);
     },
 
     loseDevice() {
