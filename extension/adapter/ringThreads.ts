@@ -17,7 +17,7 @@ export interface RankThreadData {
 /** A thread ends by itself within this, once its device has done what it was given. */
 const CLOSE_MS = 10_000;
 
-/** `script` is the bundle of ringThread.ts. */
+/** `script` is the absolute path of the bundle of ringThread.ts. */
 export function ringThreads(script: string, modelPath: string): RingWorkers {
   return {
     async start(ranks) {

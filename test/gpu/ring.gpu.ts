@@ -1,5 +1,6 @@
 /** Rings of ranks with a device each, over the real kernels: against the reference, in this thread and in worker threads. */
 import assert from "node:assert/strict";
+import { resolve } from "node:path";
 import { afterEach, before, describe, it } from "node:test";
 import type { DecoderSpec, RopeScaling, Runner, WeightStore } from "../../engine/api.ts";
 import type { KvFormats, RingReport } from "../../engine/attention/api.ts";
@@ -9,6 +10,9 @@ import { openWgslRunner, type WgslRunnerOptions } from "../../engine/backends/wg
 import { openDevice } from "../../engine/gpu/device.ts";
 import { positionPlan } from "../../engine/position/bands.ts";
 import { readDecoder } from "../../engine/reference/decoder.ts";
+import { loadModel } from "../../engine/models/load.ts";
+import { ringThreads } from "../../extension/adapter/ringThreads.ts";
+import { nodeModelFiles } from "../../extension/models/nodeFiles.ts";
 import { randomModel } from "../support/goldenModels.ts";
 import { threadlessRing } from "../support/plainRing.ts";
 import { requireGpu, type TestGpu } from "../support/requireDevice.ts";
@@ -205,6 +209,61 @@ describe("a runner whose prompts are read by a ring", () => {
     const runner = await open({ ...model, weightFormat: "f32", gpu: test.gpu, minimumLimits: test.minimumLimits });
     const ring = { policy: { kind: "ring", ranks: 2, layout: "zigzag" } } as const;
     assert.throws(() => runner.setAttention(ring), { code: "bad-argument", remedy: /flash/ });
+  });
+});
+
+describe("ring of worker threads with a device each", () => {
+  const folder = "media/specimens/keyshift-4m";
+  const script = resolve("dist/ringThread.mjs");
+  const zigzag = { policy: { kind: "ring", ranks: 2, layout: "zigzag" } } as const;
+
+  async function openSpecimen(ring: RingWorkers | undefined): Promise<Runner> {
+    const files = nodeModelFiles(folder);
+    try {
+      const { spec, weights } = await loadModel(files);
+      return await open({ spec, weights, weightFormat: "file", gpu: test.gpu, ring });
+    } finally {
+      await files.close();
+    }
+  }
+
+  it("reads a prompt of the bundled model as one device does, and can be stopped", { timeout: 600_000 }, async () => {
+    const runner = await openSpecimen(ringThreads(script, folder));
+    const alone = await openSpecimen(undefined);
+    runner.setAttention(zigzag);
+    const ids = Array.from({ length: 333 }, (_, index) => 3 + ((index * 7919) % 4000));
+    const stop = new AbortController();
+    const stopped = runner.append(ids, { signal: stop.signal, onProgress: () => stop.abort() });
+    await assert.rejects(stopped, { code: "aborted" });
+    const found = await runner.append(ids, { logits: "last" });
+    const expected = await alone.append(ids, { logits: "last" });
+    // Logits of up to twelve, through four layers.
+    assertNear(found ?? [], expected ?? [], ROUNDING, "logits");
+    const steps = ringOf(runner)?.steps ?? [];
+    assert.deepEqual(
+      steps.map(({ rank, step, owner }) => [rank, step, owner]),
+      [
+        [0, 0, 0],
+        [0, 1, 1],
+        [1, 0, 1],
+        [1, 1, 0],
+      ],
+    );
+    assert(
+      steps.every(({ computeMs, bytes, transferMs, step }) => computeMs > 0 && (step === 0 || (bytes > 0 && transferMs > 0))),
+    );
+  });
+
+  it("says which rank could not open its model", { timeout: 600_000 }, async () => {
+    const runner = await openSpecimen(ringThreads(script, `${folder}/nowhere`));
+    runner.setAttention(zigzag);
+    await assert.rejects(runner.append([1, 2, 3, 4]), { code: "not-found", message: /^rank [01] of 2: / });
+    const unbuilt = await openSpecimen(ringThreads(resolve("dist/absent.mjs"), folder));
+    unbuilt.setAttention(zigzag);
+    await assert.rejects(unbuilt.append([1, 2, 3, 4]), {
+      code: "internal",
+      message: /^rank [01] of 2: the worker died: .*absent\.mjs/,
+    });
   });
 });
 

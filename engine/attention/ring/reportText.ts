@@ -28,7 +28,7 @@ export function ringStepLines({ steps }: RingReport): string[] {
 }
 
 function stepLine({ rank, step, owner, pairs, bytes, computeMs, transferMs, waitedMs }: RingStepReport): string {
-  const passed = step === 0 ? "" : `; ${sizeText(bytes)} came in ${ms(transferMs)}, of which ${ms(waitedMs)} were waited for`;
+  const passed = step === 0 ? "" : `; ${sizeText(bytes)} came in ${ms(transferMs)}, with ${ms(waitedMs)} of waiting for it`;
   return `worker ${rank}, step ${step}: ${pairs.toLocaleString("en-US")} pairs with keys of worker ${owner} in ${ms(computeMs)}${passed}`;
 }
 
