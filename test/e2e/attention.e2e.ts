@@ -82,7 +82,7 @@ describe("attention in the panel", () => {
     });
     assert.match(
       await panel.part("lc-attention-plan-chosen").innerText(),
-      /flash, keys and values in q8.*: fits\..* FLOP in about /,
+      /flash, keys and values in q8.*: fits\..* [KMGT]FLOP in about /,
     );
     const rows = await panel.table("lc-attention-plan-table");
     assert.ok(rows.length > 10, `${rows.length} policies`);

@@ -175,9 +175,9 @@ function meaning({ kind, pages }: AttentionDraft, prefix: string): TemplateResul
     </p>`;
 }
 
-/** Where the engine caches otherwise than was chosen, it says so. */
+/** Where WASM took over and caches otherwise than was chosen, it says so. */
 function cacheWords(chosen: KvFormats, info: SessionInfo | undefined): TemplateResult | typeof nothing {
-  if (!info?.kv || formatKvFormats(info.kv) === formatKvFormats(chosen)) return nothing;
+  if (info?.backend !== "ort" || !info.kv || formatKvFormats(info.kv) === formatKvFormats(chosen)) return nothing;
   return html`<p class="problem">
     The engine that is open caches keys and values in ${formatKvFormats(info.kv)}: ${sentence(info.backendBecause)}
   </p>`;
