@@ -19,7 +19,7 @@ const engine = /^engine\//;
 const contracts = /^engine\/((attention|eval|generate|kv-cache|planner)\/)?(api|errors)\.ts$/;
 /** How settings are written and what they mean: tables and parsers without state. */
 const settingsOf =
-  /^engine\/(attention\/(policy|policyTable|costText|wholeOnly|ring\/reportText)|kv-cache\/(kvFormats|capacity)|models\/chunkSizes|planner\/words)\.ts$/;
+  /^engine\/(attention\/(policy|policyTable|costText|wholeOnly|patterns\/quest|ring\/reportText)|kv-cache\/(kvFormats|capacity)|models\/chunkSizes|planner\/words)\.ts$/;
 const wires = /^(webview\/protocol\/|extension\/server\/requests\.ts$)/;
 
 /** The first rule whose `files` matches decides. */

@@ -11,7 +11,7 @@ import type { Playground } from "../playground.ts";
 import type { SavedRun } from "../protocol/panel.ts";
 import type { LiveRun } from "../state/store.ts";
 import { duration, exact, percent, plural } from "../state/words.ts";
-import { cacheErrorLine, denseScoresLine, keptMassLine } from "./attention.ts";
+import { cacheErrorLine, denseScoresLine, keptMassLine, ringLines } from "./attention.ts";
 import { backendName } from "./header.ts";
 
 /** What has been streamed so far; the box has its final place from the first token on. */
@@ -36,7 +36,7 @@ export function answer(run: SavedRun, play: Playground): TemplateResult {
     ${result.stoppedBy === "end" ? nothing : html`<p class="dim">${stopText(result)}</p>`} ${citations(result, play)}
     ${lookedAt(result.lookedAt)}
     <p class="meta">${cost(result)}</p>
-    ${keptMassLine(result, "lc-kept-mass")} ${cacheErrorLine(result, "lc-cache-error")}
+    ${keptMassLine(result, "lc-kept-mass")} ${cacheErrorLine(result, "lc-cache-error")} ${ringLines(result)}
     ${denseScoresLine(result, "lc-dense-scores")}
     <p class="meta">
       <span data-testid="lc-reused" data-tokens=${result.reusedTokens}

@@ -6,6 +6,7 @@ import type { KvFormat, KvFormats } from "../../engine/attention/api.ts";
 import { cacheErrorText, denseScoresText, keptMassText } from "../../engine/attention/costText.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
 import { policyRow } from "../../engine/attention/policyTable.ts";
+import { ringStepLines, ringText } from "../../engine/attention/ring/reportText.ts";
 import type { PolicyField } from "../../engine/attention/policyTable.ts";
 import { formatKvFormats, kvFormats } from "../../engine/kv-cache/kvFormats.ts";
 import type { AskResult } from "../../engine/generate/api.ts";
@@ -82,6 +83,18 @@ export function denseScoresLine({ denseScores }: AskResult, testId: string): Tem
   return html`<p class="meta" data-testid=${testId} data-bytes=${denseScores.atOnce}>
     ${sentence(denseScoresText(denseScores))}
   </p>`;
+}
+
+/** How a ring of workers read the prompt, step by step on demand; nothing where none did. */
+export function ringLines({ ring }: AskResult): TemplateResult | typeof nothing {
+  if (!ring) return nothing;
+  return html`<p class="meta" data-testid="lc-ring">${sentence(ringText(ring))}</p>
+    <details class="meta">
+      <summary>Each worker's steps</summary>
+      <ul>
+        ${ringStepLines(ring).map((line) => html`<li>${line}</li>`)}
+      </ul>
+    </details>`;
 }
 
 function kindField(draft: AttentionDraft, play: Playground, prefix: string): TemplateResult {

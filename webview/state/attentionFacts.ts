@@ -1,6 +1,7 @@
 /** What follows from an attention setting and the model that is open. Pure. */
 import type { SessionInfo } from "../../engine/api.ts";
 import type { AttentionChoice } from "../../engine/attention/api.ts";
+import { checkTopPages } from "../../engine/attention/patterns/quest.ts";
 import { checkWhole } from "../../engine/attention/wholeOnly.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
 import { EngineError } from "../../engine/errors.ts";
@@ -11,9 +12,10 @@ import type { State } from "./store.ts";
 
 /** Why the engine that is open would refuse a question with this attention, in its own words; undefined where it would not. */
 export function attentionProblem(choice: AttentionChoice, info: SessionInfo | undefined): string | undefined {
-  if (info?.backend !== "ort" || info.spec.kind !== "decoder") return undefined;
+  if (info?.spec.kind !== "decoder") return undefined;
   try {
-    checkWhole(choice, "WASM");
+    if (info.backend === "ort") checkWhole(choice, "WASM");
+    checkTopPages(info.spec, choice);
     return undefined;
   } catch (error) {
     if (EngineError.is(error)) return `${error.message}; ${error.remedy}`;
