@@ -42,7 +42,7 @@ export interface Playground {
   chooseModel: () => void;
   restartEngine: () => void;
   inspectAttention: () => void;
-  changeHeat: (change: Partial<Pick<HeatState, "layer" | "head" | "scale" | "cursor">>) => void;
+  changeHeat: (change: Partial<Pick<HeatState, "layer" | "head" | "scale" | "cursor" | "shade">>) => void;
   zoom: (window: HeatWindow) => void;
   zoomOut: () => void;
   pool: () => void;
