@@ -285,6 +285,22 @@ describe("decoding by top pages", () => {
     });
   });
 
+  it("equals the reference where keys and values are cached in halves", async () => {
+    const kv = { keys: "f16", values: "f16" } as const;
+    const model = {
+      ...randomModel({ layerCount: 2 }),
+      weightFormat: "f32" as const,
+      kv,
+      attention: parseAttention("top-pages:3"),
+    };
+    const { vocabSize } = model.spec;
+    const [runner, reference] = [await openRunnerOn(gpu, shaders, model), await openReferenceRunner(model)];
+    for (const each of [runner, reference]) await each.append(ids(300, vocabSize));
+    // A number between two halves may go to the other one.
+    for (const id of ids(9, vocabSize))
+      assertClose(await logitsOf(runner, [id]), await logitsOf(reference, [id]), 2e-3, "decoded");
+  });
+
   it("leaves the model's windows as they are", async () => {
     await compare("top-pages:2", {
       layers: [
