@@ -1,13 +1,19 @@
 /** The engine's worker: a session of engine/ behind the calls of protocol/worker.ts. It fetches nothing; the page does. */
-import type { ByteSource, ModelFiles, Runtime } from "../engine/api.ts";
+import type { Runtime } from "../engine/api.ts";
 import type { AskRequest } from "../engine/generate/api.ts";
 import { EngineError } from "../engine/errors.ts";
 import type { PrefixStore } from "../engine/kv-cache/api.ts";
 import { openSession } from "../engine/session.ts";
 import type { Session } from "../engine/session.ts";
+import { listedModelFiles, type ListedModel, type ReadPiece } from "./modelPieces.ts";
 import { openChannel } from "./protocol/channel.ts";
 import type { Channel, Port } from "./protocol/channel.ts";
 import type { EngineCalls, EngineTopics, PageCalls, PageTopics } from "./protocol/worker.ts";
+import { isRingRank, serveRingRank } from "./ringRank.ts";
+import { ringWorkers } from "./ringWorkers.ts";
+
+// Where the engine's own worker started this script again, there is no page behind the channel below, and nobody calls.
+if (isRingRank()) serveRingRank();
 
 const pagePort: Port = {
   post(message, transfer = []) {
@@ -32,7 +38,8 @@ const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls
     "engine/open": async ({ label, ggufName, files, backend, weightFormat, products, kv }) => {
       session?.close();
       session = undefined;
-      const opened = await openSession(modelFiles(label, ggufName, files), runtime(), {
+      const model = { label, ggufName, files };
+      const opened = await openSession(listedModelFiles(model, readPiece), runtime(model), {
         backend,
         weightFormat,
         products,
@@ -98,51 +105,15 @@ function openedSession(): Session {
   return session;
 }
 
-function runtime(): Runtime {
+/** Bytes of a model file through the page. */
+const readPiece: ReadPiece = async (name, offset, length, signal) =>
+  (await page.call("model/read", { name, offset, length }, { signal })).bytes;
+
+function runtime(model: ListedModel): Runtime {
   return {
     gpu: navigator.gpu,
+    ring: ringWorkers(globalThis.location.href, model, readPiece),
     ortWasm: async () => (await page.call("ort/assets", {})).wasm,
     ortThreads: 1,
   };
-}
-
-/** A model folder whose bytes come from the page, in pieces. */
-function modelFiles(
-  label: string,
-  ggufName: string | undefined,
-  files: EngineCalls["engine/open"]["params"]["files"],
-): ModelFiles {
-  const open = (name: string): ByteSource | undefined => {
-    const file = files.find((candidate) => candidate.name === name);
-    if (!file) return undefined;
-    const { sizeBytes: size, pieceBytes } = file;
-    return { name, size, read: (offset, length, signal) => readPieces(name, pieceBytes, offset, length, signal) };
-  };
-  return {
-    label,
-    ggufName,
-    open: async (name) => open(name),
-    text: async (name) => {
-      const source = open(name);
-      return source && new TextDecoder().decode(await source.read(0, source.size));
-    },
-  };
-}
-
-/** In pieces that are large enough to amortise a request, and small enough to keep the page responsive. */
-async function readPieces(
-  name: string,
-  pieceBytes: number,
-  offset: number,
-  length: number,
-  signal?: AbortSignal,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const read = async (at: number, count: number): Promise<ArrayBuffer> =>
-    (await page.call("model/read", { name, offset: at, length: count }, { signal })).bytes;
-  if (length <= pieceBytes) return new Uint8Array(await read(offset, length));
-  const whole = new Uint8Array(length);
-  for (let done = 0; done < length; done += pieceBytes) {
-    whole.set(new Uint8Array(await read(offset + done, Math.min(pieceBytes, length - done))), done);
-  }
-  return whole;
 }

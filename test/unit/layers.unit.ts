@@ -29,8 +29,14 @@ const rules: Rule[] = [
   { files: /^engine\//, run: [engine], types: [], packages: [] },
   {
     files: /^webview\/worker\.ts$/,
-    run: [/^webview\/protocol\//, contracts, /^engine\/session\.ts$/],
+    run: [/^webview\/(protocol\/|ring|modelPieces\.ts$)/, contracts, /^engine\/session\.ts$/],
     types: [engine],
+    packages: [],
+  },
+  {
+    files: /^webview\/ring\w+\.ts$/,
+    run: [/^webview\/(protocol\/|ring|modelPieces\.ts$)/, contracts, /^engine\/attention\/ring\//],
+    types: [],
     packages: [],
   },
   { files: /^webview\/adapter\.ts$/, run: [/^webview\/protocol\//, /^engine\/gpu\/device\.ts$/], types: [], packages: [] },

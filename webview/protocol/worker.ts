@@ -74,6 +74,9 @@ export interface PageCalls {
   "prefix/delete": { params: { names: PrefixName[] }; result: Record<string, never> };
 }
 
+/** A rank of a ring, which is a worker of the worker, asks; the worker answers. */
+export type RankCalls = Pick<PageCalls, "model/read">;
+
 /** Worker publishes while a run goes on or a model opens. */
 export interface EngineTopics {
   run: { runId: string; event: AskEvent };
