@@ -38,3 +38,15 @@ export function gatherKept(): KeptShares {
     },
   };
 }
+
+/** What a prompt and the tokens decoded behind it kept, as one: the mean over both, weighted by what was sampled of each. */
+export function joinedKept(prompt: KeptMass | undefined, decoded: KeptMass | undefined): KeptMass | undefined {
+  if (prompt === undefined || decoded === undefined) return prompt ?? decoded;
+  const [first, second] = [prompt.queries * prompt.heads, decoded.queries * decoded.heads];
+  return {
+    mean: (first * prompt.mean + second * decoded.mean) / (first + second),
+    least: Math.min(prompt.least, decoded.least),
+    queries: prompt.queries + decoded.queries,
+    heads: Math.max(prompt.heads, decoded.heads),
+  };
+}

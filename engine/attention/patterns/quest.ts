@@ -25,7 +25,7 @@ export function checkTopPages(spec: Pick<DecoderSpec, "layers">, { topPages }: A
   if (topPages === undefined || spec.layers.some((_, layer) => choosesPages(spec, layer))) return;
   throw new EngineError(
     "bad-argument",
-    "top-pages: every layer of this model sees a window of its own, so there are no pages to choose from",
+    "top-pages: every layer of this model that could choose pages sees a window of its own",
     "leave top-pages out",
   );
 }

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { bestPages, pageBounds, pageScores, pagesPattern } from "../../../engine/attention/patterns/quest.ts";
+import {
+  bestPages,
+  checkTopPages,
+  choosesPages,
+  pageBounds,
+  pageScores,
+  pagesPattern,
+} from "../../../engine/attention/patterns/quest.ts";
+import { joinedKept } from "../../../engine/attention/patterns/keptMass.ts";
 import { visible } from "../../../engine/reference/pattern.ts";
 import { fill, goldenFile } from "../../support/goldenModels.ts";
 
@@ -91,4 +99,38 @@ describe("the best pages", () => {
       ).key,
     );
   });
+});
+
+describe("the layers that choose", () => {
+  const layersOf = (...windows: (number | undefined)[]) => ({
+    layers: windows.map((window) => ({ window, rotation: "main" as const })),
+  });
+  const choosing = (...windows: (number | undefined)[]): number[] =>
+    [...windows.keys()].filter((layer) => choosesPages(layersOf(...windows), layer));
+
+  it("are those behind the first two, or behind half of a small model's, without a window of their own", () => {
+    assert.deepEqual(choosing(undefined), [0]);
+    assert.deepEqual(choosing(undefined, undefined), [1]);
+    assert.deepEqual(choosing(...Array<undefined>(4).fill(undefined)), [2, 3]);
+    assert.deepEqual(choosing(...Array<undefined>(6).fill(undefined)), [2, 3, 4, 5]);
+    assert.deepEqual(choosing(8, 8, undefined, 8, undefined), [2, 4]);
+  });
+
+  it("are there, or top pages are refused", () => {
+    const choice = { policy: { kind: "flash" }, topPages: 4 } as const;
+    checkTopPages(layersOf(8, undefined), choice);
+    checkTopPages(layersOf(8, 8), { policy: { kind: "flash" } });
+    assert.throws(() => checkTopPages(layersOf(8, 8), choice), { code: "bad-argument" });
+    assert.throws(() => checkTopPages(layersOf(undefined, 8, 8), choice), { code: "bad-argument" });
+  });
+});
+
+it("what a prompt and its answer kept is one figure, weighted by what was sampled", () => {
+  const prompt = { mean: 0.9, least: 0.4, queries: 6, heads: 8 };
+  const decoded = { mean: 0.5, least: 0.3, queries: 2, heads: 4 };
+  const { mean = NaN, ...rest } = joinedKept(prompt, decoded) ?? {};
+  assert.ok(Math.abs(mean - (48 * 0.9 + 8 * 0.5) / 56) < 1e-12);
+  assert.deepEqual(rest, { least: 0.3, queries: 8, heads: 8 });
+  assert.equal(joinedKept(prompt, undefined), prompt);
+  assert.equal(joinedKept(undefined, decoded), decoded);
 });
