@@ -5,8 +5,8 @@
  *
  * Layer 0 keeps a switch in one cell of its state, which the marks set to +1 and -1, and copies the code of the token before. In layer 1 the
  * switch decides whether the delta rule writes: key is the two tokens in front, value the token itself, and nothing decays. The residual
- * stream has a block of one head's width each for the token with its flags, the one before, and what was found; every block sums to zero, so that
- * LayerNorms only scale.
+ * stream has a block of one head's width for the token with its flags, and one for the token before, to which layer 1 adds what it found, eight
+ * times as long. Every block sums to zero, so that LayerNorms only scale.
  */
 import type { Rwkv7Spec, WeightStore } from "../../engine/api.ts";
 import { parseSpec } from "../../engine/models/spec.ts";
@@ -35,7 +35,7 @@ export interface MemoryModel {
 /** `codes` has a row of MEMORY_CODE_WIDTH for every token of the vocabulary and two more, the marks, which come behind it. */
 export function memoryModel(codes: TokenCodes, vocabSize: number): MemoryModel {
   const spec = parseSpec({
-    ...{ model_type: "rwkv7", vocab_size: vocabSize + 2, hidden_size: 3 * P, num_hidden_layers: 2, head_dim: P },
+    ...{ model_type: "rwkv7", vocab_size: vocabSize + 2, hidden_size: 2 * P, num_hidden_layers: 2, head_dim: P },
     ...{ intermediate_size: 4, norm_eps: 1e-9 },
     ...{ decay_low_rank_dim: 4, gate_low_rank_dim: 4, a_low_rank_dim: 4, v_low_rank_dim: 4 },
   });
@@ -61,7 +61,7 @@ export function memoryModel(codes: TokenCodes, vocabSize: number): MemoryModel {
   for (let token = 0; token < spec.vocabSize; token++) {
     for (const [i, value] of codes.code(token).entries()) {
       set(embedding, token, i, value);
-      set(head, token, 2 * P + i, value);
+      set(head, token, P + i, value);
     }
     setFlag(embedding, token, FLAG.always, 1);
     if (token === opens || token === closes) setFlag(embedding, token, FLAG.isMark, 1);
@@ -134,7 +134,7 @@ export function memoryModel(codes: TokenCodes, vocabSize: number): MemoryModel {
         set(name, turned, P + i, 1);
       }
       set(names.value, i, i, 1);
-      set(names.output, 2 * P + i, i, 1);
+      set(names.output, P + i, i, 1);
     }
     set(names.rate.down, 0, FLAG.isOpen, 4 * CERTAIN);
     for (let row = 0; row < P; row++) set(names.rate.up.weight, row, 0, 1);
