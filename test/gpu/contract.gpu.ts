@@ -7,9 +7,15 @@ import { activate } from "../../engine/kernels/activate.ts";
 import { attnDecode } from "../../engine/kernels/attn_decode.ts";
 import { attnFacts } from "../../engine/kernels/attn_facts.ts";
 import { attnFlash3 } from "../../engine/kernels/attn_flash3.ts";
+import { attnMass } from "../../engine/kernels/attn_mass.ts";
 import { attnMerge } from "../../engine/kernels/attn_merge.ts";
 import { attnPool } from "../../engine/kernels/attn_pool.ts";
 import { attnPrefill } from "../../engine/kernels/attn_prefill.ts";
+import { attnScores } from "../../engine/kernels/attn_scores.ts";
+import { attnSteps } from "../../engine/kernels/attn_steps.ts";
+import { attnSums } from "../../engine/kernels/attn_sums.ts";
+import { blockMeansKernel } from "../../engine/kernels/block_means.ts";
+import { blockScoresKernel } from "../../engine/kernels/block_scores.ts";
 import { bound } from "../../engine/kernels/bound.ts";
 import { causalConv } from "../../engine/kernels/causal_conv.ts";
 import { denseScores } from "../../engine/kernels/dense_scores.ts";
@@ -20,6 +26,7 @@ import { gateMul } from "../../engine/kernels/gate_mul.ts";
 import { gatedNorm } from "../../engine/kernels/gated_norm.ts";
 import { hadamard } from "../../engine/kernels/hadamard.ts";
 import { keepRow } from "../../engine/kernels/keep_row.ts";
+import { keyMix } from "../../engine/kernels/key_mix.ts";
 import { keyReposition } from "../../engine/kernels/key_reposition.ts";
 import { keyShift } from "../../engine/kernels/key_shift.ts";
 import { kvError } from "../../engine/kernels/kv_error.ts";
@@ -73,6 +80,8 @@ const kernels: readonly Kernel[] = [
     attnPrefill({ keys: format, values: format }),
     attnPool(format),
     attnFacts(format),
+    attnScores(format),
+    blockScoresKernel(format),
     kvPut(format),
     pageBounds(format),
     denseScores(format),
@@ -83,13 +92,18 @@ const kernels: readonly Kernel[] = [
   attnFlash3({ format: "f32", products: "floats" }),
   attnFlash3({ format: "tile8", products: "floats" }),
   attnFlash3({ format: "tile8", products: "integers" }),
+  attnMass,
   attnMerge,
+  attnSteps,
+  attnSums,
+  blockMeansKernel,
   bound,
   causalConv,
   gateMul,
   gatedNorm,
   hadamard,
   keepRow,
+  keyMix,
   keyReposition,
   keyShift,
   layerNorm,

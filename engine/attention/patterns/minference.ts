@@ -15,8 +15,11 @@ import { blocksRead, headsPattern, type HeadPattern } from "./sets.ts";
 export const ESTIMATE_QUERIES = 64;
 /** A prompt whose keys are chosen by content is divided at multiples of this, so that what is seen does not depend on a machine's speed. */
 export const ESTIMATE_CHUNK_TOKENS = 256;
-const FORCED_COLUMNS = 30;
-const FORCED_DISTANCES = 100;
+/** Keys, and distances, that are taken first whatever their sums. */
+export const FORCED_COLUMNS = 30;
+export const FORCED_DISTANCES = 100;
+/** What a shape of step 0 has in the search for the cheapest; each further step has twice as much. */
+export const FIRST_STEP = { window: BLOCK_TOKENS, columns: 32, distances: 128, blocks: 2 } as const;
 
 /** Softmax mass of one head's sampled queries, summed by key and by distance of query and key: [N] each. */
 export interface MassSums {
@@ -138,14 +141,14 @@ export function* searchShapes(
 }
 
 function aShapeOf(_: HeadEstimate, size: number): HeadPattern {
-  return { shape: "a-shape", sinks: BLOCK_TOKENS, window: BLOCK_TOKENS * size };
+  return { shape: "a-shape", sinks: BLOCK_TOKENS, window: FIRST_STEP.window * size };
 }
 
 /** Growing in the proportion that the paper's default, 1000 to 6096, comes near to. */
 function verticalSlashOf({ mass }: HeadEstimate, size: number): HeadPattern {
-  return verticalSlash(mass, 32 * size, 128 * size);
+  return verticalSlash(mass, FIRST_STEP.columns * size, FIRST_STEP.distances * size);
 }
 
 function blocksOf({ blocks }: HeadEstimate, size: number): HeadPattern {
-  return bestBlocks(blocks, 2 * size);
+  return bestBlocks(blocks, FIRST_STEP.blocks * size);
 }
