@@ -3,7 +3,7 @@ import type { MatmulPrecision, ModelSpec, WeightFormat } from "../api.ts";
 import type { AttentionChoice, KvFormats } from "../attention/api.ts";
 import { formatAttention, parseAttention } from "../attention/policy.ts";
 import { policyTable } from "../attention/policyTable.ts";
-import { checkF32Cache, checkWhole } from "../attention/wholeOnly.ts";
+import { checkF32Cache, checkWhole, F32_CACHE, WHOLE } from "../attention/wholeOnly.ts";
 import { EngineError, plainError } from "../errors.ts";
 import { formatKvFormats, kvFormats } from "../kv-cache/kvFormats.ts";
 import { resolveRope } from "../position/choose.ts";
@@ -41,7 +41,9 @@ export async function attentionTable(
 ): Promise<AttentionTable> {
   const { spec, device } = model;
   const { tokens, rope, attention, kv } = request;
-  const chosen: Way = { attention, kv };
+  const asked: Way = { attention, kv };
+  // What this backend does not do is read as it would be without that.
+  const chosen = device.backend === "ort" && !runsOnWasm(asked) ? { attention: WHOLE, kv: F32_CACHE } : asked;
   const ways = waysOn(device.backend, attention);
   const time = await measured.rates(model, [chosen, ...ways], signal);
   const { formatOf, weightFormat } = model;

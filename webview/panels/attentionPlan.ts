@@ -55,13 +55,13 @@ function planTable(table: AttentionTable): TemplateResult {
   const { formats, rows } = planRows(table);
   return html`<div class="scroll">
     <table class="numbers" data-testid="lc-attention-plan-table">
-      <caption class="dim">
+      <caption class="dim wrap">
         Keys and values of ${exact(table.tokens)} tokens, and the time to read the prompt, by their format
       </caption>
       <thead>
         <tr>
           <th scope="col">Attention</th>
-          ${formats.map((format) => html`<th scope="col">${format}</th>`)}
+          ${formats.map((format) => html`<th scope="col" class="number">${format}</th>`)}
         </tr>
       </thead>
       <tbody>

@@ -69,6 +69,9 @@ describe("the table of ways to read a prompt", () => {
       ways.map(({ attention, kv }) => `${attention} ${kv}`),
       ["flash f32", "dense f32"],
     );
+    const sinks = { ...request, attention: parseAttention("sinks:4,64"), kv: { keys: "q8", values: "q8" } } as const;
+    const { chosen } = await attentionTable(model("ort"), sinks, new RateKeeper(), never);
+    assert.deepEqual([chosen.attention, chosen.kv], ["flash", "f32"], "what would be refused is not planned for");
   });
 
   it("measures a backend once, and says why there are no times where it cannot be", async () => {
