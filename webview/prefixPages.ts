@@ -24,7 +24,9 @@ export function prefixCalls(host: Host): Handlers<PrefixCalls> {
       return { bytes: await response.arrayBuffer() };
     },
     "prefix/write": async ({ name, lastUsed, bytes }, { signal }) => {
-      const response = await reached(fetch(`${await address(name)}/${lastUsed}`, { method: "PUT", body: bytes, signal }));
+      // Chromium sends a blob more than ten times faster than a buffer.
+      const body = new Blob([bytes]);
+      const response = await reached(fetch(`${await address(name)}/${lastUsed}`, { method: "PUT", body, signal }));
       if (!response.ok) throw refused((await response.text()) || String(response.status));
       return {};
     },
