@@ -128,8 +128,8 @@ describe("the table of policies", () => {
       for (const field of fields) {
         if ("words" in field) continue;
         // A block must not be smaller than its summary.
-        const rest =
-          kind === "fixed" && field.name === "stride" ? { summary: 0 } : kind === "fixed" ? { stride: field.most } : {};
+        const other: Record<string, number> = field.name === "stride" ? { summary: 0 } : { stride: field.most };
+        const rest = kind === "fixed" ? other : {};
         for (const value of [field.least, field.most]) parseAttention(formatValues(kind, { ...rest, [field.name]: value }));
         for (const value of [field.least - 1, field.most + 1]) {
           assert.throws(() => parseAttention(formatValues(kind, { ...rest, [field.name]: value })), new RegExp(field.name));

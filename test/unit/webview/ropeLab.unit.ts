@@ -76,6 +76,7 @@ function labOf(answers: Partial<Pick<EngineClient, "previewRope" | "searchRope">
     plan: never,
     planAttention: never,
     pool: never,
+    headFacts: never,
     loseDevice: never,
     previewRope: never,
     searchRope: never,
