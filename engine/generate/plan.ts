@@ -2,6 +2,7 @@
 import type { AskPlan, AskRequest } from "./api.ts";
 import { type AskEngine, type AskModel, attentionOf, packPrompt } from "./ask.ts";
 import { keptPrefix } from "./keptPrefix.ts";
+import { tokensToReuse } from "./prefill.ts";
 
 /** Throws what packing throws: `empty-workspace`, `context-too-long`, `not-found`. */
 export async function planQuestion(
@@ -16,11 +17,12 @@ export async function planQuestion(
   const attention = attentionOf(model.spec, request);
   const heldTokens = held.wouldKeep(ids, rope.plan, attention);
   const prefix = await keptPrefix(engine.prefixes, held.runner, { ids, plan: rope.plan, attention });
-  const reusedTokens = Math.max(heldTokens, (await prefix?.tokens()) ?? 0);
+  const known = Math.max(heldTokens, (await prefix?.tokens()) ?? 0);
+  const reusedTokens = tokensToReuse(attention, known, ids.length);
   return {
     promptTokens: ids.length,
     reusedTokens,
-    restoredTokens: reusedTokens - heldTokens,
+    restoredTokens: Math.max(0, reusedTokens - heldTokens),
     recomputedTokens: ids.length - reusedTokens,
     limit: rope.limit,
     rope: rope.scaling,

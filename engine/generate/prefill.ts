@@ -55,18 +55,30 @@ export async function prefill(
       tokensPerSecond: computed > 0 && seconds > 0 ? computed / seconds : 0,
     });
   };
-  await prefix?.restore(signal, (length) => {
-    reusedTokens = length;
-    progress(length);
-  });
-  // A ring reads a prompt from its beginning, so that what is there already is worth it only where it is most of the prompt.
-  const isRing = attention?.policy.kind === "ring";
-  if (isRing && 2 * runner.length < ids.length) runner.truncate(0);
+  const known = Math.max(heldTokens, (await prefix?.tokens()) ?? 0);
+  if (tokensToReuse(attention, known, ids.length) === 0) runner.truncate(0);
+  else
+    await prefix?.restore(signal, (length) => {
+      reusedTokens = length;
+      progress(length);
+    });
   reusedTokens = runner.length;
   started = performance.now();
   progress(reusedTokens, true);
-  await compute(engine.held, ids, isRing ? "whole" : "pieces", prefix, signal, progress);
+  await compute(engine.held, ids, isRing(attention) ? "whole" : "pieces", prefix, signal, progress);
   return { reusedTokens, restoredTokens: Math.max(0, reusedTokens - heldTokens) };
+}
+
+/**
+ * Tokens behind which a prefill begins, of those that are known already: all, but a ring reads a prompt from its beginning, so that they are worth
+ * it only where they are most of the prompt.
+ */
+export function tokensToReuse(attention: AttentionChoice | undefined, knownTokens: number, promptTokens: number): number {
+  return isRing(attention) && 2 * knownTokens < promptTokens ? 0 : knownTokens;
+}
+
+function isRing(attention: AttentionChoice | undefined): boolean {
+  return attention?.policy.kind === "ring";
 }
 
 /** Appends the rest of the prompt, in pieces behind which pages are kept where they can be, or as a whole. */

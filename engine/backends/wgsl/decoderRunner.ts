@@ -351,7 +351,7 @@ export async function openGpuDecoder(
     },
 
     async append(ids, appendOptions = {}) {
-      const { signal: stop, logits: wanted = "none" } = appendOptions;
+      const { signal: stop, logits: wanted = "none", moreFollows = false } = appendOptions;
       gpu.check();
       checkIds(ids, spec.vocabSize);
       checkRoom(ids.length, cache.length, capacityTokens);
@@ -373,7 +373,7 @@ export async function openGpuDecoder(
           );
           const began = performance.now();
           if (done > 0 && chunk.length + done > cache.reserveTokens) await reserve(chunk.length);
-          await runChunk(chunk, { wait, isDecoded, isLast: done + chunk.length === ids.length });
+          await runChunk(chunk, { wait, isDecoded, isLast: !moreFollows && done + chunk.length === ids.length });
           if (wait && chunk.length > 1) pace.measured(chunk.length, performance.now() - began);
           if (all !== undefined) await all.take(chunk.length, done);
           done += chunk.length;
@@ -387,6 +387,7 @@ export async function openGpuDecoder(
         all?.destroy();
         if (all !== undefined) recorder.forget();
       }
+      goesOn = appendOptions.moreFollows ?? false;
       await cacheError.read();
       if (wanted === "none" || !stateIsLast) return undefined;
       return lastTokenLogits();

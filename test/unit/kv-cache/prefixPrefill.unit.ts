@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { PositionPlan } from "../../../engine/api.ts";
+import type { AttentionChoice } from "../../../engine/attention/api.ts";
 import type { AskEvent } from "../../../engine/generate/api.ts";
 import { HeldTokens } from "../../../engine/generate/heldTokens.ts";
 import { LONGEST_PIECE_TOKENS, prefill } from "../../../engine/generate/prefill.ts";
@@ -66,10 +67,11 @@ describe("a long prefill", () => {
     prompt?: Int32Array<ArrayBuffer>;
     signal?: AbortSignal;
     onEvent?: (event: AskEvent) => void;
+    attention?: AttentionChoice;
   }
 
   async function run(store: MemoryPrefixes, options: Run = {}) {
-    const { prompt = ids, signal = new AbortController().signal, onEvent = () => undefined } = options;
+    const { prompt = ids, signal = new AbortController().signal, onEvent = () => undefined, attention = flash } = options;
     const runner = new PagedRunner({ vocabSize: 40, capacityTokens: 10_000 });
     const index = await openPrefixIndex(store);
     const prefixes: PrefixPlace = {
@@ -77,7 +79,7 @@ describe("a long prefill", () => {
       open: () => Promise.resolve({ index, model: "m" }),
       settled: () => index.settled(),
     };
-    const done = prefill({ held: new HeldTokens(runner), prefixes }, { ...packed, ids: prompt }, flash, signal, onEvent);
+    const done = prefill({ held: new HeldTokens(runner), prefixes }, { ...packed, ids: prompt }, attention, signal, onEvent);
     return { runner, index, done };
   }
 
@@ -100,6 +102,22 @@ describe("a long prefill", () => {
     const { runner, done } = await run(new MemoryPrefixes(), { prompt: ids.slice(0, 1024 + 500) });
     await done;
     assert.deepEqual(runner.log, ["append 1524", "out 0-5"]);
+  });
+
+  it("leaves a prompt whole for a ring, which takes what is kept only where it is most of the prompt", async () => {
+    const attention: AttentionChoice = { policy: { kind: "ring", ranks: 2, layout: "striped" } };
+    const store = new MemoryPrefixes();
+    const { runner, index, done } = await run(store, { attention });
+    await done;
+    await index.settled();
+    assert.equal(runner.log[0], "append 5000");
+    assert.equal(runner.log.at(-1), "out 16-19");
+    const again = await run(store, { attention });
+    assert.deepEqual(await again.done, { reusedTokens: 19 * PAGE, restoredTokens: 19 * PAGE });
+    const other = ids.map((id, index) => (index < 2 * PAGE ? id : id + 10_000));
+    const short = await run(store, { attention, prompt: other });
+    assert.deepEqual(await short.done, { reusedTokens: 0, restoredTokens: 0 });
+    assert.equal(short.runner.log[0], "append 5000");
   });
 
   it("keeps pages before a layer with a window gives them up", () => {
