@@ -61,7 +61,7 @@ describe("a decoded token", () => {
       calls.clear();
       await answer(runner, second, 40);
       assert.deepEqual(Object.fromEntries(calls), { createCommandEncoder: 40, submit: 40 });
-      assert.equal(runner.keptMass !== undefined, attention.startsWith("top-pages"));
+      if (attention.startsWith("top-pages")) assert((runner.keptMass?.queries ?? 0) > 1, "measured on the way");
     });
   }
 
