@@ -56,7 +56,7 @@ process.exit(failures.length === 0 ? 0 : 1);
 function runTier(tier) {
   const began = Date.now();
   if (withChromium.has(tier)) process.env.CHROMIUM = ensureChromium();
-  if (tier === "unit" && name !== "") ensureBuilt();
+  if ((tier === "unit" && name !== "") || only === "gpu") ensureBuilt();
   else if (!packaged && (withPackage.has(tier) || only === undefined) && tier !== "lint" && tier !== "types") {
     packaged = node(["build.mjs", "--package"]);
     process.env.LCP_PACKAGED = packaged ? "1" : "";
