@@ -9,7 +9,7 @@ import { attend, cacheChunk } from "../../engine/attention/attend.ts";
 import { openChunkPositions } from "../../engine/attention/chunkPositions.ts";
 import { F32_CACHE, WHOLE } from "../../engine/attention/wholeOnly.ts";
 import { openWgslRunner } from "../../engine/backends/wgsl.ts";
-import { storageBuffer, uploadedBuffer } from "../../engine/gpu/buffers.ts";
+import { storageBuffer } from "../../engine/gpu/buffers.ts";
 import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
 import { openRecorder, type Recorder } from "../../engine/gpu/dispatch.ts";
 import { openShaderCache } from "../../engine/gpu/shader.ts";
@@ -60,8 +60,6 @@ before(async () => {
   print(`${gpu.description}, ${test.how}`);
 });
 after(() => gpu.destroy());
-
-const room = (floats: number): GPUBuffer => storageBuffer(gpu, "room", floats * 4);
 
 it("attention over 1024 keys", async () => {
   const { spec } = randomModel({ ...shape, layerCount: 1, layers: [{ window: undefined, rotation: "none" }], rotaryDim: 0 });

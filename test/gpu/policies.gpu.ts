@@ -8,7 +8,6 @@ import type { GpuDecoderOptions } from "../../engine/backends/wgsl/decoderRunner
 import type { EngineDevice } from "../../engine/gpu/device.ts";
 import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
 import { positionPlan } from "../../engine/position/bands.ts";
-import { positionPlan } from "../../engine/position/bands.ts";
 import { openReferenceRunner } from "../../engine/reference/open.ts";
 import { assertClose } from "../support/gpuArrays.ts";
 import { randomModel } from "../support/goldenModels.ts";

@@ -148,7 +148,7 @@ describe("attention pool", () => {
       assert(found !== undefined && expected !== undefined);
       assert.deepEqual([found.queries, found.heads.length], [queries, model.spec.layerCount * model.spec.headCount]);
       for (const [index, { layer, head, sinkMass, entropy, distances }] of expected.heads.entries()) {
-        const own = found.heads[index];
+        const own: HeadFacts = found.heads[index];
         assert.deepEqual([own.layer, own.head], [layer, head]);
         assertClose([own.sinkMass, own.entropy, ...own.distances], [sinkMass, entropy, ...distances], 1e-4, `${layer} ${head}`);
         assertClose([own.distances.reduce((sum, share) => sum + share, 0)], [1], 1e-4, "distances share all attention");
