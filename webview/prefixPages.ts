@@ -1,14 +1,17 @@
 /** Kept prefixes for the worker: what is small goes through the host, whole pages through the port that it opened for this page. */
 import { EngineError } from "../engine/errors.ts";
 import type { PrefixName } from "../engine/kv-cache/api.ts";
-import type { Host } from "./engine.ts";
-import type { Handlers } from "./protocol/channel.ts";
+import type { Channel, Handlers } from "./protocol/channel.ts";
+import type { HostCalls } from "./protocol/panel.ts";
 import type { PageCalls } from "./protocol/worker.ts";
 
 type PrefixCalls = Pick<PageCalls, "prefix/list" | "prefix/read" | "prefix/write" | "prefix/touch" | "prefix/delete">;
 
+/** What the host is asked of kept prefixes. */
+export type HostPrefixCalls = Pick<HostCalls, "prefix/open" | "prefix/list" | "prefix/touch" | "prefix/delete">;
+
 /** Answers the worker. The port is asked for once, with the first list. */
-export function prefixCalls(host: Host): Handlers<PrefixCalls> {
+export function prefixCalls(host: Pick<Channel<HostPrefixCalls, never, never>, "call">): Handlers<PrefixCalls> {
   let opening: Promise<string | undefined> | undefined;
   const base = (): Promise<string | undefined> =>
     (opening ??= host.call("prefix/open", { origin: location.origin }).then((opened) => opened.base));
