@@ -14,7 +14,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> rows: array<vec4f>;
 
 const HEADS = 64u / HEAD_DIM4;
-var<workgroup> passed: array<vec4f, 64>;
+// Two of them, taken in turn, so that a step needs one barrier.
+var<workgroup> passed: array<vec4f, 128>;
 
 // 1 or -1, a fixed choice for each channel: bits of a hash of its number.
 fn signOf(channel: u32) -> f32 {
@@ -37,12 +38,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   // The first two steps are among the four channels that an invocation has.
   let pairs = vec4f(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
   var turned = vec4f(pairs.xy + pairs.zw, pairs.xy - pairs.zw);
+  var half = 0u;
   for (var step = 1u; step < BLOCK4; step <<= 1u) {
-    passed[lane] = turned;
+    passed[half + lane] = turned;
     workgroupBarrier();
-    let other = passed[lane ^ step];
+    let other = passed[half + (lane ^ step)];
     turned = select(turned + other, other - turned, (lane & step) != 0u);
-    workgroupBarrier();
+    half = 64u - half;
   }
   if (isMine) {
     rows[cell] = turned * inverseSqrt(f32(BLOCK4 * 4u));

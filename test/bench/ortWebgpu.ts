@@ -16,7 +16,8 @@ import {
 import type { ByteTensor } from "../support/weightBytes.ts";
 import { valuesOf } from "../support/weightBytes.ts";
 
-type Runtime = typeof import("onnxruntime-web/webgpu");
+/** The package's build with the WebGPU provider. */
+export type OrtRuntime = typeof import("onnxruntime-web/webgpu");
 
 /** Formats that onnxruntime has a product for. */
 export type OrtFormat = "f32" | "q8_0" | "q4_0";
@@ -38,11 +39,16 @@ export interface OrtWebgpu {
   ): Promise<OrtProducts>;
 }
 
-let runtime: Promise<Runtime> | undefined;
+let runtime: Promise<OrtRuntime> | undefined;
+
+/** Started once, for whichever device asks first. */
+export function ortRuntime(entry: GPU): Promise<OrtRuntime> {
+  runtime ??= startRuntime(entry);
+  return runtime;
+}
 
 export async function openOrtWebgpu(entry: GPU, device: GPUDevice): Promise<OrtWebgpu> {
-  runtime ??= startRuntime(entry);
-  const ort = await runtime;
+  const ort = await ortRuntime(entry);
   return {
     version: ort.env.versions.web ?? "unknown",
     async products(weight, format, { input, tokens, copies, accuracyLevel }) {
@@ -73,7 +79,7 @@ export async function openOrtWebgpu(entry: GPU, device: GPUDevice): Promise<OrtW
   };
 }
 
-async function startRuntime(gpu: GPU): Promise<Runtime> {
+async function startRuntime(gpu: GPU): Promise<OrtRuntime> {
   // It looks for WebGPU where a browser has it.
   Object.defineProperty(globalThis, "navigator", { value: { gpu, userAgent: "Node" }, configurable: true });
   const write = Reflect.get(GPUQueue.prototype, "writeBuffer") as (this: GPUQueue, ...args: unknown[]) => void;

@@ -248,7 +248,7 @@ describe("tiles", () => {
     assertClose(mixed.outputs, whole.outputs, 0.05, "outputs");
   });
 
-  it("take a quarter of f32, and one scale for each tile and head", () => {
+  it("round with one scale for each tile and head", () => {
     const rows = numbers("rows", 130 * 2 * 8);
     const rounded = roundTiles(rows, 2, 8);
     const distinct = new Set(

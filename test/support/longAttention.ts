@@ -30,8 +30,8 @@ export interface LongRows {
 export interface LongAttention {
   /** Outputs [queries, D] of the kernels and of float64 loops, and the values [keys, D]. */
   run(rows: LongRows): Promise<{ found: Float32Array; expected: Float64Array; values: Float32Array }>;
-  /** Milliseconds of what `run` does on the device, but for the first time. */
-  time(rows: LongRows): Promise<number>;
+  /** Queries [count, D] of the last tokens, on the device: `run` attends and gives the milliseconds, `read` their outputs. */
+  open(queries: Float32Array): { run(): Promise<number>; read(): Promise<Float32Array> };
 }
 
 export interface LongKeys {
@@ -115,38 +115,32 @@ export async function openLongAttention(gpu: EngineDevice, keys: number): Promis
     gpu.device.queue.writeBuffer(slab.values, 0, inputs.values.slice(from, to));
   }
 
-  async function attendLast(queries: number, qkv: GPUBuffer): Promise<void> {
-    const span = { start: keys - queries, tokens: queries };
-    const rows = { qkv, rotated: [] };
-    attend(op, rows, cache.layer(0), positions.layer(0), { out, lse, parts }, span);
-    await recorder.finish();
-  }
-
-  function prepare({ queries: count }: LongRows, queries: Float32Array): GPUBuffer {
-    positions.write(keys - count, count, undefined);
+  function openQueries(queries: Float32Array) {
+    const count = queries.length / D;
+    const span = { start: keys - count, tokens: count };
+    positions.write(span.start, count, undefined);
     recorder.forget();
     const qkv = new Float32Array(count * 3 * D);
     for (let query = 0; query < count; query++) qkv.set(queries.subarray(query * D, (query + 1) * D), query * 3 * D);
-    return upload(gpu, qkv);
+    const rows = { qkv: upload(gpu, qkv), rotated: [] };
+    return {
+      async run(): Promise<number> {
+        const began = performance.now();
+        attend(op, rows, cache.layer(0), positions.layer(0), { out, lse, parts }, span);
+        await recorder.finish();
+        return performance.now() - began;
+      },
+      read: () => download(gpu, out, count * D),
+    };
   }
 
   return {
+    open: openQueries,
     async run(rows) {
       const queries = longQueries(rows);
-      await attendLast(rows.queries, prepare(rows, queries));
-      const found = await download(gpu, out, rows.queries * D);
-      return { found, expected: longExpected(queries, inputs), values: inputs.values };
-    },
-    async time(rows) {
-      const qkv = prepare(rows, longQueries(rows));
-      await attendLast(rows.queries, qkv);
-      const times: number[] = [];
-      for (let i = 0; i < 5; i++) {
-        const began = performance.now();
-        await attendLast(rows.queries, qkv);
-        times.push(performance.now() - began);
-      }
-      return times.sort((a, b) => a - b)[2] ?? NaN;
+      const opened = openQueries(queries);
+      await opened.run();
+      return { found: await opened.read(), expected: longExpected(queries, inputs), values: inputs.values };
     },
   };
 }
