@@ -1,5 +1,5 @@
 /** What asking takes and gives: plain-data types, as in ../api.ts. */
-import type { AttentionChoice, KeptMass, KvFormats, RingReport } from "../attention/api.ts";
+import type { AttentionChoice, KeptMass, RingReport } from "../attention/api.ts";
 import type {
   BackendKind,
   CacheError,
@@ -12,6 +12,7 @@ import type {
   Sampling,
   SnapshotFile,
 } from "../api.ts";
+import type { RowFormats } from "../kv-cache/format.ts";
 
 /**
  * A citation is a verbatim quote at lines of the snapshot (`verified`), or says that it is not: then both lines are 0, and the
@@ -119,8 +120,8 @@ export interface AskResult {
   rope: RopeScaling;
   /** How it attended; absent where the model has no attention. */
   attention?: AttentionChoice | undefined;
-  /** How keys and values were cached; absent where the model has none. */
-  kv?: KvFormats | undefined;
+  /** How keys and values were cached, as chosen or as the policy has it; absent where the model has none. */
+  kv?: RowFormats | undefined;
   /** What a pattern that leaves keys out kept of the exact attention. */
   keptMass?: KeptMass | undefined;
   /** Relative RMS error of the cached keys and values against f32, where the format rounds. */
