@@ -7,7 +7,7 @@ import type { KvFormats, RingReport } from "../../engine/attention/api.ts";
 import { openRing, type Ring, type RingWorkers } from "../../engine/attention/ring/coordinator.ts";
 import { openRankOn } from "../../engine/attention/ring/gpuRank.ts";
 import { openWgslRunner, type WgslRunnerOptions } from "../../engine/backends/wgsl.ts";
-import { openDevice } from "../../engine/gpu/device.ts";
+import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
 import { positionPlan } from "../../engine/position/bands.ts";
 import { readDecoder } from "../../engine/reference/decoder.ts";
 import { loadModel } from "../../engine/models/load.ts";
@@ -117,7 +117,9 @@ describe("ring of devices", () => {
     for (const layout of ["contiguous", "zigzag"] as const) {
       assertSamePass(await ringPass(ring, decoder, plan, 75, layout), alone, ROUNDING, layout);
     }
-    await assert.rejects(ringPass(ring, decoder, plan, 75, "striped"), { code: "bad-argument", remedy: /zigzag/ });
+    const runner = await open({ ...model, weightFormat: "f32", gpu: test.gpu, ring: ranksHere(model) });
+    const striped = { policy: { kind: "ring", ranks: 2, layout: "striped" } } as const;
+    assert.throws(() => runner.setAttention(striped), { code: "bad-argument", remedy: /zigzag/ });
   });
 });
 
@@ -203,6 +205,27 @@ describe("a runner whose prompts are read by a ring", () => {
       assert.deepEqual([ringOf(runner)?.ranks, ringOf(runner)?.layout], [3, "striped"]);
     },
   );
+
+  it("starts another ring where the device of a rank was lost", { timeout: 600_000 }, async () => {
+    const model = randomModel();
+    const devices: EngineDevice[] = [];
+    const ring = threadlessRing(() => async (options, signal) => {
+      const gpu = await openDevice(test.gpu, test);
+      devices.push(gpu);
+      return openRankOn(gpu, model.spec, model.weights, options, { signal });
+    });
+    const runner = await open({ ...model, weightFormat: "f32", gpu: test.gpu, minimumLimits: test.minimumLimits, ring });
+    runner.setAttention({ policy: { kind: "ring", ranks: 1, layout: "contiguous" } });
+    const ids = tokensOf(model.spec, 40);
+    const expected = await runner.append(ids, { logits: "last" });
+    runner.truncate(0);
+    devices[0].destroy();
+    await devices[0].lost;
+    await assert.rejects(runner.append(ids), { code: "device-lost", message: /^rank 0 of 1: / });
+    assert.deepEqual([runner.length, ring.running], [0, 0]);
+    assertNear((await runner.append(ids, { logits: "last" })) ?? [], expected ?? [], 0, "by another device");
+    assert.equal(devices.length, 2);
+  });
 
   it("says where there are no workers", async () => {
     const model = randomModel();

@@ -1,5 +1,6 @@
 /** A prompt read by a ring into the cache and the tap of the device that decodes, as if that device had read it itself. */
 import { CUT_TOKENS, type AppendOptions, type DecoderSpec, type PositionPlan } from "../../api.ts";
+import { EngineError } from "../../errors.ts";
 import type { EngineDevice } from "../../gpu/device.ts";
 import { rowWords } from "../../kv-cache/format.ts";
 import type { PagedCache } from "../../kv-cache/pages.ts";
@@ -9,7 +10,7 @@ import type { AttentionTap } from "../tap.ts";
 import type { RankOptions } from "./compute.ts";
 import { openRing, type Ring, type RingWorkers } from "./coordinator.ts";
 import type { RingLayer } from "./gather.ts";
-import { checkRanks } from "./schedule.ts";
+import { checkLayout, checkRanks } from "./schedule.ts";
 import { pageBytes, pageOfRows, slabPages, type SlabShape } from "./slabs.ts";
 
 export interface RingPrefillParts {
@@ -46,6 +47,13 @@ export interface RingPrefill {
   /** The cache was emptied. */
   forget(): void;
   close(): void;
+}
+
+/** Throws `bad-argument` for a ring that cannot read this model's prompts here. */
+export function checkRing(spec: DecoderSpec, { layout }: { layout: RingLayout }, hasWorkers: boolean): void {
+  checkLayout(spec, layout);
+  if (hasWorkers) return;
+  throw new EngineError("bad-argument", "there are no workers here that a ring could be made of", "choose flash");
 }
 
 export function openRingPrefill({ spec, gpu, cache, tap, workers, options }: RingPrefillParts): RingPrefill {
@@ -118,6 +126,11 @@ export function openRingPrefill({ spec, gpu, cache, tap, workers, options }: Rin
         return result.states;
       } catch (error) {
         tap.truncate(0);
+        // A rank that failed may have lost its device: the next prompt finds another ring.
+        if (!EngineError.is(error, "aborted")) {
+          opened = undefined;
+          await ring.close();
+        }
         throw error;
       }
     },

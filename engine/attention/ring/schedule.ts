@@ -2,6 +2,7 @@
  * Who has which tokens, and whose keys and values, when: Ring Attention (arXiv 2310.01889). Rank p keeps its queries; at step t it holds the
  * block of rank p - t, which it had from rank p - 1 and passes to rank p + 1. A block is the keys and values of one rank's tokens.
  */
+import type { DecoderSpec } from "../../api.ts";
 import { EngineError } from "../../errors.ts";
 import type { RingLayout } from "../api.ts";
 
@@ -55,6 +56,13 @@ export function checkRanks(ranks: number, tokens: number): void {
     tokens < 1 ? "give a longer prompt" : `choose at most ${tokens} ranks, or attention flash`,
     { ranks, tokens },
   );
+}
+
+/** Throws `bad-argument` where the layout does not suit the model: with ALiBi, distances would be fractions of a stripe's places. */
+export function checkLayout({ alibi }: Pick<DecoderSpec, "alibi">, layout: RingLayout): void {
+  if (alibi === undefined || layout !== "striped") return;
+  const message = "a striped ring cannot read a prompt for a model with ALiBi";
+  throw new EngineError("bad-argument", message, "choose the layout zigzag, or contiguous");
 }
 
 /** Whose block `rank` attends to at `step`. */

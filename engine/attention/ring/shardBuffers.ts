@@ -44,7 +44,7 @@ export interface ShardBuffers {
   destroy(): void;
 }
 
-/** Throws `kv-cache-too-large` where the device has no memory for them, and what `shardLists` throws. */
+/** Throws `kv-cache-too-large` where the device has no memory for them. */
 export async function openShardBuffers(
   spec: DecoderSpec,
   gpu: EngineDevice,

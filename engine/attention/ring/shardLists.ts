@@ -1,6 +1,5 @@
 /** What each piece of a rank's tokens sees of each rank's block, as page lists, and where its own keys go; written once per prompt. */
 import type { Band, DecoderSpec, LayerKind } from "../../api.ts";
-import { EngineError } from "../../errors.ts";
 import { layerBands } from "../../position/bands.ts";
 import { addPageLists, addSlots, type BlockMap, type PageList, type Words } from "../pageLists.ts";
 import type { RankShard } from "./compute.ts";
@@ -38,7 +37,7 @@ export interface ShardLists {
 /** A block lies in one slab, its tokens in order. */
 const oneSlab: BlockMap = { slabs: 1, block: (index) => ({ slab: 0, place: index }) };
 
-/** Throws `bad-argument` for striped shards of a model with ALiBi: its distances would be fractions of a block's places. */
+/** The shards' layout must suit the model (`checkLayout`). */
 export function shardLists(words: Words, spec: DecoderSpec, shard: RankShard, pieces: readonly Piece[]): ShardLists {
   const { rank, shards, plan } = shard;
   const own = shards[rank];
@@ -96,10 +95,5 @@ function runsOf(block: Shard): { first: number; count: number; position: number 
     if (last !== undefined && last.position + last.count === position) last.count++;
     else runs.push({ first: place, count: 1, position });
   }
-  if (runs.length <= 2) return runs;
-  throw new EngineError(
-    "bad-argument",
-    "a striped ring cannot read a prompt for a model with ALiBi",
-    "choose the layout zigzag, or contiguous",
-  );
+  return runs;
 }
