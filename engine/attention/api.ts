@@ -72,7 +72,11 @@ export interface Pattern {
   blocks?(head: number, queryBlock: number): readonly number[];
 }
 
-/** What a sparse run left out: share of the exact attention that the keys it read hold, on sampled queries. */
+/**
+ * What a sparse run left out: the share of the exact attention, a softmax over all keys in the model's own windows, that the keys it read hold, on
+ * sampled queries of the prompt. WebGPU spreads up to 64 over what is appended and takes all layers and heads; where keys are evicted only
+ * queries count that ran while everything in front of them was still cached, so the figure is then one of the first few thousand tokens.
+ */
 export interface KeptMass {
   /** Mean over queries, layers and heads, and the worst head's mean; in [0, 1]. */
   mean: number;

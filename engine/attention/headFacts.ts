@@ -11,6 +11,7 @@ import { BLOCK_TOKENS, DISTANCE_BUCKETS, PAGE_TOKENS, SINK_KEYS, type AttentionF
 import { noneChosen } from "./pageChoices.ts";
 import { addSampleList, Words } from "./pageLists.ts";
 import { addPagesOfSlabs, slabBuffers, type PoolSource } from "./pool.ts";
+import { sampleGroups } from "./sparse/seen.ts";
 
 /** Query-key pairs, over all heads, of one submission. */
 const PIECE_PAIRS = 2 ** 20;
@@ -43,31 +44,37 @@ export async function headFactsOnDevice(
     for (const layer of tap.layers) {
       const from = tap.at(layer);
       if (from === undefined) throw new RangeError(`layer ${layer} is listed as kept and is not`);
+      const seen = source.seen(layer);
+      // What its queries saw was too much to remember.
+      if (seen.length === 0) continue;
       const sums = storageBuffer(gpu, "head sums", kept.length * headCount * WIDTH * 4);
       const made: GPUBuffer[] = [sums];
       try {
         for (const [index, band] of positions.layer(layer).bands.entries()) {
-          const words = new Words();
-          const list = addSampleList(words, band, kept, source.pattern, spec);
-          const pagesAt = addPagesOfSlabs(words, cache, layer);
-          const chosen = source.chosenRoom(words, layer, kept);
-          const { chosenAt, chosenCount } = chosen ?? noneChosen;
-          const lists = uploadedBuffer(gpu, "sample lists", words.view());
-          made.push(lists);
-          await chosen?.write(lists, from.queries);
-          for (const [slab, pages] of pagesAt.entries()) {
-            const { keys } = slabBuffers(source, cache.layer(layer).slabs[slab], band.copy);
-            const buffers = { queries: from.queries[index], keys, lse: from.lse, lists, ...shared, sums };
-            const piece = Math.max(1, Math.floor(PIECE_PAIRS / (headCount * cache.length)));
-            for (let firstSample = 0; firstSample < kept.length; firstSample += piece) {
-              const params = {
-                ...{ ...list, start: 0, firstSample, heads: headCount, kvHeads: kvHeadCount, scale, pagesAt: pages },
-                ...{ chosenAt, chosenCount },
-                softcap: spec.attentionSoftcap ?? 0,
-              };
-              recorder.run(program, params, buffers, [Math.min(piece, kept.length - firstSample), headCount]);
-              await recorder.finish();
-              throwIfAborted(signal);
+          for (const { first, end, shown, pattern } of sampleGroups(kept, seen)) {
+            const words = new Words();
+            const list = addSampleList(words, band, kept, pattern, spec, shown);
+            const pagesAt = addPagesOfSlabs(words, cache, layer);
+            const chosen = source.chosenRoom(words, layer, kept.slice(first, end));
+            const lists = uploadedBuffer(gpu, "sample lists", words.view());
+            made.push(lists);
+            await chosen?.write(lists, from.queries);
+            // Ranges of all samples lie in front, so that going back by the samples of other groups stays inside.
+            const { chosenAt, chosenCount } =
+              chosen === undefined ? noneChosen : { ...chosen, chosenAt: chosen.chosenAt - first };
+            for (const [slab, pages] of pagesAt.entries()) {
+              const { keys } = slabBuffers(source, cache.layer(layer).slabs[slab], band.copy);
+              const buffers = { queries: from.queries[index], keys, lse: from.lse, lists, ...shared, sums };
+              const piece = Math.max(1, Math.floor(PIECE_PAIRS / (headCount * cache.length)));
+              for (let firstSample = first; firstSample < end; firstSample += piece) {
+                const params = {
+                  ...{ ...list, start: shown.start, firstSample, heads: headCount, kvHeads: kvHeadCount, scale },
+                  ...{ pagesAt: pages, chosenAt, chosenCount, softcap: spec.attentionSoftcap ?? 0 },
+                };
+                recorder.run(program, params, buffers, [Math.min(piece, end - firstSample), headCount]);
+                await recorder.finish();
+                throwIfAborted(signal);
+              }
             }
           }
         }

@@ -144,18 +144,21 @@ export function rangeRows(band: Band, start: number, tokens: number, pattern?: P
   return rows;
 }
 
-/** What sampled queries of a chunk from `start` on see through one band, by index of the sample; the visits are left out. */
+/**
+ * What sampled queries see through one band, by index of the sample; the visits are left out. `shown` are the queries that the pattern is for,
+ * all up to the last sample if it is not given.
+ */
 export function addSampleList(
   words: Words,
   band: Band,
   samples: readonly { position: number }[],
   pattern: Pattern | undefined,
   { headCount, kvHeadCount }: Pick<DecoderSpec, "headCount" | "kvHeadCount">,
-  start = 0,
+  shown?: { start: number; end: number },
 ): PageList {
   const rows = new Uint32Array(4 * samples.length);
   for (const [index, { position }] of samples.entries()) rows.set(rangeRows(band, position, 1, pattern), 4 * index);
-  const end = 1 + samples.reduce((most, { position }) => Math.max(most, position), start);
+  const { start, end } = shown ?? { start: 0, end: 1 + samples.reduce((most, { position }) => Math.max(most, position), 0) };
   const chunk = { band, start, tokens: end - start, pattern, heads: headCount, kvHeads: kvHeadCount };
   const bits = pattern === undefined ? absent : patternWords(words, pattern, chunk, end);
   return { ...bits, rangesAt: words.add(rows), listHeads: 1, tilesAt: NONE, pairsAt: NONE };

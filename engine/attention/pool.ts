@@ -12,11 +12,12 @@ import type { SlabBuffers } from "../kernels/attentionOps.ts";
 import type { Staging } from "../kv-cache/hostSlabs.ts";
 import type { PagedCache, Slab } from "../kv-cache/pages.ts";
 import { alibiSlopes } from "../position/alibi.ts";
-import { PAGE_TOKENS, type Pattern } from "./api.ts";
+import { PAGE_TOKENS } from "./api.ts";
 import { slabCopy } from "./attend.ts";
 import type { ChunkPositions } from "./chunkPositions.ts";
 import { noneChosen, type ChosenRoom } from "./pageChoices.ts";
 import { addSampleList, NONE, Words } from "./pageLists.ts";
+import { sampleGroups, type SeenFrom } from "./sparse/seen.ts";
 import type { AttentionTap } from "./tap.ts";
 import type { Sample } from "./tapSamples.ts";
 
@@ -27,6 +28,8 @@ const MIN_PIECE = 16;
 const GOAL_MS = 75;
 /** Query-key pairs of the first submission; a software adapter does about this many in the goal's time. */
 const FIRST_PAIRS = 2 ** 19;
+/** Lists that wait for a submission at most. */
+const LIST_BYTES = 64 * 2 ** 20;
 
 export interface PoolSource {
   spec: DecoderSpec;
@@ -38,8 +41,8 @@ export interface PoolSource {
   tap: AttentionTap;
   positions: ChunkPositions;
   staging: Staging;
-  /** What the queries saw of the keys. */
-  pattern: Pattern | undefined;
+  /** What the queries of a layer saw of the keys. */
+  seen(layer: number): readonly SeenFrom[];
   /** Room for the pages that samples of the layer chose; undefined where none did. */
   chosenRoom(words: Words, layer: number, samples: readonly Sample[]): ChosenRoom | undefined;
 }
@@ -55,7 +58,8 @@ export async function poolOnDevice(
   const queries = request.queryEdges.at(-1) ?? 0;
   const kept = tap.samples(0, queries);
   const asked = askedSamples(request.queryEdges, kept);
-  const rows = pieces(asked.edges, 1);
+  const groups = new Map(layers.map((layer) => [layer, sampleGroups(asked.samples, source.seen(layer))]));
+  const rows = pieces(asked.edges, 1, new Set([...groups.values()].flat().map(({ first }) => first)));
   const columns = pieces(request.keyEdges, MIN_PIECE);
   const shares = layers.length * heads.length;
   const weights = rows.owner.map((row) => 1 / (shares * (asked.edges[row + 1] - asked.edges[row])));
@@ -65,9 +69,11 @@ export async function poolOnDevice(
     weights: uploadedBuffer(gpu, "pool weights", Float32Array.from(weights)),
     cells: storageBuffer(gpu, "pool cells", rows.owner.length * columns.owner.length * 4),
   };
-  const lists = new Map<string, GPUBuffer>();
+  /** Those that were recorded, and the one at hand. */
+  let lists: GPUBuffer[] = [];
   const slopes = spec.alibi === undefined ? undefined : alibiSlopes(spec.headCount, spec.alibi.maxBias);
   const pairsOf = pairCounter(rows.edges, asked.samples, request.keyEdges);
+  const counts = { rows: rows.owner.length, columns: columns.owner.length, samples: asked.samples.length };
   try {
     let budget = FIRST_PAIRS;
     let pending = 0;
@@ -80,42 +86,48 @@ export async function poolOnDevice(
       throwIfAborted(signal);
       began = performance.now();
     };
+    const release = async (): Promise<void> => {
+      if (lists.reduce((sum, { size }) => sum + size, 0) < LIST_BYTES) return;
+      await flush();
+      for (const buffer of lists) buffer.destroy();
+      lists = [];
+      recorder.forget();
+    };
     for (const layer of layers) {
       const from = tap.at(layer);
       if (from === undefined) throw new RangeError(`layer ${layer} is listed as kept and is not`);
       const { bands } = positions.layer(layer);
       for (const [index, band] of bands.entries()) {
-        const words = new Words();
-        const list = addSampleList(words, band, asked.samples, source.pattern, spec);
-        const pagesAt = addPagesOfSlabs(words, cache, layer);
-        const chosen = source.chosenRoom(words, layer, asked.samples);
-        const { chosenAt, chosenCount } = chosen ?? noneChosen;
-        const buffer = uploadedBuffer(gpu, "pool lists", words.view());
-        lists.set(`${layer} ${index}`, buffer);
-        await chosen?.write(buffer, from.queries);
-        for (const [slab, pages] of pagesAt.entries()) {
-          const { keys } = slabBuffers(source, cache.layer(layer).slabs[slab], band.copy);
-          for (const head of heads) {
-            let rowStart = 0;
-            while (rowStart < rows.owner.length) {
-              let rowEnd = rowStart;
-              while (rowEnd < rows.owner.length && (rowEnd === rowStart || pending < budget)) pending += pairsOf(rowEnd++);
-              const counts = { rows: rows.owner.length, columns: columns.owner.length, samples: asked.samples.length };
-              const grid = {
-                ...counts,
-                rowStart,
-                rowEnd,
-                head,
-                slope: slopes?.[head] ?? 0,
-                pagesAt: pages,
-                chosenAt,
-                chosenCount,
-              };
-              op.pool({ queries: from.queries[index], lse: from.lse }, keys, { words: buffer, offsets: list }, into, grid);
-              rowStart = rowEnd;
-              if (pending >= budget) await flush();
+        for (const { first, end, shown, pattern } of groups.get(layer) ?? []) {
+          const words = new Words();
+          const list = addSampleList(words, band, asked.samples, pattern, spec, shown);
+          const pagesAt = addPagesOfSlabs(words, cache, layer);
+          const chosen = source.chosenRoom(words, layer, asked.samples.slice(first, end));
+          const buffer = uploadedBuffer(gpu, "pool lists", words.view());
+          lists.push(buffer);
+          await chosen?.write(buffer, from.queries);
+          // Ranges of all samples lie in front, so that going back by the samples of other groups stays inside.
+          const { chosenAt, chosenCount } = chosen === undefined ? noneChosen : { ...chosen, chosenAt: chosen.chosenAt - first };
+          const firstRow = rows.edges.indexOf(first);
+          const endRow = rows.edges.indexOf(end);
+          for (const [slab, pages] of pagesAt.entries()) {
+            const { keys } = slabBuffers(source, cache.layer(layer).slabs[slab], band.copy);
+            for (const head of heads) {
+              let rowStart = firstRow;
+              while (rowStart < endRow) {
+                let rowEnd = rowStart;
+                while (rowEnd < endRow && (rowEnd === rowStart || pending < budget)) pending += pairsOf(rowEnd++);
+                const grid = {
+                  ...{ ...counts, start: shown.start, rowStart, rowEnd, head, pagesAt: pages, chosenAt, chosenCount },
+                  slope: slopes?.[head] ?? 0,
+                };
+                op.pool({ queries: from.queries[index], lse: from.lse }, keys, { words: buffer, offsets: list }, into, grid);
+                rowStart = rowEnd;
+                if (pending >= budget) await flush();
+              }
             }
           }
+          await release();
         }
       }
     }
@@ -125,7 +137,7 @@ export async function poolOnDevice(
     const first = request.queryEdges[0];
     return { ...cells, sampledQueries: kept.filter(({ position }) => position >= first).length };
   } finally {
-    for (const buffer of [...Object.values(into), ...lists.values()]) buffer.destroy();
+    for (const buffer of [...Object.values(into), ...lists]) buffer.destroy();
     recorder.forget();
   }
 }
@@ -184,8 +196,8 @@ interface Pieces {
   owner: number[];
 }
 
-/** The asked bins, cut so that one invocation never sums a large bin alone, but into no pieces below `least`. */
-function pieces(edges: Uint32Array, least: number): Pieces {
+/** The asked bins, cut so that one invocation never sums a large bin alone, but into no pieces below `least`, and at `cuts`. */
+function pieces(edges: Uint32Array, least: number, cuts: ReadonlySet<number> = new Set()): Pieces {
   const bins = edges.length - 1;
   const span = (edges[bins] ?? 0) - (edges[0] ?? 0);
   // Cutting at this length leaves at most span / size + bins pieces.
@@ -193,9 +205,12 @@ function pieces(edges: Uint32Array, least: number): Pieces {
   const result: Pieces = { edges: [], owner: [] };
   for (let bin = 0; bin < bins; bin++) {
     const end = edges[bin + 1] ?? 0;
-    for (let start = edges[bin] ?? 0; start < end; start += size) {
+    let length = size;
+    for (let start = edges[bin] ?? 0; start < end; start++, length++) {
+      if (length < size && !cuts.has(start)) continue;
       result.edges.push(start);
       result.owner.push(bin);
+      length = 0;
     }
   }
   result.edges.push(edges[bins] ?? 0);

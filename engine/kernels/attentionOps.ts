@@ -71,6 +71,8 @@ export interface SplitRange {
 
 /** One head's cells: rows of samples, columns of keys; see attn_pool.wgsl. */
 export interface PoolGrid extends ChosenPages {
+  /** First token that the list's pattern is for. */
+  start: number;
   rowStart: number;
   rowEnd: number;
   rows: number;
@@ -267,7 +269,7 @@ export async function openAttention(
       grid: PoolGrid,
     ): void {
       const params = {
-        ...{ ...grid, ...seen.offsets, start: 0, scale, softcap },
+        ...{ ...grid, ...seen.offsets, scale, softcap },
         heads: headCount,
         kvHeads: kvHeadCount,
         kvHead: Math.floor(grid.head / GROUP),

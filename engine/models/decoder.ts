@@ -178,9 +178,9 @@ export function lastLogits({ op, weights, acts }: GpuDecoder): void {
   op.softcapLogits(acts.logits, weights.head.rows);
 }
 
-/** Logits of every token of the chunk. */
-export function allLogits({ op, weights, acts }: GpuDecoder, logits: GPUBuffer, tokens: number): void {
-  op.norm(acts.x, weights.finalNorm, acts.normed, tokens); // [T, E]
+/** Logits of `tokens` tokens of the chunk, from `first` on. */
+export function allLogits({ op, weights, acts }: GpuDecoder, logits: GPUBuffer, tokens: number, first = 0): void {
+  op.norm(acts.x, weights.finalNorm, acts.normed, tokens, first); // [T, E]
   op.linear(acts.normed, weights.head, logits, tokens); // [T, V]
   op.softcapLogits(logits, tokens * weights.head.rows);
 }

@@ -14,7 +14,7 @@ import { keysOf } from "./sampledRows.ts";
 import type { LayerOfChunk, Scoring, ScoringParts } from "./scoring.ts";
 
 /** Sampled queries of one append at most. */
-const MOST_SAMPLES = 64;
+export const MOST_SAMPLES = 64;
 /** One of so many queries of a short prompt is sampled, and of what goes on behind a first piece. */
 const STRIDE = 16;
 const LATER_STRIDE = 64;

@@ -23,14 +23,15 @@ export function addSampledRows(
   words: Words,
   map: BlockMap,
   bands: readonly Band[],
-  { start }: Span,
+  { start, tokens }: Span,
   sampled: readonly number[],
   pattern: Pattern | undefined,
   spec: DecoderSpec,
 ): SampledRows {
   const samples = sampled.map((token) => ({ position: start + token }));
   const table = sampled.flatMap((token) => [token, start + token, pattern?.near(start + token) ?? 0, 0]);
-  const lists = bands.map((band, index) => addSampleList(words, band, samples, index === 0 ? pattern : undefined, spec, start));
+  const chunk = { start, end: start + tokens };
+  const lists = bands.map((band, index) => addSampleList(words, band, samples, index === 0 ? pattern : undefined, spec, chunk));
   const [from, to] = keysOf(bands, samples);
   const firstBlock = Math.floor(from / BLOCK_TOKENS);
   const endBlock = Math.ceil(to / BLOCK_TOKENS);

@@ -23,7 +23,7 @@ import { openBoundedWork, type BoundedWork } from "./boundedWork.ts";
 import { openDeviceRoom, type DeviceRoom } from "./deviceRoom.ts";
 import { addSampledRows, type SampledRows } from "./sampledRows.ts";
 
-const PIECE_BYTES = 64 * 2 ** 20;
+export const PIECE_BYTES = 64 * 2 ** 20;
 /** Workgroups of one dimension, as every device has them. */
 const MOST_VISITS = 65535;
 

@@ -19,6 +19,34 @@ export interface SeenPatterns {
   cut(length: number): void;
 }
 
+/** Samples [first, end) of a list, whose tokens saw the keys alike; `shown` are the positions that the pattern is for. */
+export interface SampleGroup {
+  first: number;
+  end: number;
+  shown: { start: number; end: number };
+  pattern: Pattern | undefined;
+}
+
+/** Samples at rising positions, by what they saw. */
+export function sampleGroups(samples: readonly { position: number }[], seen: readonly SeenFrom[]): SampleGroup[] {
+  const groups: SampleGroup[] = [];
+  let entry = -1;
+  for (const [index, { position }] of samples.entries()) {
+    let found = Math.max(entry, 0);
+    while (found + 1 < seen.length && seen[found + 1].start <= position) found++;
+    const last = groups.at(-1);
+    if (last !== undefined && found === entry) {
+      last.end = index + 1;
+      last.shown.end = position + 1;
+      continue;
+    }
+    entry = found;
+    const { start, pattern } = seen[found] ?? { start: 0, pattern: undefined };
+    groups.push({ first: index, end: index + 1, shown: { start, end: position + 1 }, pattern });
+  }
+  return groups;
+}
+
 /** Patterns chosen by content take up to a bit for each key, distance, head and chunk. */
 const MOST_BYTES = 256 * 2 ** 20;
 
@@ -40,7 +68,9 @@ export function openSeenPatterns(headCount: number, mostBytes = MOST_BYTES): See
       drop(layer, start);
       const known = layers.get(layer) ?? [];
       layers.set(layer, known);
-      if (known.length > 0 && known[known.length - 1].pattern?.key === pattern?.key) return;
+      // What a head sees is kept for its own chunk only.
+      const goesOn = known.at(-1)?.pattern === pattern && pattern?.perHead !== true;
+      if (known.length > 0 && goesOn) return;
       const held = pattern?.perHead === true ? frozen(pattern, headCount, start, end) : { pattern, bytes: 0 };
       known.push({ start, ...held });
       bytes += held.bytes;

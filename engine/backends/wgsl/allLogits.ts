@@ -15,7 +15,7 @@ export interface LogitsSource {
 }
 
 export interface AllLogits {
-  /** Tokens of a chunk at most. */
+  /** Tokens that are taken at once. */
   readonly maxTokens: number;
   /** [tokens, V] */
   readonly logits: Float32Array<ArrayBuffer>;
@@ -33,9 +33,13 @@ export function openAllLogits({ gpu, recorder, readback, decoder }: LogitsSource
     maxTokens,
     logits,
     async take(count, first) {
-      allLogits(decoder, buffer, count);
-      recorder.submit();
-      logits.set(new Float32Array(await readback.read(buffer, 0, count * vocabSize * 4)), first * vocabSize);
+      for (let done = 0; done < count; done += maxTokens) {
+        const part = Math.min(maxTokens, count - done);
+        allLogits(decoder, buffer, part, done);
+        recorder.submit();
+        const rows = new Float32Array(await readback.read(buffer, 0, part * vocabSize * 4));
+        logits.set(rows, (first + done) * vocabSize);
+      }
     },
     destroy: () => buffer.destroy(),
   };

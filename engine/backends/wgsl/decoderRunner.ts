@@ -6,13 +6,15 @@ import { openChunkPositions } from "../../attention/chunkPositions.ts";
 import { massBytes } from "../../attention/decodedMass.ts";
 import { checkFlash3, openFlash3Attention } from "../../attention/flash3.ts";
 import { headFactsOnDevice } from "../../attention/headFacts.ts";
+import { joinedKept } from "../../attention/patterns/keptMass.ts";
 import { patternOf } from "../../attention/patterns/patternOf.ts";
 import { checkTopPages } from "../../attention/patterns/quest.ts";
 import { formatAttention } from "../../attention/policy.ts";
 import { poolOnDevice, type PoolSource } from "../../attention/pool.ts";
 import { repositionKeys } from "../../attention/reposition.ts";
 import type { RingWorkers } from "../../attention/ring/coordinator.ts";
-import { checkRing, openRingPrefill } from "../../attention/ring/prefill.ts";
+import { openRingPrefill } from "../../attention/ring/prefill.ts";
+import { isByContent } from "../../attention/sparse/online.ts";
 import { attendStreamed } from "../../attention/stream.ts";
 import { openTap } from "../../attention/tap.ts";
 import { openVariants } from "../../attention/variants.ts";
@@ -38,7 +40,6 @@ import {
   openActivations,
   openAttentionActivations,
   projectLayer,
-  runLayer,
   type GpuDecoder,
 } from "../../models/decoder.ts";
 import { slopesOf } from "../../position/alibi.ts";
@@ -52,6 +53,7 @@ import { gpuPages } from "./cachedPages.ts";
 import { loadDecoder, matrixUses } from "./loadDecoder.ts";
 import { MAX_CHUNK_TOKENS } from "../../models/chunkSizes.ts";
 import { openPace } from "./pace.ts";
+import { openSparseLayers } from "./sparseLayers.ts";
 
 const DEFAULT_TAP_BYTES = 256 * 2 ** 20;
 
@@ -137,12 +139,15 @@ export async function openGpuDecoder(
     attention: openAttentionActivations(spec, gpu, bands, acts.maxTokens),
     weights: loaded.weights,
   };
+  const sparse = openSparseLayers(decoder, { gpu, shaders, recorder, readback, slopes, formats: kv, maxBindingBytes });
   const allowedBuffer = storageBuffer(gpu, "allowed tokens", Math.ceil(spec.vocabSize / 32) * 4);
   const pace = openPace(spec.layerCount, acts.maxTokens);
   /** Positions or attention were set since the buffers were made for them. */
   let isChanged = true;
   /** The state buffer belongs to the last cached token. */
   let stateIsLast = false;
+  /** The next append goes on with the prompt of the last one. */
+  let goesOn = false;
 
   /** Buffers that depend on positions and policy, made where they are next needed: both may change often, and in turn, before anything runs. */
   async function follow(): Promise<void> {
@@ -180,14 +185,14 @@ export async function openGpuDecoder(
   ): Promise<void> {
     const span = { start: cache.length, tokens: ids.length };
     gpu.device.queue.writeBuffer(acts.ids, 0, ids);
-    if (positions.write(span.start, span.tokens, chunk.isDecoded && isForPrompts(choice) ? undefined : pattern))
-      recorder.forget();
+    const shown = chunk.isDecoded && isForPrompts(choice) ? undefined : pattern;
+    if (positions.write(span.start, span.tokens, shown)) recorder.forget();
     tap.begin({ ...span, ...chunk });
     attending.begin({ ...span, ...chunk });
     embedTokens(decoder, span.tokens);
     for (let layer = 0; layer < spec.layerCount; layer++) {
       if (choice.policy.kind === "stream") await runStreamedLayer(layer, span);
-      else runLayer(decoder, layer, span);
+      else await sparse.run(layer, span, shown);
       const perSubmission = isDense(choice) ? 1 : pace.layersPerSubmission;
       const isBorder = (layer + 1) % perSubmission === 0 && layer + 1 < spec.layerCount;
       if (chunk.wait && isBorder) await recorder.finish();
@@ -242,9 +247,16 @@ export async function openGpuDecoder(
     return new Float32Array(await readback.read(acts.logits, 0, spec.vocabSize * 4));
   }
 
+  function tapNow(): Runner["tap"] {
+    const { layers: gone, because } = sparse.forgotten;
+    if (gone.size === 0) return { layers: tap.layers, because: tap.because, from: tap.from };
+    return { layers: tap.layers.filter((layer) => !gone.has(layer)), because, from: tap.from };
+  }
+
   function poolSource(): PoolSource {
-    const parts = { spec, gpu, recorder, readback, op: decoder.op, cache, tap, positions, staging, pattern };
-    return { ...parts, chosenRoom: attending.chosenRoom };
+    const parts = { spec, gpu, recorder, readback, op: decoder.op, cache, tap, positions, staging };
+    const seen = (layer: number) => sparse.seen(layer);
+    return { ...parts, seen, chosenRoom: attending.chosenRoom };
   }
 
   function empty(): void {
@@ -253,6 +265,7 @@ export async function openGpuDecoder(
     cache.truncate(0);
     tap.truncate(0);
     attending.truncate(0);
+    sparse.cut(0);
     cacheError.reset();
     stateIsLast = false;
   }
@@ -277,7 +290,7 @@ export async function openGpuDecoder(
     },
     capacityFor: capacityOf,
     get tap() {
-      return { layers: tap.layers, because: tap.because, from: tap.from };
+      return tapNow();
     },
     quantizationError: loaded.quantizationError,
     kv,
@@ -285,7 +298,7 @@ export async function openGpuDecoder(
       return streamed.slabs === 0 ? undefined : { ...streamed };
     },
     get keptMass() {
-      return attending.keptMass;
+      return joinedKept(sparse.keptMass, attending.keptMass);
     },
     get ring() {
       return ring?.report;
@@ -344,6 +357,7 @@ export async function openGpuDecoder(
       if (after !== before) {
         tap.truncate(after);
         attending.truncate(after);
+        sparse.cut(after);
         if (after === 0) ring?.forget();
         stateIsLast = false;
       }
@@ -361,16 +375,16 @@ export async function openGpuDecoder(
         const rows = await readByRing(ids, choice.policy, appendOptions);
         return wanted === "last" ? lastTokenLogits() : rows;
       }
-      const all = wanted === "all" ? openAllLogits({ gpu, readback, decoder, recorder }, ids.length) : undefined;
-      const longest = Math.min(acts.maxTokens, all?.maxTokens ?? Infinity);
       const wait = ids.length > 1 || wanted !== "none";
-      const isDecoded = ids.length === 1;
+      const isDecoded = ids.length === 1 && !goesOn;
+      await sparse.begin(choice, asked, { start: cache.length, tokens: ids.length, isDecoded, goesOn });
+      goesOn = false;
+      const all = wanted === "all" ? openAllLogits({ gpu, readback, decoder, recorder }, ids.length) : undefined;
       try {
         for (let done = 0; done < ids.length;) {
           throwIfAborted(stop);
-          const chunk = Int32Array.from(
-            ids.slice(done, done + Math.min(isDense(choice) ? acts.maxTokens : pace.chunkTokens, longest)),
-          );
+          const most = isDense(choice) ? acts.maxTokens : (sparse.room(cache.length) ?? pace.chunkTokens);
+          const chunk = Int32Array.from(ids.slice(done, done + Math.min(most, acts.maxTokens)));
           const began = performance.now();
           if (done > 0 && chunk.length + done > cache.reserveTokens) await reserve(chunk.length);
           await runChunk(chunk, { wait, isDecoded, isLast: !moreFollows && done + chunk.length === ids.length });
@@ -379,16 +393,14 @@ export async function openGpuDecoder(
           done += chunk.length;
           appendOptions.onProgress?.(done);
         }
-        if (all !== undefined) {
-          await cacheError.read();
-          return all.logits;
-        }
       } finally {
         all?.destroy();
         if (all !== undefined) recorder.forget();
       }
       goesOn = appendOptions.moreFollows ?? false;
       await cacheError.read();
+      await sparse.end();
+      if (all !== undefined) return all.logits;
       if (wanted === "none" || !stateIsLast) return undefined;
       return lastTokenLogits();
     },
@@ -421,7 +433,7 @@ export async function openGpuDecoder(
       gpu.check();
       throwIfAborted(stop);
       if (isChanged) await follow();
-      const chosenHeads = checkPoolRequest(request, { spec, length: cache.length, tap });
+      const chosenHeads = checkPoolRequest(request, { spec, length: cache.length, tap: tapNow() });
       return poolOnDevice(poolSource(), request, chosenHeads, stop);
     },
 
@@ -462,7 +474,11 @@ function isForPrompts({ policy, topPages }: AttentionChoice): boolean {
 function checkChoice(spec: DecoderSpec, choice: AttentionChoice, canRing: boolean): void {
   const { kind } = choice.policy;
   checkTopPages(spec, choice);
-  if (choice.policy.kind === "ring") return checkRing(spec, choice.policy, canRing);
-  if (patternOf(choice.policy) !== undefined || ["flash", "flash3", "dense", "sinks", "stream"].includes(kind)) return;
+  if (kind === "ring") {
+    if (canRing) return;
+    throw new EngineError("bad-argument", "there are no workers here that a ring could be made of", "choose flash");
+  }
+  if (patternOf(choice.policy) !== undefined || isByContent(choice.policy)) return;
+  if (["flash", "flash3", "dense", "sinks", "stream"].includes(kind)) return;
   throw new EngineError("bad-argument", `attention "${kind}" does not run on WebGPU yet`, "choose flash or a window");
 }
