@@ -13,7 +13,7 @@ import { formatAttention } from "../../attention/policy.ts";
 import { poolOnDevice, type PoolSource } from "../../attention/pool.ts";
 import { repositionKeys } from "../../attention/reposition.ts";
 import type { RingWorkers } from "../../attention/ring/coordinator.ts";
-import { openRingPrefill } from "../../attention/ring/prefill.ts";
+import { checkRing, openRingPrefill } from "../../attention/ring/prefill.ts";
 import { isByContent } from "../../attention/sparse/online.ts";
 import { attendStreamed } from "../../attention/stream.ts";
 import { openTap } from "../../attention/tap.ts";
@@ -474,10 +474,7 @@ function isForPrompts({ policy, topPages }: AttentionChoice): boolean {
 function checkChoice(spec: DecoderSpec, choice: AttentionChoice, canRing: boolean): void {
   const { kind } = choice.policy;
   checkTopPages(spec, choice);
-  if (kind === "ring") {
-    if (canRing) return;
-    throw new EngineError("bad-argument", "there are no workers here that a ring could be made of", "choose flash");
-  }
+  if (choice.policy.kind === "ring") return checkRing(spec, choice.policy, canRing);
   if (patternOf(choice.policy) !== undefined || isByContent(choice.policy)) return;
   if (["flash", "flash3", "dense", "sinks", "stream"].includes(kind)) return;
   throw new EngineError("bad-argument", `attention "${kind}" does not run on WebGPU yet`, "choose flash or a window");
