@@ -9,6 +9,7 @@ import { doctor } from "./cli/doctor.ts";
 import { logits } from "./cli/logits.ts";
 import { failureOf, type Output } from "./cli/output.ts";
 import { pack } from "./cli/pack.ts";
+import { plan } from "./cli/plan.ts";
 import { ropeSearch } from "./cli/ropeSearch.ts";
 
 /** This file is built to dist/cli.mjs. */
@@ -63,6 +64,8 @@ async function run(command: Command, signal: AbortSignal): Promise<void> {
       return logits(command, packageRoot, output, signal);
     case "rope-search":
       return ropeSearch(command, packageRoot, output, signal);
+    case "plan":
+      return plan(command, packageRoot, output, signal);
     case "doctor":
       return doctor(command, packageRoot, output);
   }

@@ -40,7 +40,7 @@ export interface MeasuredRates {
   backend: Exclude<BackendKind, "reference">;
   /** Adapter or runtime in words. */
   device: string;
-  /** Milliseconds that measuring took. */
+  /** Milliseconds that measuring took, without loading probes and compiling kernels. */
   elapsedMs: number;
   /** One layer but for attention. */
   layer: ChunkTimes;
@@ -70,9 +70,11 @@ export type Rates = MeasuredRates | StatedRates;
 export interface Plan {
   tokens: number;
   weightsBytes: number;
-  /** Keys and values that are needed, or the state; what is allocated is whole pages and more. */
+  /** Keys and values that are needed, or the state; what is allocated on the device is whole pages and more. */
   kvBytes: number;
   kvAllocatedBytes: number;
+  /** Of them in host memory, beside the device, where keys are streamed. */
+  kvHostBytes: number;
   kvBytesPerLayer: readonly number[];
   workspaceBytes: number;
   workspace: readonly { what: string; bytes: number }[];

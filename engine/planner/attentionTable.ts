@@ -1,13 +1,12 @@
 /** What a prompt takes in every way a backend can read it: each policy with each cache format, and the one that is chosen. */
 import type { MatmulPrecision, ModelSpec, WeightFormat } from "../api.ts";
-import type { AttentionChoice, KvFormats } from "../attention/api.ts";
-import { formatAttention, parseAttention } from "../attention/policy.ts";
-import { policyTable } from "../attention/policyTable.ts";
-import { checkF32Cache, checkWhole, F32_CACHE, WHOLE } from "../attention/wholeOnly.ts";
+import { formatAttention } from "../attention/policy.ts";
+import { F32_CACHE, WHOLE } from "../attention/wholeOnly.ts";
 import { EngineError, plainError } from "../errors.ts";
-import { formatKvFormats, kvFormats } from "../kv-cache/kvFormats.ts";
+import { formatKvFormats } from "../kv-cache/kvFormats.ts";
 import { resolveRope } from "../position/choose.ts";
 import type { AttentionTable, AttentionTableRequest, MeasuredRates, PlanDevice, PlannedWay } from "./api.ts";
+import { everyWay, obstacleTo, type Way } from "./ways.ts";
 import type { MeasureRequest } from "./measure.ts";
 import { planFor } from "./plan.ts";
 import { kernelOf } from "./time.ts";
@@ -21,12 +20,6 @@ export interface OpenModel {
   products?: MatmulPrecision | undefined;
   device: PlanDevice;
   measure: (request: MeasureRequest) => Promise<MeasuredRates>;
-}
-
-/** A way to read a prompt. */
-interface Way {
-  attention: AttentionChoice;
-  kv: KvFormats;
 }
 
 /**
@@ -43,8 +36,8 @@ export async function attentionTable(
   const { tokens, rope, attention, kv } = request;
   const asked: Way = { attention, kv };
   // What this backend does not do is read as it would be without that.
-  const chosen = device.backend === "ort" && !runsOnWasm(asked) ? { attention: WHOLE, kv: F32_CACHE } : asked;
-  const ways = waysOn(device.backend, attention);
+  const chosen = obstacleTo(asked, spec, device.backend) === undefined ? asked : { attention: WHOLE, kv: F32_CACHE };
+  const ways = everyWay(spec, device.backend, attention);
   const time = await measured.rates(model, [chosen, ...ways], signal);
   const { formatOf, weightFormat } = model;
   const weights = (device.backend === "ort" ? weightsInWasm : weightsOnDevice)(spec, formatOf, weightFormat);
@@ -117,23 +110,4 @@ export class RateKeeper {
 
 function toldRates(rates: MeasuredRates): { rates: MeasuredRates; because: string } {
   return { rates, because: `as measured on ${rates.device} in ${(rates.elapsedMs / 1000).toFixed(1)} s` };
-}
-
-/** Every policy with its defaults, the chosen kind as it was chosen, with every format for keys and values alike; only what the backend does. */
-function waysOn(backend: PlanDevice["backend"], chosen: AttentionChoice): Way[] {
-  const policies = policyTable.map(({ kind }) => (kind === chosen.policy.kind ? chosen : parseAttention(kind)));
-  const formats = kvFormats.map((format) => ({ keys: format, values: format }));
-  const all = policies.flatMap((attention) => formats.map((kv) => ({ attention, kv })));
-  return backend === "ort" ? all.filter(runsOnWasm) : all;
-}
-
-function runsOnWasm({ attention, kv }: Way): boolean {
-  try {
-    checkWhole(attention, "WASM");
-    checkF32Cache(kv, "WASM");
-    return true;
-  } catch (error) {
-    if (EngineError.is(error)) return false;
-    throw error;
-  }
 }

@@ -4,7 +4,8 @@
  */
 import type { MatmulPrecision, ModelSpec, Runner, RunnerOptions, WeightFormat } from "../api.ts";
 import type { KvFormats } from "../attention/api.ts";
-import { throwIfAborted } from "../errors.ts";
+import { F32_CACHE, WHOLE } from "../attention/wholeOnly.ts";
+import { EngineError, throwIfAborted } from "../errors.ts";
 import type { AttentionKernel, ChunkTimes, MeasuredRates } from "./api.ts";
 import { layerProbe, NARROW_VOCABULARY, narrowProbe, probeWeights } from "./probe.ts";
 import { channelsOf } from "./time.ts";
@@ -25,11 +26,15 @@ export interface MeasureRequest {
 export type OpenProbe = (options: RunnerOptions) => Promise<Runner>;
 
 /** Longest time of one chunk of a probe; on a slow device chunks stay small. */
-const CHUNK_SECONDS = 0.15;
+const CHUNK_SECONDS = 0.25;
 /** Time for all chunks of one size, and for the ascent to longer contexts. */
 const SIZE_SECONDS = 0.08;
 const ASCENT_SECONDS = 0.25;
+/** What is too slow for that is left after this time with what there is. */
+const LONGEST_SECONDS = 0.5;
+const MOST_RUNS = 64;
 const CHUNK_TOKENS = [64, 128, 256, 512] as const;
+const FEW_TOKENS = 16;
 const PROBE_TOKENS = 8192 + 512;
 /** Layers of the narrow probe that is compared with one of a single layer. */
 const MANY = 5;
@@ -39,58 +44,59 @@ export async function measureRates(
   open: OpenProbe,
   request: MeasureRequest,
 ): Promise<Omit<MeasuredRates, "copyBytes" | "uploadBytes" | "readbackBytes">> {
-  const began = performance.now();
   const { spec, signal } = request;
+  const [first = { kernel: "flash" as const, kv: F32_CACHE }] = request.attention;
   // Layer 0 of RWKV-7 is unlike the others.
-  const wholeLayers = spec.kind === "rwkv7" ? 2 : 1;
-  const [first = { kernel: "flash" as const, kv: F32 }] = request.attention;
-  const whole = await openProbe(open, request, layerProbe(spec, wholeLayers), request.formatOf, first.kv);
-  const wholeStep = await stepSeconds(whole);
-  const headSeconds = await sampleSeconds(whole);
-  const wholeTimes = await chunkTimes(whole, wholeStep, signal);
-  const { device, kind } = whole;
-  whole.dispose();
-  const single = await openProbe(open, request, narrowProbe(spec, 1), undefined, first.kv);
-  const sizes = wholeTimes.map(({ tokens }) => tokens);
-  const one = {
-    step: await stepSeconds(single),
-    sample: await sampleSeconds(single),
-    chunks: await timesOf(single, sizes, signal),
+  const layers = spec.kind === "rwkv7" ? 2 : 1;
+  let elapsedMs = 0;
+  /** Opens a probe, which may compile kernels, and measures on it. */
+  const on = async <T>(probe: Probe, way: typeof first, use: (runner: Runner) => Promise<T>): Promise<T> => {
+    const runner = await openProbe(open, request, probe, way);
+    const began = performance.now();
+    try {
+      return await use(runner);
+    } finally {
+      elapsedMs += performance.now() - began;
+      runner.dispose();
+    }
   };
-  single.dispose();
-  const several = await openProbe(open, request, narrowProbe(spec, MANY), undefined, first.kv);
-  const many = { step: await stepSeconds(several), chunks: await timesOf(several, sizes, signal) };
+
+  const whole = await on({ spec: layerProbe(spec, layers), formatOf: request.formatOf }, first, async (runner) => ({
+    ...{ device: runner.device, kind: runner.kind },
+    ...(await tokenTimes(runner)),
+    chunks: await chunkTimes(runner, signal),
+  }));
+  const sizes = whole.chunks.map(({ tokens }) => tokens);
+  const narrow = async (runner: Runner) => ({ ...(await tokenTimes(runner)), chunks: await timesOf(runner, sizes, signal) });
+  const one = await on({ spec: narrowProbe(spec, 1) }, first, narrow);
+  const many = await on({ spec: narrowProbe(spec, MANY) }, first, narrow);
   const attention: MeasuredRates["attention"][number][] = [];
   for (const way of spec.kind === "decoder" ? request.attention : []) {
-    const runner =
-      way === first ? several : await openProbe(open, request, narrowProbe(spec, MANY), undefined, way.kv, way.kernel);
-    attention.push({ ...way, ...(await attentionRates(runner, spec, sizes, signal)) });
-    if (runner !== several) runner.dispose();
+    const probe = { spec: narrowProbe(spec, MANY) };
+    attention.push({ ...way, ...(await on(probe, way, (runner) => attentionRates(runner, spec, sizes, signal))) });
   }
-  several.dispose();
 
   const base = (ofOne: number, ofMany: number): number => Math.max(0, (MANY * ofOne - ofMany) / (MANY - 1));
   const chunk = sizes.map((tokens) => ({ tokens, seconds: base(secondsOf(one.chunks, tokens), secondsOf(many.chunks, tokens)) }));
-  const seconds = base(one.step, many.step);
   const attended = (tokens: number): number => {
-    const pairs = visitedPairs(layerProbe(spec, wholeLayers), { kind: "flash" }, 0, tokens) * channelsOf(spec);
+    const pairs = visitedPairs(layerProbe(spec, layers), WHOLE.policy, 0, tokens) * channelsOf(spec);
     return pairs === 0 ? 0 : pairs / (attention[0]?.prefill ?? Infinity);
   };
-  const least = LEAST_SHARE / wholeLayers;
-  const layer = wholeTimes.map(({ tokens, seconds: took }) => {
-    const rest = took - secondsOf(chunk, tokens) - attended(tokens);
-    return { tokens, seconds: Math.max(rest / wholeLayers, took * least) };
+  const layer = whole.chunks.map(({ tokens, seconds }) => {
+    const rest = seconds - secondsOf(chunk, tokens) - attended(tokens);
+    return { tokens, seconds: Math.max(rest, seconds * LEAST_SHARE) / layers };
   });
-  const headTime = Math.max(headSeconds - one.sample, headSeconds * LEAST_SHARE);
-  const layerSeconds = Math.max((wholeStep - seconds - headTime) / wholeLayers, wholeStep * least);
+  const seconds = base(one.step, many.step);
+  const headSeconds = Math.max(whole.sample - one.sample, whole.sample * LEAST_SHARE);
+  const layerSeconds = Math.max(whole.step - seconds - headSeconds, whole.step * LEAST_SHARE) / layers;
   const largest = layer.at(-1) ?? { tokens: 1, seconds: layerSeconds };
   const layerFlops = (2 * layerMatrixNumbers(spec)) / spec.layerCount;
   const headNumbers = (layerProbe(spec, 1).vocabSize - NARROW_VOCABULARY) * spec.hiddenSize;
   return {
     kind: "measured",
-    backend: kind === "ort" ? "ort" : "wgsl",
-    device,
-    elapsedMs: performance.now() - began,
+    backend: whole.kind === "ort" ? "ort" : "wgsl",
+    device: whole.device,
+    elapsedMs,
     layer,
     chunk,
     step: { layerSeconds, seconds },
@@ -98,28 +104,31 @@ export async function measureRates(
     matmulFlops: {
       chunk: (layerFlops * largest.tokens) / largest.seconds,
       token: layerFlops / layerSeconds,
-      head: headNumbers > 0 ? (2 * headNumbers) / headTime : layerFlops / layerSeconds,
+      head: headNumbers > 0 ? (2 * headNumbers) / headSeconds : layerFlops / layerSeconds,
     },
   };
 }
 
-const F32: KvFormats = { keys: "f32", values: "f32" };
 /** What is left of a time when others are taken off it is at least this share: differences of close times can come out as nothing. */
 const LEAST_SHARE = 0.1;
 
+/** A probe and the formats of its weights, f32 by default. */
+interface Probe {
+  spec: ModelSpec;
+  formatOf?: FormatOf;
+}
+
 async function openProbe(
   open: OpenProbe,
-  { spec, weightFormat, products, signal }: MeasureRequest,
-  probe: ModelSpec,
-  formatOf: FormatOf | undefined,
-  kv: KvFormats,
-  kernel: AttentionKernel = "flash",
+  { weightFormat, products, signal }: MeasureRequest,
+  { spec, formatOf }: Probe,
+  { kernel, kv }: MeasureRequest["attention"][number],
 ): Promise<Runner> {
   throwIfAborted(signal);
   const attends = spec.kind === "decoder" ? { kv, attention: { policy: { kind: kernel } } } : {};
   return open({
-    spec: probe,
-    weights: probeWeights(probe, formatOf, weightFormat),
+    spec,
+    weights: probeWeights(spec, formatOf, weightFormat),
     weightFormat: "file",
     ...(products === undefined ? {} : { products }),
     ...attends,
@@ -128,18 +137,16 @@ async function openProbe(
   });
 }
 
-/** Seconds of a decoded token: it is appended and the next one is sampled. */
-async function stepSeconds(runner: Runner): Promise<number> {
+/** Seconds of a decoded token, which is appended before the next one is sampled, and of that, of the head and the sample alone. */
+async function tokenTimes(runner: Runner): Promise<{ step: number; sample: number }> {
   runner.truncate(0);
-  return repeated(SIZE_SECONDS, async () => {
-    await runner.append([1]);
-    await runner.sample(GREEDY);
-  });
+  const step = await repeated(SIZE_SECONDS, () => oneStep(runner));
+  return { step, sample: await repeated(SIZE_SECONDS / 2, () => runner.sample(GREEDY)) };
 }
 
-/** Of that, seconds of the head and the sample alone. */
-function sampleSeconds(runner: Runner): Promise<number> {
-  return repeated(SIZE_SECONDS / 2, () => runner.sample(GREEDY));
+async function oneStep(runner: Runner): Promise<void> {
+  await runner.append([1]);
+  await runner.sample(GREEDY);
 }
 
 const GREEDY = { temperature: 0, topP: 1, seed: 0 } as const;
@@ -153,19 +160,19 @@ async function repeated(budgetSeconds: number, action: () => Promise<unknown>): 
     const began = performance.now();
     await action();
     times.push((performance.now() - began) / 1000);
-  } while (times.length < 3 || (performance.now() < end && times.length < 64));
+  } while (times.length < 3 || (performance.now() < end && times.length < MOST_RUNS));
   return median(times);
 }
 
-/** Seconds of chunks at the beginning of a context, of all sizes that take bounded time here. */
-async function chunkTimes(runner: Runner, stepTook: number, signal: AbortSignal | undefined): Promise<ChunkTimes> {
-  const fitting = Math.max(2, Math.floor(CHUNK_SECONDS / stepTook));
-  const times: { tokens: number; seconds: number }[] = [];
-  for (const tokens of CHUNK_TOKENS[0] <= fitting ? CHUNK_TOKENS : [Math.min(fitting, CHUNK_TOKENS[0])]) {
+/** Seconds of chunks at the beginning of a context, of all sizes that take bounded time here; a few tokens tell which. */
+async function chunkTimes(runner: Runner, signal: AbortSignal | undefined): Promise<ChunkTimes> {
+  let times = await timesOf(runner, [FEW_TOKENS], signal);
+  for (const tokens of CHUNK_TOKENS) {
     const last = times.at(-1);
     if (last !== undefined && (last.seconds * tokens) / last.tokens > CHUNK_SECONDS) break;
-    const [found] = await timesOf(runner, [tokens], signal);
-    if (found !== undefined) times.push(found);
+    const found = await timesOf(runner, [tokens], signal);
+    // Few tokens are only there for devices on which many take too long.
+    times = last?.tokens === FEW_TOKENS ? found : [...times, ...found];
   }
   return times;
 }
@@ -175,33 +182,36 @@ async function timesOf(runner: Runner, sizes: readonly number[], signal: AbortSi
   const times: { tokens: number; seconds: number }[] = [];
   for (const tokens of sizes) {
     const seconds: number[] = [];
-    const end = performance.now() + 1000 * SIZE_SECONDS;
+    const began = performance.now();
+    const spent = (): number => (performance.now() - began) / 1000;
     // The first is a warm-up, and backends come to larger chunks by and by.
-    for (let run = 0; seconds.length < 3 ? run < 12 : performance.now() < end && run < 64; run++) {
+    for (let run = 0; run < 2 || spent() < (seconds.length < 3 ? LONGEST_SECONDS : SIZE_SECONDS); run++) {
       throwIfAborted(signal);
       runner.truncate(0);
-      const took = await chunkSeconds(runner, tokens);
-      if (took !== undefined && run > 0) seconds.push(took);
+      const { first, tokens: firstTokens } = await appendTimes(runner, tokens);
+      // Recurrent models run the last token of a prompt alone.
+      if (firstTokens >= tokens - 1 && run > 0) seconds.push(first * (tokens / firstTokens));
+      if (run >= MOST_RUNS) break;
     }
     if (seconds.length > 0) times.push({ tokens, seconds: median(seconds) });
   }
   return times;
 }
 
-/** Seconds of appending tokens; undefined where they went in several chunks of like size. */
-async function chunkSeconds(runner: Runner, tokens: number): Promise<number | undefined> {
-  let firstEnd: number | undefined;
-  let firstTokens = 0;
+/** Seconds of appending tokens, and of the first chunk they went in, with its tokens. */
+async function appendTimes(runner: Runner, tokens: number): Promise<{ all: number; first: number; tokens: number }> {
+  let first: number | undefined;
+  let firstTokens = tokens;
   const began = performance.now();
   await runner.append(idsOf(tokens), {
     onProgress: (done) => {
-      firstEnd ??= performance.now();
-      firstTokens ||= done;
+      if (first !== undefined) return;
+      first = performance.now() - began;
+      firstTokens = done;
     },
   });
-  // Recurrent models run the last token of a prompt alone.
-  if (firstEnd === undefined || firstTokens < tokens - 1) return undefined;
-  return ((firstEnd - began) * (tokens / firstTokens)) / 1000;
+  const all = performance.now() - began;
+  return { all: all / 1000, first: (first ?? all) / 1000, tokens: firstTokens };
 }
 
 function idsOf(tokens: number): Int32Array {
@@ -218,43 +228,55 @@ async function attentionRates(
   const probe = narrowProbe(spec, MANY);
   const channels = channelsOf(spec);
   const tokens = sizes.at(-1) ?? CHUNK_TOKENS[0];
-  runner.truncate(0);
   const empty = await repeated(SIZE_SECONDS, async () => {
     runner.truncate(0);
-    await runner.append([1]);
-    await runner.sample(GREEDY);
+    await oneStep(runner);
   });
   runner.truncate(0);
+  // The first chunk of a size may compile or allocate.
+  await runner.append(idsOf(tokens));
+  runner.truncate(0);
   const points: { work: number; seconds: number }[] = [];
-  const end = performance.now() + 1000 * ASCENT_SECONDS;
-  for (let start = 0; start + tokens <= PROBE_TOKENS - 64 && (points.length < 4 || performance.now() < end); start += tokens) {
+  const began = performance.now();
+  const spent = (): number => (performance.now() - began) / 1000;
+  for (let start = 0; start + tokens <= PROBE_TOKENS - MOST_RUNS; start += tokens) {
+    const enough = points.length < 4 ? LONGEST_SECONDS : ASCENT_SECONDS;
+    if (points.length >= 2 && spent() >= enough) break;
     throwIfAborted(signal);
-    const seconds = await chunkSeconds(runner, tokens);
-    if (seconds === undefined) continue;
-    points.push({ work: visitedPairs(probe, { kind: "flash" }, start, start + tokens) * channels, seconds });
+    const all = await boundedAppend(runner, tokens);
+    if (all === undefined) break;
+    points.push({ work: visitedPairs(probe, WHOLE.policy, start, start + tokens) * channels, seconds: all });
   }
   const depth = runner.length;
-  const deep = await repeated(SIZE_SECONDS, async () => {
-    await runner.append([1]);
-    await runner.sample(GREEDY);
-  });
-  const slope = slopeOf(points);
+  const deep = await repeated(SIZE_SECONDS, () => oneStep(runner));
   return {
-    prefill: 1 / slope,
+    prefill: 1 / slopeOf(points),
     decode: (depth * MANY * channels) / Math.max(deep - empty, deep * LEAST_SHARE),
   };
+}
+
+/** Seconds of appending tokens; undefined where a way to attend does not reach so far. */
+async function boundedAppend(runner: Runner, tokens: number): Promise<number | undefined> {
+  try {
+    return (await appendTimes(runner, tokens)).all;
+  } catch (error) {
+    if (EngineError.is(error, "limit-exceeded")) return undefined;
+    throw error;
+  }
 }
 
 /** The median slope of all pairs of points (Theil and Sen), which a few disturbed times do not move. */
 function slopeOf(points: readonly { work: number; seconds: number }[]): number {
   const slopes: number[] = [];
   for (const [index, from] of points.entries()) {
-    for (const to of points.slice(index + 1)) slopes.push((to.seconds - from.seconds) / (to.work - from.work));
+    for (const to of points.slice(index + 1))
+      if (to.work > from.work) slopes.push((to.seconds - from.seconds) / (to.work - from.work));
   }
-  const [first] = points;
   const last = points.at(-1);
-  const least = first === undefined || last === undefined ? 0 : (LEAST_SHARE * last.seconds) / last.work;
-  return Math.max(median(slopes), least);
+  if (last === undefined)
+    throw new EngineError("limit-exceeded", "no chunk of the probe could be attended to", "plan without measuring");
+  const whole = last.seconds / last.work;
+  return slopes.length === 0 ? whole : Math.max(median(slopes), LEAST_SHARE * whole);
 }
 
 function secondsOf(times: ChunkTimes, tokens: number): number {

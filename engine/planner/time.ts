@@ -4,24 +4,36 @@ import type { AttentionPolicy } from "../attention/api.ts";
 import { openPace } from "../backends/wgsl/pace.ts";
 import { formatKvFormats } from "../kv-cache/kvFormats.ts";
 import type { AttentionKernel, ChunkTimes, MeasuredRates, PlanRequest } from "./api.ts";
-import { decodedContextBytes, decodePolicy, prefillWork, topPageKeys, visitedPairs } from "./work.ts";
-import { visibleKeys } from "./pairs.ts";
+import { contextBytes } from "./contextBytes.ts";
+import {
+  decodedContextBytes,
+  decodedReads,
+  prefillWork,
+  totalFlops,
+  selectionProducts,
+  sumOverLayers,
+  visitedPairs,
+} from "./work.ts";
 
 /** Seconds of reading the whole prompt; undefined where nothing is known of that. */
 export function prefillSeconds(request: PlanRequest, chunkTokens: number): number | undefined {
   const { spec, tokens, attention, rates } = request;
   if (rates === undefined) return undefined;
   if (rates.kind === "stated") {
-    if (rates.flops === undefined) return undefined;
-    const { linearFlops, attentionFlops, recurrenceFlops } = prefillWork(spec, tokens, attention.policy);
-    return (linearFlops + attentionFlops + recurrenceFlops) / rates.flops;
+    // Nobody said how fast the way from host memory is.
+    if (rates.flops === undefined || attention.policy.kind === "stream") return undefined;
+    return totalFlops(prefillWork(spec, tokens, attention.policy)) / rates.flops;
   }
   const pairRate = attentionRate(request, rates);
   if (pairRate === undefined) return undefined;
   const chunkSeconds = (start: number, end: number): number => {
-    const pairs = visitedPairs(spec, attention.policy, start, end) * channelsOf(spec);
+    const { policy } = attention;
+    const products = sumOverLayers(spec, (window) => selectionProducts(policy, window, start, end));
+    // A product of a query and a key is half of what a pair takes.
+    const pairs = (visitedPairs(spec, policy, start, end) + products / 2) * channelsOf(spec);
+    const attending = pairs === 0 ? 0 : pairs / pairRate.prefill;
     const layers = spec.layerCount * secondsAt(rates.layer, end - start);
-    return secondsAt(rates.chunk, end - start) + layers + (pairs === 0 ? 0 : pairs / pairRate.prefill);
+    return secondsAt(rates.chunk, end - start) + layers + Math.max(attending, streamSeconds(request, rates, start));
   };
   const pace = rates.backend === "wgsl" ? openPace(spec.layerCount, chunkTokens) : steadyPace(rates, chunkSeconds);
   let seconds = 0;
@@ -50,7 +62,7 @@ export function decodeSeconds(request: PlanRequest): number | undefined {
   const { spec, tokens, attention, weights, kv, rates } = request;
   if (rates === undefined) return undefined;
   if (rates.kind === "stated") {
-    if (rates.bytesPerSecond === undefined) return undefined;
+    if (rates.bytesPerSecond === undefined || attention.policy.kind === "stream") return undefined;
     const context = decodedContextBytes(spec, { tokens, attention, kv, copies: 1 });
     return (weights.readBytes + context) / rates.bytesPerSecond;
   }
@@ -58,20 +70,28 @@ export function decodeSeconds(request: PlanRequest): number | undefined {
   if (pairRate === undefined) return undefined;
   const { layerSeconds, seconds } = rates.step;
   const pairs = decodedPairs(request) * channelsOf(spec);
-  return spec.layerCount * layerSeconds + seconds + headSeconds(request, rates) + (pairs === 0 ? 0 : pairs / pairRate.decode);
+  const attending = pairs === 0 ? 0 : pairs / pairRate.decode;
+  const reading = Math.max(attending, streamSeconds(request, rates, tokens));
+  return spec.layerCount * layerSeconds + seconds + headSeconds(request, rates) + reading;
+}
+
+/** Keys and values in front of `start` come from host memory while others are attended to; 0 where they are resident. */
+function streamSeconds({ spec, attention, kv, positions }: PlanRequest, { uploadBytes }: MeasuredRates, start: number): number {
+  if (attention.policy.kind !== "stream" || uploadBytes === undefined) return 0;
+  return contextBytes(spec, { tokens: start, attention, kv, copies: positions.copies }).bytes / uploadBytes;
 }
 
 function headSeconds({ spec }: PlanRequest, { matmulFlops }: MeasuredRates): number {
   return (2 * spec.hiddenSize * spec.vocabSize) / matmulFlops.head;
 }
 
+/** Pairs of the decoded token and a key; a bound of a page costs about as much. */
 function decodedPairs({ spec, tokens, attention }: PlanRequest): number {
   if (spec.kind !== "decoder") return 0;
-  const policy = decodePolicy(attention);
   let pairs = 0;
-  for (const { window } of spec.layers) {
-    const seen = visibleKeys(policy, window, tokens);
-    pairs += attention.topPages === undefined ? seen : topPageKeys(seen, attention.topPages);
+  for (const layer of spec.layers.keys()) {
+    const { keys, bounds } = decodedReads(spec, layer, { tokens, attention });
+    pairs += keys + bounds;
   }
   return pairs;
 }

@@ -2,9 +2,12 @@
  * What a prompt and an answer cost in operations and bytes. An operation is a multiplication or an addition, so a product with a matrix of
  * n numbers counts 2n. E hidden size, V vocabulary, H query heads, D head dimension, N tokens.
  */
-import type { ModelSpec, RecurrentSpec } from "../api.ts";
+import type { DecoderSpec, ModelSpec, RecurrentSpec } from "../api.ts";
 import { BLOCK_TOKENS, QUEST_PAGE_TOKENS, type AttentionChoice, type AttentionPolicy } from "../attention/api.ts";
+import { ESTIMATE_CHUNK_TOKENS, ESTIMATE_QUERIES } from "../attention/patterns/minference.ts";
+import { choosesPages } from "../attention/patterns/quest.ts";
 import { policyRow } from "../attention/policyTable.ts";
+import { boundBytes } from "../kv-cache/capacity.ts";
 import { convWidth } from "../recurrent/weights.ts";
 import { layerTokenBytes, type CachedContext } from "./contextBytes.ts";
 import { visibleKeys, visiblePairs, visitedBlocks } from "./pairs.ts";
@@ -15,6 +18,8 @@ export interface PrefillWork {
   linearFlops: number;
   /** 4 H D for each pair of a query and a key it sees, over all layers. */
   attentionFlops: number;
+  /** What choosing keys by content takes: 2 H D for each product of a query and a key. */
+  selectionFlops: number;
   /** Scans of recurrent models. */
   recurrenceFlops: number;
   /** Pairs of a query and a key, over all layers; per head they are the same. */
@@ -26,10 +31,17 @@ export function prefillWork(spec: ModelSpec, tokens: number, policy: AttentionPo
   const linearFlops = 2 * tokens * layerMatrixNumbers(spec) + 2 * spec.hiddenSize * spec.vocabSize;
   if (spec.kind !== "decoder") {
     const recurrenceFlops = tokens * spec.layerCount * scanFlops(spec);
-    return { linearFlops, attentionFlops: 0, recurrenceFlops, pairs: 0 };
+    return { linearFlops, attentionFlops: 0, selectionFlops: 0, recurrenceFlops, pairs: 0 };
   }
+  const channels = spec.headCount * spec.headDim;
   const pairs = sumOverLayers(spec, (window) => visiblePairs(policy, window, 0, tokens));
-  return { linearFlops, attentionFlops: 4 * spec.headCount * spec.headDim * pairs, recurrenceFlops: 0, pairs };
+  const products = sumOverLayers(spec, (window) => selectionProducts(policy, window, 0, tokens));
+  const flops = { attentionFlops: 4 * channels * pairs, selectionFlops: 2 * channels * products, recurrenceFlops: 0 };
+  return { linearFlops, ...flops, pairs };
+}
+
+export function totalFlops(work: PrefillWork): number {
+  return work.linearFlops + work.attentionFlops + work.selectionFlops + work.recurrenceFlops;
 }
 
 /** Sum of a figure of every layer, which depends on its window alone. */
@@ -56,28 +68,51 @@ export function visitedPairs(spec: ModelSpec, policy: AttentionPolicy, from: num
   });
 }
 
-/** How the tokens of an answer attend: policies that are for prompts alone see every key then. */
-export function decodePolicy({ policy }: AttentionChoice): AttentionPolicy {
-  return policyRow(policy.kind).decode ? policy : { kind: "flash" };
+/** How the tokens of an answer attend: those of policies that are for prompts alone, and those that choose pages, see every key. */
+export function decodePolicy({ policy, topPages }: AttentionChoice): AttentionPolicy {
+  return policyRow(policy.kind).decode && topPages === undefined ? policy : { kind: "flash" };
 }
 
-/** Bytes of keys and values that the token behind `context.tokens` others reads, over all layers. */
+/** What the token behind `tokens` others reads in one layer: keys, and bounds of pages that are not read for it. */
+export function decodedReads(
+  spec: DecoderSpec,
+  layer: number,
+  { tokens, attention }: { tokens: number; attention: AttentionChoice },
+): { keys: number; bounds: number } {
+  const seen = visibleKeys(decodePolicy(attention), spec.layers[layer]?.window, tokens);
+  const { topPages } = attention;
+  if (topPages === undefined || !choosesPages(spec, layer)) return { keys: seen, bounds: 0 };
+  return { keys: Math.min(seen, topPages * QUEST_PAGE_TOKENS), bounds: Math.ceil(seen / QUEST_PAGE_TOKENS) };
+}
+
+/** Bytes of keys and values, and of bounds, that this token reads, over all layers. */
 export function decodedContextBytes(spec: ModelSpec, context: CachedContext): number {
   if (spec.kind !== "decoder") return 0;
-  const { attention, tokens } = context;
-  const policy = decodePolicy(attention);
+  const boundsOfPage = QUEST_PAGE_TOKENS * boundBytes(spec);
   let bytes = 0;
-  for (const layer of spec.layers) {
-    const seen = visibleKeys(policy, layer.window, tokens);
-    const perToken = layerTokenBytes(spec, layer, { kv: context.kv, copies: 1 });
-    bytes += perToken * (attention.topPages === undefined ? seen : topPageKeys(seen, attention.topPages));
+  for (const [index, layer] of spec.layers.entries()) {
+    const { keys, bounds } = decodedReads(spec, index, context);
+    bytes += keys * layerTokenBytes(spec, layer, { ...context, copies: 1 }) + bounds * boundsOfPage;
   }
-  return bytes;
+  return Math.ceil(bytes);
 }
 
-/** Keys of the pages that are read of `keys`. */
-export function topPageKeys(keys: number, topPages: number): number {
-  return Math.min(keys, topPages * QUEST_PAGE_TOKENS);
+/**
+ * Products q · k that choosing keys takes in one layer for queries [from, to), per head: the last queries of a chunk with every key, or means
+ * of blocks with means of blocks.
+ */
+export function selectionProducts({ kind }: AttentionPolicy, window = Infinity, from: number, to: number): number {
+  const byMass = kind === "vertical-slash" || kind === "minference";
+  const byBlocks = kind === "blocks" || kind === "minference";
+  if (!byMass && !byBlocks) return 0;
+  let products = 0;
+  for (let start = from; start < to; start += ESTIMATE_CHUNK_TOKENS) {
+    const end = Math.min(to, start + ESTIMATE_CHUNK_TOKENS);
+    const keys = Math.min(end, window + end - start);
+    if (byMass) products += Math.min(ESTIMATE_QUERIES, end - start) * keys;
+    if (byBlocks) products += Math.ceil((end - start) / BLOCK_TOKENS) * Math.ceil(keys / BLOCK_TOKENS);
+  }
+  return products;
 }
 
 /**

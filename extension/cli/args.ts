@@ -108,6 +108,24 @@ export type Command =
       /** File that the search is kept in; it goes on from there where the file exists. */
       resume: string | undefined;
     } & OpenArgs)
+  | ({
+      name: "plan";
+      json: boolean;
+      tokens: number;
+      /** Bits that every weight takes, scales included, whatever its format. */
+      bits: number | undefined;
+      /** Memory of a machine; undefined: of this one, within what the backend keeps for a context. */
+      memoryBytes: number | undefined;
+      /** Every policy with every cache format too. */
+      all: boolean;
+      /** Measure this machine for the time. */
+      measure: boolean;
+      /** What another machine sustains: operations and bytes a second. */
+      flops: number | undefined;
+      bytesPerSecond: number | undefined;
+      /** Graphics cards that share the prompt, and bytes a second from one to the next. */
+      ring: { ranks: number; linkBytesPerSecond: number } | undefined;
+    } & ModelArgs)
   | { name: "doctor"; json: boolean; model: string | undefined };
 
 const openOptions = {
@@ -147,6 +165,9 @@ export const usages = {
   "rope-search":
     `lcp rope-search <folder> --target-length N ${backendUsage} ${quantUsage} [--documents N] [--population N] [--iterations N] [--seed N] ` +
     "[--include <glob>]... [--out <rope.json>] [--resume <state.json>] [--json]",
+  plan:
+    `lcp plan --tokens N ${modelUsage.replace("<folder>", "<folder, config.json or .gguf>")} [--bits B] [--memory <size>] [--all] ` +
+    "[--no-measure] [--flops <TFLOP/s>] [--bandwidth <GB/s>] [--ranks N --link <GB/s>] [--json]",
   doctor: "lcp doctor [--model <folder>] [--json]",
 } as const;
 
@@ -168,6 +189,8 @@ export function parseCommand(args: readonly string[]): Command {
       return logits(rest);
     case "rope-search":
       return ropeSearch(rest);
+    case "plan":
+      return plan(rest);
     case "doctor":
       return doctor(rest);
     default: {
@@ -330,6 +353,45 @@ function ropeSearch(args: string[]): Command {
     resume: values.resume,
   };
 }
+
+function plan(args: string[]): Command {
+  const { values, positionals } = parse("plan", args, {
+    ...modelOptions,
+    tokens: { type: "string" },
+    bits: { type: "string" },
+    memory: { type: "string" },
+    all: { type: "boolean" },
+    "no-measure": { type: "boolean" },
+    flops: { type: "string" },
+    bandwidth: { type: "string" },
+    ranks: { type: "string" },
+    link: { type: "string" },
+    ...json,
+  });
+  expect("plan", positionals, []);
+  if (values.tokens === undefined) throw new UsageError("--tokens is missing", usages.plan);
+  const rate = (option: "bits" | "flops" | "bandwidth" | "link", unit: number): number | undefined =>
+    values[option] === undefined ? undefined : unit * readNumber("plan", `--${option}`, values[option], { above: 0 });
+  const link = rate("link", 1e9);
+  const ranks = values.ranks === undefined ? undefined : readNumber("plan", "--ranks", values.ranks, { from: 1, whole: true });
+  if ((ranks === undefined) !== (link === undefined)) throw new UsageError("--ranks and --link go together", usages.plan);
+  return {
+    name: "plan",
+    json: values.json ?? false,
+    tokens: readNumber("plan", "--tokens", values.tokens, { from: 1, to: MOST_PLANNED, whole: true }),
+    ...modelArgs("plan", values),
+    bits: rate("bits", 1),
+    memoryBytes: values.memory === undefined ? undefined : readSize("plan", "--memory", values.memory),
+    all: values.all ?? false,
+    measure: !(values["no-measure"] ?? false),
+    flops: rate("flops", 1e12),
+    bytesPerSecond: rate("bandwidth", 1e9),
+    ring: ranks === undefined || link === undefined ? undefined : { ranks, linkBytesPerSecond: link },
+  };
+}
+
+/** Pairs of queries and keys are summed token by token for some patterns. */
+const MOST_PLANNED = 2 ** 28;
 
 function doctor(args: string[]): Command {
   const { values, positionals } = parse("doctor", args, { model: { type: "string" }, ...json });

@@ -5,6 +5,7 @@ import { openRunnerOn, openWgslRunner } from "../../engine/backends/wgsl.ts";
 import { openPace } from "../../engine/backends/wgsl/pace.ts";
 import { openDevice, probeAdapter, type EngineDevice } from "../../engine/gpu/device.ts";
 import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
+import type { HeadFacts } from "../../engine/attention/api.ts";
 import { openReferenceRunner } from "../../engine/reference/open.ts";
 import { assertClose } from "../support/gpuArrays.ts";
 import { randomModel } from "../support/goldenModels.ts";

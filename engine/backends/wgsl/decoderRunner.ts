@@ -474,7 +474,10 @@ function isForPrompts({ policy, topPages }: AttentionChoice): boolean {
 function checkChoice(spec: DecoderSpec, choice: AttentionChoice, canRing: boolean): void {
   const { kind } = choice.policy;
   checkTopPages(spec, choice);
-  if (choice.policy.kind === "ring") return checkRing(spec, choice.policy, canRing);
+  if (choice.policy.kind === "ring") {
+    checkRing(spec, choice.policy, canRing);
+    return;
+  }
   if (patternOf(choice.policy) !== undefined || isByContent(choice.policy)) return;
   if (["flash", "flash3", "dense", "sinks", "stream"].includes(kind)) return;
   throw new EngineError("bad-argument", `attention "${kind}" does not run on WebGPU yet`, "choose flash or a window");

@@ -3,12 +3,7 @@ import { describe, it } from "node:test";
 import type { ModelSpec, TensorFormat } from "../../../engine/api.ts";
 import { F32_CACHE, WHOLE } from "../../../engine/attention/wholeOnly.ts";
 import { cacheCapacity } from "../../../engine/kv-cache/capacity.ts";
-import {
-  type DeviceFacts,
-  preflight,
-  type WeightFacts,
-  weightFacts,
-} from "../../../engine/models/preflight.ts";
+import { type DeviceFacts, preflight, type WeightFacts, weightFacts } from "../../../engine/models/preflight.ts";
 import { parseSpec } from "../../../engine/models/spec.ts";
 import { tensorShapes } from "../../../engine/models/weights.ts";
 
@@ -78,7 +73,11 @@ describe("what a model asks of a machine", () => {
     assert.equal(cacheCapacity(llama, F32_CACHE, WHOLE, 512, undefined), 32_768, "the number the backend itself comes to");
     const windowed: ModelSpec = { ...llama, layers: llama.layers.map((layer) => ({ ...layer, window: 512 })) };
     const [, context2] = preflight(windowed, weightsOf("bf16"), laptop);
-    assert.match(context2?.text ?? "", /Their KV cache takes [\d.]+ MB in f32; all of it fits/, "windows are all that is kept of such layers");
+    assert.match(
+      context2?.text ?? "",
+      /Their KV cache takes [\d.]+ MB in f32; all of it fits/,
+      "windows are all that is kept of such layers",
+    );
   });
 
   it("is a state of constant size for a recurrent model", () => {

@@ -100,7 +100,7 @@ describe("published transformers", () => {
           const ideal = 2 * row.num_key_value_heads * row.head_dim * golden.kv_element_bytes[cell];
           const unpadded = (tokens: number): number => (bytesAt(format, tokens) / perToken(format)) * ideal;
           const most = (bytes: number): number | "unbounded" => {
-            const found = largestContext(bytes, unpadded);
+            const found = largestContext((tokens) => unpadded(tokens) <= bytes);
             return found === Infinity ? "unbounded" : found;
           };
           const bytes = budget * golden.GiB;

@@ -13,7 +13,16 @@ import { createStore, initialState } from "../../../webview/state/store.ts";
 import { panelSettings, savedRun, sessionInfo } from "./panelFixtures.ts";
 
 const plan: Plan = {
-  ...{ tokens: 900, weightsBytes: 4, kvBytes: 8, kvAllocatedBytes: 16, kvBytesPerLayer: [8], workspaceBytes: 1, workspace: [] },
+  ...{
+    tokens: 900,
+    weightsBytes: 4,
+    kvBytes: 8,
+    kvAllocatedBytes: 16,
+    kvHostBytes: 0,
+    kvBytesPerLayer: [8],
+    workspaceBytes: 1,
+    workspace: [],
+  },
   ...{ totalBytes: 21, prefillFlops: 1e9, linearFlops: 5e8, attentionFlops: 5e8, flopsAreExact: true, prefillSeconds: 1 },
   ...{ decodeSecondsPerToken: 0.1, decodeBytesPerToken: 12, fits: true, largestTokens: 4096, because: "it is small" },
 };
