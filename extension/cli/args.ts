@@ -390,8 +390,8 @@ function plan(args: string[]): Command {
   };
 }
 
-/** Pairs of queries and keys are summed token by token for some patterns. */
-const MOST_PLANNED = 2 ** 28;
+/** The device counts positions no further. */
+const MOST_PLANNED = 2 ** 24;
 
 function doctor(args: string[]): Command {
   const { values, positionals } = parse("doctor", args, { model: { type: "string" }, ...json });

@@ -36,7 +36,8 @@ function model(backend: "wgsl" | "ort", measure = async (asked: MeasureRequest) 
 describe("the table of ways to read a prompt", () => {
   it("has every policy with every format on WebGPU, each with its own bytes and time", async () => {
     const { ways, chosen, timeBecause } = await attentionTable(model("wgsl"), request, new RateKeeper(), never);
-    assert.equal(ways.length, policyTable.length * 4);
+    // flash3 caches in 8 bits of its own, and takes no other format.
+    assert.equal(ways.length, policyTable.length * 4 - 3);
     const find = (attention: string, kv: string) => ways.find((way) => way.attention === attention && way.kv === kv)?.plan;
     const [f32, q8] = [find("flash", "f32"), find("flash", "q8")];
     assert.ok(f32 && q8 && q8.kvBytes < f32.kvBytes / 3);
