@@ -88,7 +88,11 @@ describe("attention in the panel", () => {
     assert.ok(rows.length > 10, `${rows.length} policies`);
     for (const [policy = "", ...cells] of rows) {
       assert.equal(cells.length, 4, policy);
-      for (const cell of cells) assert.match(cell, /^[\d.,]+ [kM]B · [\d.,]+ (ms|s|min)/, policy);
+      for (const [column, cell] of cells.entries()) {
+        // flash3 has a cache format of its own.
+        if (policy === "flash3" && column > 0) assert.equal(cell, "–");
+        else assert.match(cell, /^[\d.,]+ [kM]B · [\d.,]+ (ms|s|min)/, policy);
+      }
     }
     await panel.part("lc-attention-plan-table").scrollIntoViewIfNeeded();
     await workbench.screenshot("attention-plan");

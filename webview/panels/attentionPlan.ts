@@ -74,7 +74,7 @@ function planTable(table: AttentionTable): TemplateResult {
 function planRow({ attention, cells }: PlanRow, isChosen: boolean): TemplateResult {
   return html`<tr aria-current=${isChosen ? "true" : "false"}>
     <th scope="row">${attention}</th>
-    ${cells.map(planCell)}
+    ${cells.map((way) => (way === undefined ? html`<td class="number" title="not in this format">–</td>` : planCell(way)))}
   </tr>`;
 }
 

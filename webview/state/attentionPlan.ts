@@ -23,8 +23,8 @@ export function reduceAttentionPlan(plan: AttentionPlan, action: AttentionPlanAc
 
 export interface PlanRow {
   attention: string;
-  /** One per format, in the order of the columns. */
-  cells: readonly PlannedWay[];
+  /** One per format, in the order of the columns; undefined where the policy does not take it. */
+  cells: readonly (PlannedWay | undefined)[];
 }
 
 /** A row for each policy and a column for each format. */
@@ -33,6 +33,9 @@ export function planRows({ ways }: AttentionTable): { formats: readonly string[]
   const policies = [...new Set(ways.map(({ attention }) => attention))];
   return {
     formats,
-    rows: policies.map((attention) => ({ attention, cells: ways.filter((way) => way.attention === attention) })),
+    rows: policies.map((attention) => {
+      const own = ways.filter((way) => way.attention === attention);
+      return { attention, cells: formats.map((format) => own.find(({ kv }) => kv === format)) };
+    }),
   };
 }

@@ -100,11 +100,17 @@ describe("the plan of a prompt", () => {
     const { formats, rows } = planRows(table);
     assert.deepEqual(formats, ["f32", "q8"]);
     assert.deepEqual(
-      rows.map(({ attention, cells }) => [attention, cells.map(({ kv }) => kv)]),
+      rows.map(({ attention, cells }) => [attention, cells.map((way) => way?.kv)]),
       [
         ["flash", ["f32", "q8"]],
         ["window:4096", ["f32", "q8"]],
       ],
+    );
+    const lacking = planRows({ ...table, ways: table.ways.filter(({ attention, kv }) => attention === "flash" || kv === "q8") });
+    assert.deepEqual(
+      lacking.rows[1]?.cells.map((way) => way?.kv),
+      [undefined, "q8"],
+      "a format that a policy does not take leaves its column empty",
     );
   });
 });
