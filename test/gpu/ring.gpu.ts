@@ -250,32 +250,41 @@ describe("ring of worker threads with a device each", () => {
     }
   }
 
-  it("reads a prompt of the bundled model as one device does, and can be stopped", { timeout: 600_000 }, async () => {
-    const runner = await openSpecimen(ringThreads(script, folder));
-    const alone = await openSpecimen(undefined);
-    runner.setAttention(zigzag);
-    const ids = Array.from({ length: 333 }, (_, index) => 3 + ((index * 7919) % 4000));
-    const stop = new AbortController();
-    const stopped = runner.append(ids, { signal: stop.signal, onProgress: () => stop.abort() });
-    await assert.rejects(stopped, { code: "aborted" });
-    const found = await runner.append(ids, { logits: "last" });
-    const expected = await alone.append(ids, { logits: "last" });
-    // Logits of up to twelve, through four layers.
-    assertNear(found ?? [], expected ?? [], ROUNDING, "logits");
-    const steps = ringOf(runner)?.steps ?? [];
-    assert.deepEqual(
-      steps.map(({ rank, step, owner }) => [rank, step, owner]),
-      [
-        [0, 0, 0],
-        [0, 1, 1],
-        [1, 0, 1],
-        [1, 1, 0],
-      ],
-    );
-    assert(
-      steps.every(({ computeMs, bytes, transferMs, step }) => computeMs > 0 && (step === 0 || (bytes > 0 && transferMs > 0))),
-    );
-  });
+  it(
+    "reads a prompt of the bundled model as one device does, can be stopped, and goes on with more ranks",
+    { timeout: 600_000 },
+    async () => {
+      const runner = await openSpecimen(ringThreads(script, folder));
+      const alone = await openSpecimen(undefined);
+      runner.setAttention(zigzag);
+      const ids = Array.from({ length: 333 }, (_, index) => 3 + ((index * 7919) % 4000));
+      const stop = new AbortController();
+      const stopped = runner.append(ids, { signal: stop.signal, onProgress: () => stop.abort() });
+      await assert.rejects(stopped, { code: "aborted" });
+      const found = await runner.append(ids, { logits: "last" });
+      const expected = await alone.append(ids, { logits: "last" });
+      // Logits of up to twelve, through four layers.
+      assertNear(found ?? [], expected ?? [], ROUNDING, "logits");
+      const steps = ringOf(runner)?.steps ?? [];
+      assert.deepEqual(
+        steps.map(({ rank, step, owner }) => [rank, step, owner]),
+        [
+          [0, 0, 0],
+          [0, 1, 1],
+          [1, 0, 1],
+          [1, 1, 0],
+        ],
+      );
+      assert(
+        steps.every(({ computeMs, bytes, transferMs, step }) => computeMs > 0 && (step === 0 || (bytes > 0 && transferMs > 0))),
+      );
+      // Another number of ranks: the threads of before end, others begin.
+      runner.truncate(0);
+      runner.setAttention({ policy: { kind: "ring", ranks: 4, layout: "striped" } });
+      assertNear((await runner.append(ids, { logits: "last" })) ?? [], expected ?? [], ROUNDING, "logits by four ranks");
+      assert.equal(ringOf(runner)?.ranks, 4);
+    },
+  );
 
   it("says which rank could not open its model", { timeout: 600_000 }, async () => {
     const runner = await openSpecimen(ringThreads(script, `${folder}/nowhere`));
