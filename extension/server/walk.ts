@@ -181,6 +181,7 @@ class FolderWalk {
       if (exclusion) this.leaveOut(frame.path + name, exclusion);
       if (++this.entries % entriesPerLook === 0 && performance.now() >= this.sliceEnd) await this.breathe();
     }
+    throwIfAborted(signal);
     this.addRootRow();
     if (this.late.length > 0) {
       this.rows.push(...this.late);

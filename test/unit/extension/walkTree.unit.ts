@@ -5,7 +5,7 @@ import { chmod, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { EngineError } from "../../../engine/errors.ts";
-import { type WalkOptions, walkRoot } from "../../../extension/server/walk.ts";
+import { type FoundFile, type WalkOptions, walkRoot } from "../../../extension/server/walk.ts";
 import { withTempTree } from "../../support/tempTree.ts";
 
 const nobody = { HOME: "/nonexistent", GIT_CONFIG_NOSYSTEM: "1", PATH: process.env.PATH ?? "" };
@@ -251,10 +251,16 @@ describe("settings of a walk", () => {
       const seen: number[] = [];
       await walked(folder, { onProgress: (entries) => seen.push(entries) });
       assert.equal(seen.at(-1), 909);
-      const controller = new AbortController();
-      const stopped = walked(folder, { signal: controller.signal, onProgress: () => controller.abort() });
-      setImmediate(() => controller.abort());
-      await assert.rejects(stopped, (error) => EngineError.is(error, "aborted"));
+      for (const stopAt of [1, 450, 900]) {
+        const controller = new AbortController();
+        const files: FoundFile[] = [];
+        files.push = (...found) => {
+          if (files.length + 1 === stopAt) controller.abort();
+          return Array.prototype.push.apply(files, found);
+        };
+        const stopped = walked(folder, { signal: controller.signal, files });
+        await assert.rejects(stopped, (error) => EngineError.is(error, "aborted"), `stopped at file ${stopAt}`);
+      }
     }));
 
   it("gives size and time of a file", () =>
