@@ -37,7 +37,9 @@ export async function openDawn(): Promise<{ gpu: GPU; how: string } | undefined>
     process.env.VK_ICD_FILENAMES = join(folder, icdFile);
     keepVulkanLoader(folder);
     const gpu = kept(create([]));
-    if ((await gpu.requestAdapter()) !== null) return { gpu, how: `SwiftShader of the browser in ${folder}` };
+    if ((await gpu.requestAdapter()) === null) continue;
+    leaveCoresToSwiftShader();
+    return { gpu, how: `SwiftShader of the browser in ${folder}` };
   }
   return undefined;
 }
@@ -45,6 +47,21 @@ export async function openDawn(): Promise<{ gpu: GPU; how: string } | undefined>
 function kept(gpu: GPU): GPU {
   instances.push(gpu);
   return gpu;
+}
+
+let leavesCores = false;
+
+/**
+ * While anything is pending Dawn looks for it in every turn of the event loop, by the global `setImmediate`. That keeps a core busy, of those
+ * that a software adapter computes with: there, once a millisecond has to do. Only Dawn's own callbacks, which are native, wait.
+ */
+function leaveCoresToSwiftShader(): void {
+  if (leavesCores) return;
+  leavesCores = true;
+  const { setImmediate } = globalThis;
+  const paced = (callback: () => void, ...args: []): unknown =>
+    String(callback).includes("[native code]") ? setTimeout(callback, 1) : setImmediate(callback, ...args);
+  Object.defineProperty(globalThis, "setImmediate", { value: paced, configurable: true, writable: true });
 }
 
 /** Vulkan drivers announce themselves by a manifest; asking Dawn where there is none only prints a warning. Other systems need none. */

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { Mamba2Spec, MambaSpec, RecurrentSpec, Rwkv7Spec } from "../../engine/api.ts";
-import { storageBuffer } from "../../engine/gpu/buffers.ts";
-import type { EngineDevice } from "../../engine/gpu/device.ts";
-import { openRecorder, type Recorder } from "../../engine/gpu/dispatch.ts";
-import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
-import { SIGMOID, SQUARED_RELU, TANH } from "../../engine/kernels/activate.ts";
-import { openLinear } from "../../engine/kernels/linear.ts";
+import type { Mamba2Spec, MambaSpec, RecurrentSpec, Rwkv7Spec } from "../../../engine/api.ts";
+import { storageBuffer } from "../../../engine/gpu/buffers.ts";
+import type { EngineDevice } from "../../../engine/gpu/device.ts";
+import { openRecorder, type Recorder } from "../../../engine/gpu/dispatch.ts";
+import { openShaderCache, type ShaderCache } from "../../../engine/gpu/shader.ts";
+import { SIGMOID, SQUARED_RELU, TANH } from "../../../engine/kernels/activate.ts";
+import { openLinear } from "../../../engine/kernels/linear.ts";
 import {
   checkRecurrentShapes,
   openMamba2Operations,
@@ -15,10 +15,10 @@ import {
   padded4,
   ssdBlock,
   type WkvRows,
-} from "../../engine/kernels/recurrentOps.ts";
-import { plainVariants } from "../../engine/kernels/variants.ts";
-import { convWidth } from "../../engine/recurrent/weights.ts";
-import { alloc32, alloc64, sigmoid } from "../../engine/reference/ops.ts";
+} from "../../../engine/kernels/recurrentOps.ts";
+import { plainVariants } from "../../../engine/kernels/variants.ts";
+import { convWidth } from "../../../engine/recurrent/weights.ts";
+import { alloc32, alloc64, sigmoid } from "../../../engine/reference/ops.ts";
 import {
   causalConv,
   columns,
@@ -32,11 +32,11 @@ import {
   tokenShift,
   wkvDecay,
   wkvScan,
-} from "../../engine/reference/recurrentOps.ts";
-import { addBonus } from "../../engine/reference/rwkv7.ts";
-import { assertClose, download, numbers, upload } from "../support/gpuArrays.ts";
-import { randomRecurrent } from "../support/recurrentModels.ts";
-import { requireDevice } from "../support/requireDevice.ts";
+} from "../../../engine/reference/recurrentOps.ts";
+import { addBonus } from "../../../engine/reference/rwkv7.ts";
+import { assertClose, download, numbers, upload } from "../../support/gpuArrays.ts";
+import { randomRecurrent } from "../../support/recurrentModels.ts";
+import { requireDevice } from "../../support/requireDevice.ts";
 
 /** f32 against float64, over up to 130 steps whose errors decay with the state: about a hundred roundings of the largest number. */
 const RELATIVE = 1e-5;

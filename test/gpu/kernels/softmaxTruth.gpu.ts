@@ -1,9 +1,9 @@
 /** Softmax over 131,072 keys: f32 sums against float64 loops, where all scores are equal and where they are Gaussian. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { requireDevice } from "../support/requireDevice.ts";
-import type { EngineDevice } from "../../engine/gpu/device.ts";
-import { openLongAttention, relativeErrors, type LongAttention, type LongRows } from "../support/longAttention.ts";
+import { requireDevice } from "../../support/requireDevice.ts";
+import type { EngineDevice } from "../../../engine/gpu/device.ts";
+import { openLongAttention, relativeErrors, type LongAttention, type LongRows } from "../../support/longAttention.ts";
 
 const KEYS = 131_072;
 /** What a long context may cost: f32 sums of 131,072 weights and products, in blocks of 32 or 64 keys, are off by some 1e-5 at most. */

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
-import type { DecoderSpec, Runner, Sampling, TokenMask } from "../../engine/api.ts";
-import { openRunnerOn, openWgslRunner } from "../../engine/backends/wgsl.ts";
-import { openPace } from "../../engine/backends/wgsl/pace.ts";
-import { openDevice, probeAdapter, type EngineDevice } from "../../engine/gpu/device.ts";
-import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
-import type { HeadFacts } from "../../engine/attention/api.ts";
-import { openReferenceRunner } from "../../engine/reference/open.ts";
-import { assertClose } from "../support/gpuArrays.ts";
-import { randomModel } from "../support/goldenModels.ts";
-import { requireGpu, type TestGpu } from "../support/requireDevice.ts";
+import type { DecoderSpec, Runner, Sampling, TokenMask } from "../../../engine/api.ts";
+import { openRunnerOn, openWgslRunner } from "../../../engine/backends/wgsl.ts";
+import { openPace } from "../../../engine/backends/wgsl/pace.ts";
+import { openDevice, probeAdapter, type EngineDevice } from "../../../engine/gpu/device.ts";
+import { openShaderCache, type ShaderCache } from "../../../engine/gpu/shader.ts";
+import type { HeadFacts } from "../../../engine/attention/api.ts";
+import { openReferenceRunner } from "../../../engine/reference/open.ts";
+import { assertClose } from "../../support/gpuArrays.ts";
+import { randomModel } from "../../support/goldenModels.ts";
+import { requireGpu, type TestGpu } from "../../support/requireDevice.ts";
 
 const small: Partial<DecoderSpec> = { headDim: 8, vocabSize: 75, layerCount: 3 };
 const model = { ...randomModel(small), weightFormat: "f32" as const };

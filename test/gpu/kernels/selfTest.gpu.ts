@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { DeviceAbilities, EngineDevice } from "../../engine/gpu/device.ts";
-import { chooseVariants, openTrial, type ChosenVariants } from "../../engine/gpu/selfTest.ts";
-import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
-import { EngineError } from "../../engine/errors.ts";
-import { requireDevice } from "../support/requireDevice.ts";
+import type { DeviceAbilities, EngineDevice } from "../../../engine/gpu/device.ts";
+import { chooseVariants, openTrial, type ChosenVariants } from "../../../engine/gpu/selfTest.ts";
+import { openShaderCache, type ShaderCache } from "../../../engine/gpu/shader.ts";
+import { EngineError } from "../../../engine/errors.ts";
+import { requireDevice } from "../../support/requireDevice.ts";
 
 let gpu: EngineDevice;
 let shaders: ShaderCache;

@@ -1,25 +1,25 @@
 /** Decoding by top pages: the choice against the plain loops, exactly; what is read by it against the reference runner. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { DecoderSpec, Runner } from "../../engine/api.ts";
-import { PAGE_TOKENS } from "../../engine/attention/api.ts";
-import { parseAttention } from "../../engine/attention/policy.ts";
-import { bestPages, pageBounds, pageScores } from "../../engine/attention/patterns/quest.ts";
-import { openRunnerOn } from "../../engine/backends/wgsl.ts";
-import type { GpuDecoderOptions } from "../../engine/backends/wgsl/decoderRunner.ts";
-import { openReadback, storageBuffer } from "../../engine/gpu/buffers.ts";
-import type { EngineDevice } from "../../engine/gpu/device.ts";
-import { openRecorder, type Recorder } from "../../engine/gpu/dispatch.ts";
-import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
-import { kvPut } from "../../engine/kernels/kv_put.ts";
-import { openPageOps } from "../../engine/kernels/pageOps.ts";
-import { roundRow, rowWords } from "../../engine/kv-cache/format.ts";
-import { positionPlan } from "../../engine/position/bands.ts";
-import { openReferenceRunner } from "../../engine/reference/open.ts";
-import { openLayer } from "../support/attendingLayer.ts";
-import { assertClose, download, numbers, upload } from "../support/gpuArrays.ts";
-import { randomModel } from "../support/goldenModels.ts";
-import { requireDevice } from "../support/requireDevice.ts";
+import type { DecoderSpec, Runner } from "../../../engine/api.ts";
+import { PAGE_TOKENS } from "../../../engine/attention/api.ts";
+import { parseAttention } from "../../../engine/attention/policy.ts";
+import { bestPages, pageBounds, pageScores } from "../../../engine/attention/patterns/quest.ts";
+import { openRunnerOn } from "../../../engine/backends/wgsl.ts";
+import type { GpuDecoderOptions } from "../../../engine/backends/wgsl/decoderRunner.ts";
+import { openReadback, storageBuffer } from "../../../engine/gpu/buffers.ts";
+import type { EngineDevice } from "../../../engine/gpu/device.ts";
+import { openRecorder, type Recorder } from "../../../engine/gpu/dispatch.ts";
+import { openShaderCache, type ShaderCache } from "../../../engine/gpu/shader.ts";
+import { kvPut } from "../../../engine/kernels/kv_put.ts";
+import { openPageOps } from "../../../engine/kernels/pageOps.ts";
+import { roundRow, rowWords } from "../../../engine/kv-cache/format.ts";
+import { positionPlan } from "../../../engine/position/bands.ts";
+import { openReferenceRunner } from "../../../engine/reference/open.ts";
+import { openLayer } from "../../support/attendingLayer.ts";
+import { assertClose, download, numbers, upload } from "../../support/gpuArrays.ts";
+import { randomModel } from "../../support/goldenModels.ts";
+import { requireDevice } from "../../support/requireDevice.ts";
 
 /** Three layers of f32 sums in another order. */
 const TOLERANCE = 2e-4;

@@ -1,19 +1,19 @@
 /** Attention with whole rows of scores: what flash gives, at the price that it states. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import type { DecoderSpec, Runner } from "../../engine/api.ts";
-import { scoreBytes } from "../../engine/attention/dense.ts";
-import { parseAttention } from "../../engine/attention/policy.ts";
-import { openRunnerOn } from "../../engine/backends/wgsl.ts";
-import type { GpuDecoderOptions } from "../../engine/backends/wgsl/decoderRunner.ts";
-import { EngineError } from "../../engine/errors.ts";
-import type { EngineDevice } from "../../engine/gpu/device.ts";
-import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
-import { positionPlan } from "../../engine/position/bands.ts";
-import { assertClose } from "../support/gpuArrays.ts";
-import { goldenDecoder, goldenDecoders, randomModel } from "../support/goldenModels.ts";
-import { watchMemory } from "../support/gpuMemory.ts";
-import { requireDevice } from "../support/requireDevice.ts";
+import type { DecoderSpec, Runner } from "../../../engine/api.ts";
+import { scoreBytes } from "../../../engine/attention/dense.ts";
+import { parseAttention } from "../../../engine/attention/policy.ts";
+import { openRunnerOn } from "../../../engine/backends/wgsl.ts";
+import type { GpuDecoderOptions } from "../../../engine/backends/wgsl/decoderRunner.ts";
+import { EngineError } from "../../../engine/errors.ts";
+import type { EngineDevice } from "../../../engine/gpu/device.ts";
+import { openShaderCache, type ShaderCache } from "../../../engine/gpu/shader.ts";
+import { positionPlan } from "../../../engine/position/bands.ts";
+import { assertClose } from "../../support/gpuArrays.ts";
+import { goldenDecoder, goldenDecoders, randomModel } from "../../support/goldenModels.ts";
+import { watchMemory } from "../../support/gpuMemory.ts";
+import { requireDevice } from "../../support/requireDevice.ts";
 
 /** Two orders of the same f32 sums, through a few layers. */
 const TOLERANCE = 1e-4;

@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
-import type { Runner, RunnerOptions, TensorFormat } from "../../engine/api.ts";
-import { openRunnerOn } from "../../engine/backends/wgsl.ts";
-import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
-import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
-import { tensorShapes } from "../../engine/models/weights.ts";
-import { positionPlan } from "../../engine/position/bands.ts";
-import { openReferenceRunner } from "../../engine/reference/open.ts";
-import { biased, bloomLike, gemmaLike, keyShifted, mixedLayers, reindexings } from "../support/decoderShapes.ts";
-import { assertClose } from "../support/gpuArrays.ts";
-import { goldenDecoder, goldenDecoders, randomModel } from "../support/goldenModels.ts";
-import { requireGpu } from "../support/requireDevice.ts";
-import { bytesStore, randomTensor } from "../support/weightBytes.ts";
+import type { Runner, RunnerOptions, TensorFormat } from "../../../engine/api.ts";
+import { openRunnerOn } from "../../../engine/backends/wgsl.ts";
+import { openDevice, type EngineDevice } from "../../../engine/gpu/device.ts";
+import { openShaderCache, type ShaderCache } from "../../../engine/gpu/shader.ts";
+import { tensorShapes } from "../../../engine/models/weights.ts";
+import { positionPlan } from "../../../engine/position/bands.ts";
+import { openReferenceRunner } from "../../../engine/reference/open.ts";
+import { biased, bloomLike, gemmaLike, keyShifted, mixedLayers, reindexings } from "../../support/decoderShapes.ts";
+import { assertClose } from "../../support/gpuArrays.ts";
+import { goldenDecoder, goldenDecoders, randomModel } from "../../support/goldenModels.ts";
+import { requireGpu } from "../../support/requireDevice.ts";
+import { bytesStore, randomTensor } from "../../support/weightBytes.ts";
 
 /** f32 logits of tiny models, a few units large: thousands of roundings of one part in ten million each. */
 const TOLERANCE = 5e-5;

@@ -1,20 +1,28 @@
 import { after, before, describe, it } from "node:test";
-import type { DecoderSpec } from "../../engine/api.ts";
-import { F32_CACHE } from "../../engine/attention/wholeOnly.ts";
-import { storageBuffer, uploadedBuffer } from "../../engine/gpu/buffers.ts";
-import type { EngineDevice } from "../../engine/gpu/device.ts";
-import { openRecorder, type Recorder } from "../../engine/gpu/dispatch.ts";
-import { openShaderCache, type ShaderCache } from "../../engine/gpu/shader.ts";
-import { openLinear } from "../../engine/kernels/linear.ts";
-import { openOperations, type Operations } from "../../engine/kernels/ops.ts";
-import { plainVariants } from "../../engine/kernels/variants.ts";
-import { alibiSlopes } from "../../engine/position/alibi.ts";
-import { positionsFrom, rotateHeads, rotation } from "../../engine/position/rope.ts";
-import { ropeBase, ropeTable } from "../../engine/position/scaling.ts";
-import { alloc32, clampInPlace, gateMultiply, keyShift, layerNorm, rmsNorm, softcapInPlace } from "../../engine/reference/ops.ts";
-import { assertClose, download, numbers, upload } from "../support/gpuArrays.ts";
-import { randomModel } from "../support/goldenModels.ts";
-import { requireDevice } from "../support/requireDevice.ts";
+import type { DecoderSpec } from "../../../engine/api.ts";
+import { F32_CACHE } from "../../../engine/attention/wholeOnly.ts";
+import { storageBuffer, uploadedBuffer } from "../../../engine/gpu/buffers.ts";
+import type { EngineDevice } from "../../../engine/gpu/device.ts";
+import { openRecorder, type Recorder } from "../../../engine/gpu/dispatch.ts";
+import { openShaderCache, type ShaderCache } from "../../../engine/gpu/shader.ts";
+import { openLinear } from "../../../engine/kernels/linear.ts";
+import { openOperations, type Operations } from "../../../engine/kernels/ops.ts";
+import { plainVariants } from "../../../engine/kernels/variants.ts";
+import { alibiSlopes } from "../../../engine/position/alibi.ts";
+import { positionsFrom, rotateHeads, rotation } from "../../../engine/position/rope.ts";
+import { ropeBase, ropeTable } from "../../../engine/position/scaling.ts";
+import {
+  alloc32,
+  clampInPlace,
+  gateMultiply,
+  keyShift,
+  layerNorm,
+  rmsNorm,
+  softcapInPlace,
+} from "../../../engine/reference/ops.ts";
+import { assertClose, download, numbers, upload } from "../../support/gpuArrays.ts";
+import { randomModel } from "../../support/goldenModels.ts";
+import { requireDevice } from "../../support/requireDevice.ts";
 
 /** f32 sums of up to a few hundred products of numbers near one, in another order than the reference's. */
 const TOLERANCE = 2e-5;
