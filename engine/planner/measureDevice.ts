@@ -3,6 +3,7 @@ import { openRunnerOn } from "../backends/wgsl.ts";
 import { openReadback, storageBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
 import { openRecorder } from "../gpu/dispatch.ts";
+import { lendDevice } from "../gpu/lend.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
 import type { MeasuredRates } from "./api.ts";
 import { measureRates, type MeasureRequest } from "./measure.ts";
@@ -10,7 +11,7 @@ import { measureRates, type MeasureRequest } from "./measure.ts";
 /** Measures on a device that stays open; what was made on it is released. Throws what opening a model throws, and `aborted`. */
 export async function measureDevice(gpu: EngineDevice, shaders: ShaderCache, request: MeasureRequest): Promise<MeasuredRates> {
   const rates = await measureRates(async (options) => {
-    const lent = lend(gpu);
+    const lent = lendDevice(gpu);
     try {
       return await openRunnerOn(lent, shaders, options);
     } catch (error) {
@@ -19,24 +20,6 @@ export async function measureDevice(gpu: EngineDevice, shaders: ShaderCache, req
     }
   }, request);
   return { ...rates, ...(await transferRates(gpu)) };
-}
-
-/** The device for one runner: destroying it releases the buffers that were made through it, and no more. */
-function lend(gpu: EngineDevice): EngineDevice {
-  const made: GPUBuffer[] = [];
-  const createBuffer = (descriptor: GPUBufferDescriptor): GPUBuffer => {
-    const buffer = gpu.device.createBuffer(descriptor);
-    made.push(buffer);
-    return buffer;
-  };
-  const device = new Proxy(gpu.device, {
-    get(target, name) {
-      if (name === "createBuffer") return createBuffer;
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === "function" ? (value.bind(target) as unknown) : value;
-    },
-  });
-  return { ...gpu, device, destroy: () => made.splice(0).forEach((buffer) => buffer.destroy()) };
 }
 
 const MIB = 2 ** 20;

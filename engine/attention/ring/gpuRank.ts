@@ -6,7 +6,7 @@ import { storageBuffer, uploadedBuffer } from "../../gpu/buffers.ts";
 import { openDevice, type EngineDevice } from "../../gpu/device.ts";
 import { openRecorder } from "../../gpu/dispatch.ts";
 import { chooseVariants } from "../../gpu/selfTest.ts";
-import { openShaderCache } from "../../gpu/shader.ts";
+import { openShaderCache, type ShaderCache } from "../../gpu/shader.ts";
 import type { Span } from "../../kernels/attentionOps.ts";
 import { openLinear } from "../../kernels/linear.ts";
 import { checkShapes, openOperations } from "../../kernels/ops.ts";
@@ -43,17 +43,17 @@ export async function openGpuRank(
   }
 }
 
-/** The same on an open device; `dispose` takes it along. Throws `unsupported-model`, `limit-exceeded`, or what reading weights throws. */
+/** The same on an open device, with kernels that may be compiled already; `dispose` takes it along. Throws `unsupported-model`, `limit-exceeded`, or what reading weights throws. */
 export async function openRankOn(
   gpu: EngineDevice,
   spec: DecoderSpec,
   store: WeightStore,
   options: RankOptions,
-  loading: { signal?: AbortSignal; onProgress?(doneBytes: number, totalBytes: number): void } = {},
+  loading: { signal?: AbortSignal; onProgress?(doneBytes: number, totalBytes: number): void; shaders?: ShaderCache } = {},
 ): Promise<RankCompute> {
   checkShapes(spec);
   const { weightFormat, products, kv } = options;
-  const shaders = openShaderCache(gpu);
+  const { shaders = openShaderCache(gpu) } = loading;
   const recorder = openRecorder(gpu);
   const placeholder = storageBuffer(gpu, "placeholder", 16);
   const { weights } = await loadDecoder(spec, store, gpu, { ...loading, weightFormat, maxBindingBytes: gpu.maxBufferBytes });
