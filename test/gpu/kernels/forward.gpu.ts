@@ -180,6 +180,19 @@ describe("forward pass", () => {
     assert.equal(sliced.length, 611);
   });
 
+  it("logits of every token come in pieces where the vocabulary is large", async () => {
+    const { spec, weights } = randomModel({ vocabSize: 100_000, layerCount: 1, tiedEmbeddings: true });
+    // 32 MiB hold those of 83 tokens.
+    const ids = tokens(90, spec.vocabSize);
+    const found = await logitsOf(await openGpu({ spec, weights, weightFormat: "f32" }), ids);
+    const expected = await logitsOf(await openReferenceRunner({ spec, weights, weightFormat: "f32" }), ids);
+    assert.equal(found.length, 90 * spec.vocabSize);
+    for (const token of [0, 82, 83, 89]) {
+      const row = [token * spec.vocabSize, (token + 1) * spec.vocabSize] as const;
+      assertClose(found.subarray(...row), expected.subarray(...row), TOLERANCE, `logits ${token}`);
+    }
+  });
+
   it("truncate keeps pages and continues from them; the cache grows past its first buffers", async () => {
     const { spec, weights } = randomModel(keyShifted);
     const reference = await openReferenceRunner({ spec, weights, weightFormat: "f32" });
