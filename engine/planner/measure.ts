@@ -169,7 +169,9 @@ async function chunkTimes(runner: Runner, signal: AbortSignal | undefined): Prom
   let times = await timesOf(runner, [FEW_TOKENS], signal);
   for (const tokens of CHUNK_TOKENS) {
     const last = times.at(-1);
-    if (last !== undefined && (last.seconds * tokens) / last.tokens > CHUNK_SECONDS) break;
+    // A chunk of a few tokens fills no tile, so that four times as many may take no longer.
+    const expected = last === undefined || last.tokens === FEW_TOKENS ? last?.seconds : (last.seconds * tokens) / last.tokens;
+    if (expected !== undefined && expected > CHUNK_SECONDS) break;
     const found = await timesOf(runner, [tokens], signal);
     // Few tokens are only there for devices on which many take too long.
     times = last?.tokens === FEW_TOKENS ? found : [...times, ...found];

@@ -78,7 +78,7 @@ async function onWebGpu(model: LoadedModel) {
         weights: weightsOnDevice(spec, formatOf, "file"),
         positions: { bands: 1, copies: 1 },
       });
-      const row = { ...(await compare(runner, plan, kv)), memoryBytes: compared(plan.totalBytes, watched.liveBytes()) };
+      const row = await compare(runner, plan, kv, watched.liveBytes);
       print(describeRow(row));
       rows.push(row);
     }
@@ -119,8 +119,8 @@ function request({ spec, weights }: LoadedModel, formats: readonly KvFormats[]):
   return { spec, formatOf: (name) => weights.format(name), weightFormat: "file", attention };
 }
 
-/** Reads a prompt of the plan's length and answers a little, as a question does. */
-async function compare(runner: Runner, plan: Plan, kv: KvFormats): Promise<Row> {
+/** Reads a prompt of the plan's length, of which memory is planned, and answers a little, as a question does. */
+async function compare(runner: Runner, plan: Plan, kv: KvFormats, memoryBytes?: () => number): Promise<Row> {
   const { tokens } = plan;
   const ids = Int32Array.from({ length: tokens }, (_, index) => (index * 7919) % 4000);
   runner.truncate(0);
@@ -128,6 +128,7 @@ async function compare(runner: Runner, plan: Plan, kv: KvFormats): Promise<Row> 
   await runner.append(ids);
   await runner.sample({ temperature: 0, topP: 1, seed: 0 });
   const prefill = (performance.now() - began) / 1000;
+  const memory = memoryBytes && { memoryBytes: compared(plan.totalBytes, memoryBytes()) };
   const steps: number[] = [];
   for (let step = 0; step < DECODED; step++) {
     began = performance.now();
@@ -141,6 +142,7 @@ async function compare(runner: Runner, plan: Plan, kv: KvFormats): Promise<Row> 
     tokens,
     prefill: compared(plan.prefillSeconds, prefill),
     decodePerToken: compared(plan.decodeSecondsPerToken, median(steps)),
+    ...memory,
   };
 }
 
