@@ -63,11 +63,12 @@ export async function measureRates(
 
   const whole = await on({ spec: layerProbe(spec, layers), formatOf: request.formatOf }, first, async (runner) => ({
     ...{ device: runner.device, kind: runner.kind },
-    ...(await tokenTimes(runner)),
+    // Chunks first: what is compiled while it runs is then as fast as it gets.
     chunks: await chunkTimes(runner, signal),
+    ...(await tokenTimes(runner)),
   }));
   const sizes = whole.chunks.map(({ tokens }) => tokens);
-  const narrow = async (runner: Runner) => ({ ...(await tokenTimes(runner)), chunks: await timesOf(runner, sizes, signal) });
+  const narrow = async (runner: Runner) => ({ chunks: await timesOf(runner, sizes, signal), ...(await tokenTimes(runner)) });
   const one = await on({ spec: narrowProbe(spec, 1) }, first, narrow);
   const many = await on({ spec: narrowProbe(spec, MANY) }, first, narrow);
   const attention: MeasuredRates["attention"][number][] = [];
