@@ -28,10 +28,10 @@ export type OpenProbe = (options: RunnerOptions) => Promise<Runner>;
 /** Longest time of one chunk of a probe; on a slow device chunks stay small. */
 const CHUNK_SECONDS = 0.25;
 /** Time for all chunks of one size, and for the ascent to longer contexts. */
-const SIZE_SECONDS = 0.08;
-const ASCENT_SECONDS = 0.25;
+const SIZE_SECONDS = 0.12;
+const ASCENT_SECONDS = 0.3;
 /** What is too slow for that is left after this time with what there is. */
-const LONGEST_SECONDS = 0.5;
+const LONGEST_SECONDS = 0.6;
 const MOST_RUNS = 64;
 const CHUNK_TOKENS = [64, 128, 256, 512] as const;
 const FEW_TOKENS = 16;
@@ -152,7 +152,7 @@ async function oneStep(runner: Runner): Promise<void> {
 
 const GREEDY = { temperature: 0, topP: 1, seed: 0 } as const;
 
-/** Median seconds of an action, which is done once before it counts and at least three times then. */
+/** Seconds of an action in good moments, which is done once before it counts and at least five times then. */
 async function repeated(budgetSeconds: number, action: () => Promise<unknown>): Promise<number> {
   await action();
   const times: number[] = [];
@@ -161,8 +161,8 @@ async function repeated(budgetSeconds: number, action: () => Promise<unknown>): 
     const began = performance.now();
     await action();
     times.push((performance.now() - began) / 1000);
-  } while (times.length < 3 || (performance.now() < end && times.length < MOST_RUNS));
-  return median(times);
+  } while (times.length < 5 || (performance.now() < end && times.length < MOST_RUNS));
+  return quartile(times);
 }
 
 /** Seconds of chunks at the beginning of a context, of all sizes that take bounded time here; a few tokens tell which. */
@@ -180,7 +180,7 @@ async function chunkTimes(runner: Runner, signal: AbortSignal | undefined): Prom
   return times;
 }
 
-/** Median seconds of single chunks of these sizes at the beginning of a context; sizes that the backend cuts up are left out. */
+/** Seconds of single chunks in good moments of these sizes at the beginning of a context; sizes that the backend cuts up are left out. */
 async function timesOf(runner: Runner, sizes: readonly number[], signal: AbortSignal | undefined): Promise<ChunkTimes> {
   const times: { tokens: number; seconds: number }[] = [];
   for (const tokens of sizes) {
@@ -188,7 +188,7 @@ async function timesOf(runner: Runner, sizes: readonly number[], signal: AbortSi
     const began = performance.now();
     const spent = (): number => (performance.now() - began) / 1000;
     // The first is a warm-up, and backends come to larger chunks by and by.
-    for (let run = 0; run < 2 || spent() < (seconds.length < 3 ? LONGEST_SECONDS : SIZE_SECONDS); run++) {
+    for (let run = 0; run < 2 || spent() < (seconds.length < 5 ? LONGEST_SECONDS : SIZE_SECONDS); run++) {
       throwIfAborted(signal);
       runner.truncate(0);
       const { first, tokens: firstTokens } = await appendTimes(runner, tokens);
@@ -196,7 +196,7 @@ async function timesOf(runner: Runner, sizes: readonly number[], signal: AbortSi
       if (firstTokens >= tokens - 1 && run > 0) seconds.push(first * (tokens / firstTokens));
       if (run >= MOST_RUNS) break;
     }
-    if (seconds.length > 0) times.push({ tokens, seconds: median(seconds) });
+    if (seconds.length > 0) times.push({ tokens, seconds: quartile(seconds) });
   }
   return times;
 }
@@ -284,6 +284,11 @@ function slopeOf(points: readonly { work: number; seconds: number }[]): number {
 
 function secondsOf(times: ChunkTimes, tokens: number): number {
   return times.find((time) => time.tokens === tokens)?.seconds ?? 0;
+}
+
+/** The lower one: what disturbs a run of a few milliseconds only makes it longer. */
+function quartile(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 2] ?? 0;
 }
 
 function median(values: readonly number[]): number {
