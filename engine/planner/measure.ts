@@ -35,6 +35,8 @@ const LONGEST_SECONDS = 0.6;
 const MOST_RUNS = 64;
 const CHUNK_TOKENS = [64, 128, 256, 512] as const;
 const FEW_TOKENS = 16;
+/** Whole pages of every backend. */
+const DEEP_TOKENS = 4096;
 const PROBE_TOKENS = 8192 + 512;
 /** Layers of the narrow probe that is compared with one of a single layer. */
 const MANY = 5;
@@ -46,8 +48,8 @@ export async function measureRates(
 ): Promise<Omit<MeasuredRates, "copyBytes" | "uploadBytes" | "readbackBytes">> {
   const { spec, signal } = request;
   const [first = { kernel: "flash" as const, kv: F32_CACHE }] = request.attention;
-  // Layer 0 of RWKV-7 is unlike the others.
-  const layers = spec.kind === "rwkv7" ? 2 : 1;
+  // Two, because layer 0 of RWKV-7 is unlike the others, and what is no layer's weighs less beside two.
+  const layers = Math.min(2, spec.layerCount);
   let elapsedMs = 0;
   /** Opens a probe, which may compile kernels, and measures on it. */
   const on = async <T>(probe: Probe, way: typeof first, use: (runner: Runner) => Promise<T>): Promise<T> => {
@@ -250,12 +252,23 @@ async function attentionRates(
     if (all === undefined) break;
     points.push({ work: visitedPairs(probe, WHOLE.policy, start, start + tokens) * channels, seconds: all });
   }
+  await deepen(runner);
   const depth = runner.length;
   const deep = await repeated(SIZE_SECONDS, () => oneStep(runner));
   return {
     prefill: 1 / slopeOf(points),
     decode: (depth * MANY * channels) / Math.max(deep - empty, deep * LEAST_SHARE),
   };
+}
+
+/** Copies of the first page behind what is cached, up to a depth at which keys are what a token takes; where pages cannot be put back, nothing. */
+async function deepen(runner: Runner): Promise<void> {
+  const { pages } = runner;
+  if (pages?.kind !== "keys" || runner.length < pages.tokensPerPage) return;
+  const [page] = await pages.export(0, 1);
+  const length = runner.truncate(runner.length - (runner.length % pages.tokensPerPage));
+  const copies = (DEEP_TOKENS - length) / pages.tokensPerPage;
+  if (page !== undefined && copies > 0) await pages.import(new Array<typeof page>(copies).fill(page), length / pages.tokensPerPage);
 }
 
 /** Seconds of appending tokens; undefined where a way to attend does not reach so far. */

@@ -15,7 +15,7 @@ import { watchMemory } from "../support/gpuMemory.ts";
 import { openBenchDevice } from "./benchDevice.ts";
 import { keepResults, median } from "./results.ts";
 
-const lengths = (process.env.TAPS_TOKENS ?? "2048,8192").split(",").map(Number);
+const lengths = (process.env.TAPS_TOKENS ?? "1024,4096").split(",").map(Number);
 const ROUNDS = 3;
 /** The engine's own: 256 MiB. */
 const TAP_BYTES = 2 ** 28;
