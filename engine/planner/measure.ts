@@ -268,7 +268,8 @@ async function deepen(runner: Runner): Promise<void> {
   const [page] = await pages.export(0, 1);
   const length = runner.truncate(runner.length - (runner.length % pages.tokensPerPage));
   const copies = (DEEP_TOKENS - length) / pages.tokensPerPage;
-  if (page !== undefined && copies > 0) await pages.import(new Array<typeof page>(copies).fill(page), length / pages.tokensPerPage);
+  if (page !== undefined && copies > 0)
+    await pages.import(new Array<typeof page>(copies).fill(page), length / pages.tokensPerPage);
 }
 
 /** Seconds of appending tokens; undefined where a way to attend does not reach so far. */
