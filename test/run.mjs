@@ -30,6 +30,8 @@ const leastLimits = { below: join("gpu", "kernels"), env: { LCP_GPU_LIMITS: "min
 const withChromium = new Set(["gpu", "host", "e2e", "bench"]);
 /** Speed says nothing about right and wrong, so it is measured only when asked for. */
 const onRequest = new Set(["bench"]);
+/** Two files at once: what one core computes leaves the other idle. Benches want the machine to themselves, a host its timeouts. */
+const sharesCores = new Set(["unit", "gpu"]);
 /** Tiers that run, measure or look into the packaged extension; in a full run it is built once. Single unit tests are content with any build. */
 const withPackage = new Set(["unit", "host", "e2e", "bench"]);
 
@@ -93,7 +95,7 @@ function nodeTests(tier, wanted, { below = "", env = {} } = {}) {
     ...["--test-reporter=./test/support/countReporter.mjs", `--test-reporter-destination=${counts}`],
   ];
   const clean = node(
-    ["--enable-source-maps", "--test", `--test-concurrency=${tier === "unit" ? 2 : 1}`, ...reporters, ...files],
+    ["--enable-source-maps", "--test", `--test-concurrency=${sharesCores.has(tier) ? 2 : 1}`, ...reporters, ...files],
     env,
   );
   return readResults(clean);
