@@ -7,6 +7,7 @@ import { resolve } from "node:path";
 import { it } from "node:test";
 import type { Runner } from "../../engine/api.ts";
 import { openRunnerOn } from "../../engine/backends/wgsl.ts";
+import { lendDevice } from "../../engine/gpu/lend.ts";
 import { openShaderCache } from "../../engine/gpu/shader.ts";
 import { loadModel } from "../../engine/models/load.ts";
 import { bundledModelFolder } from "../../extension/models/location.ts";
@@ -29,7 +30,8 @@ it("what looking costs", { timeout: 3_600_000 }, async () => {
   const watched = watchMemory(bench.gpu);
   const { gpu } = watched;
   const shaders = openShaderCache(gpu);
-  const open = (tapBytes: number): Promise<Runner> => openRunnerOn(gpu, shaders, { ...model, weightFormat: "file", tapBytes });
+  const open = (tapBytes: number): Promise<Runner> =>
+    openRunnerOn(lendDevice(gpu), shaders, { ...model, weightFormat: "file", tapBytes });
   const rows: Record<string, unknown>[] = [];
   for (const tokens of lengths) {
     const ids = Int32Array.from({ length: tokens }, (_, index) => 3 + ((index * 7919) % (model.spec.vocabSize - 3)));
