@@ -28,7 +28,7 @@ export function openFlash3Attention(source: Flash3Source) {
   let made: { tiles: OpenTiles; copies: number } | undefined;
 
   async function compiled(): Promise<Flash3Operations> {
-    const { ingredients } = await chooseFlash3(source.gpu, source.shaders);
+    const { ingredients } = await chooseFlash3(source.gpu, source.shaders, source.spec.headDim);
     return openFlash3(source.op, source.spec, { ...source, ingredients });
   }
 

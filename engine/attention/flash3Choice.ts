@@ -1,6 +1,6 @@
 /**
- * Which ingredients of flash3 a device gets. Products of integers are part of WGSL only where it says so, and are tried on numbers with known
- * answers first. Subgroup matrices would be the tensor cores of FlashAttention-3; no kernel of ours uses them.
+ * Which ingredients of flash3 a device gets. Matrix units (subgroup matrices, the tensor cores of FlashAttention-3) and products of integers are
+ * there only where a device says so, and are tried on numbers with known answers first; the units go before the integers.
  */
 import type { DecoderSpec } from "../api.ts";
 import { EngineError } from "../errors.ts";
@@ -8,6 +8,7 @@ import { openReadback, storageBuffer, uploadedBuffer } from "../gpu/buffers.ts";
 import type { EngineDevice } from "../gpu/device.ts";
 import { openRecorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
+import { unitFor } from "../kernels/attn_flash3.ts";
 import { openFlash3Kernels, type Flash3Ingredients } from "../kernels/flash3Ops.ts";
 import { rowWords } from "../kv-cache/format.ts";
 import { attention } from "../reference/attend.ts";
@@ -17,25 +18,51 @@ import { addPageLists, addSlots, Words, type BlockMap } from "./pageLists.ts";
 
 export interface Flash3Choice {
   ingredients: Flash3Ingredients;
-  /** Why products of integers are used or not. */
+  /** Why matrix units are used or not, and why products of integers. */
+  matricesBecause: string;
   integersBecause: string;
+}
+
+type Products = Pick<Flash3Ingredients, "matrices"> | Pick<Flash3Ingredients, "integers">;
+
+interface Verdict {
+  passed: boolean;
+  because: string;
 }
 
 /** Largest relative RMS error of the trial: its numbers are whole, so that rounding to 8 bits loses nothing, and what is left is f32's. */
 const TOLERANCE = 1e-4;
 
-/** Throws `device-lost` only. */
-export async function chooseFlash3(gpu: EngineDevice, shaders: ShaderCache): Promise<Flash3Choice> {
-  const { passed, because } = await judgeIntegers(gpu, shaders);
-  return { ingredients: { pipelined: true, eightBits: true, hadamard: true, integers: passed }, integersBecause: because };
+/** For heads of so many channels. Throws `device-lost` only. */
+export async function chooseFlash3(gpu: EngineDevice, shaders: ShaderCache, headDim: number): Promise<Flash3Choice> {
+  const { software, integerProducts, matrixUnits } = gpu.abilities;
+  const unit = unitFor(headDim, matrixUnits, gpu.device.limits.maxComputeWorkgroupStorageSize);
+  const lacking = software ? "a software adapter gains nothing by them" : undefined;
+  const noUnit =
+    matrixUnits.length === 0 ? "this device offers none" : `none of this device's takes heads of ${headDim} channels`;
+  const matrices = await judge(gpu, shaders, { matrices: unit }, lacking ?? (unit === undefined ? noUnit : undefined));
+  const noIntegers = integerProducts ? undefined : "WGSL has no integer dot products here";
+  const unneeded = matrices.passed ? "matrix units go before them" : undefined;
+  const integers = await judge(gpu, shaders, { integers: true }, lacking ?? unneeded ?? noIntegers);
+  return {
+    ingredients: {
+      ...{ pipelined: true, eightBits: true, hadamard: true, integers: integers.passed },
+      matrices: matrices.passed ? unit : undefined,
+    },
+    matricesBecause: matrices.because,
+    integersBecause: integers.because,
+  };
 }
 
-async function judgeIntegers(gpu: EngineDevice, shaders: ShaderCache): Promise<{ passed: boolean; because: string }> {
-  const { software, integerProducts } = gpu.abilities;
-  if (software) return { passed: false, because: "a software adapter gains nothing by them" };
-  if (!integerProducts) return { passed: false, because: "WGSL has no integer dot products here" };
+async function judge(
+  gpu: EngineDevice,
+  shaders: ShaderCache,
+  products: Products,
+  obstacle: string | undefined,
+): Promise<Verdict> {
+  if (obstacle !== undefined) return { passed: false, because: obstacle };
   try {
-    const error = await tryIntegers(gpu, shaders);
+    const error = await tryProducts(gpu, shaders, products);
     const passed = error <= TOLERANCE;
     return { passed, because: `${error.toExponential(1)} of relative error in the self-test, ${TOLERANCE} allowed` };
   } catch (error) {
@@ -45,8 +72,8 @@ async function judgeIntegers(gpu: EngineDevice, shaders: ShaderCache): Promise<{
   }
 }
 
-/** Relative RMS error of attention by products of integers, on whole numbers up to 127: also where a device was not asked to try. */
-export async function tryIntegers(gpu: EngineDevice, shaders: ShaderCache): Promise<number> {
+/** Relative RMS error of attention by such products, on whole numbers up to 127: also where a device was not asked to try. */
+export async function tryProducts(gpu: EngineDevice, shaders: ShaderCache, products: Products): Promise<number> {
   const spec = { headCount: 2, kvHeadCount: 1, headDim: 64, attentionScale: 2e-5, attentionSoftcap: undefined } as const;
   const tokens = 70;
   const row = 4 * spec.headDim;
@@ -59,7 +86,7 @@ export async function tryIntegers(gpu: EngineDevice, shaders: ShaderCache): Prom
     return buffer;
   };
   const room = (bytes: number): GPUBuffer => kept(storageBuffer(gpu, "self-test", bytes));
-  const ingredients = { pipelined: true, eightBits: true, hadamard: false, integers: true };
+  const ingredients = { pipelined: true, eightBits: true, hadamard: false, integers: false, ...products };
   const slopes = room(16);
   const op = await openFlash3Kernels(undefined, spec, { gpu, shaders, recorder, slopes, maxTokens: tokens, ingredients });
 

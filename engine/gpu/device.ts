@@ -32,11 +32,13 @@ const limitNames = [
 ] as const;
 export type LimitName = (typeof limitNames)[number];
 
-/** The least a WebGPU implementation must offer; our kernels need no more, and larger buffers are the only thing we ask for. */
+/** The least a WebGPU implementation must offer. Our kernels need no more; larger buffers are asked for, and workgroup memory for matrix units. */
 export const minimumLimits = { maxStorageBufferBindingSize: 128 * 2 ** 20, maxBufferSize: 256 * 2 ** 20 } as const;
 
+/** Subgroup matrices, which browsers offer where experiments are allowed. */
+const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 /** Optional features that variants of kernels use; a device has those that its adapter offers. */
-export const optionalFeatures = ["shader-f16", "subgroups"] as const;
+export const optionalFeatures = ["shader-f16", "subgroups", SUBGROUP_MATRIX] as const;
 /** WGSL's small integer dot products, which are part of the language where they are there at all. */
 const INTEGER_PRODUCTS = "packed_4x8_integer_dot_product";
 
@@ -47,6 +49,29 @@ export interface DeviceAbilities {
   readonly f16: boolean;
   readonly subgroups: boolean;
   readonly integerProducts: boolean;
+  /** Shapes of subgroup matrices that sum in f32; empty where there are none. */
+  readonly matrixUnits: readonly MatrixUnit[];
+}
+
+/** Products [rows, columns] of elements [rows, depth] and [depth, columns] by one subgroup, summed in f32. */
+export interface MatrixUnit {
+  element: "f16" | "f32";
+  rows: number;
+  columns: number;
+  depth: number;
+  /** Invocations of a subgroup. */
+  subgroup: number;
+}
+
+/** What the adapter's info has where it offers subgroup matrices; the types of WebGPU do not know it yet. */
+interface SubgroupMatrixInfo extends GPUAdapterInfo {
+  readonly subgroupMatrixConfigs?: Iterable<{
+    componentType: string;
+    resultComponentType: string;
+    M: number;
+    N: number;
+    K: number;
+  }>;
 }
 
 /** A device that never loses an error: `settle` and `check` raise what went wrong since, and loss ends every wait. */
@@ -85,21 +110,36 @@ export async function openDevice(gpu: GPU, options: { minimumLimits?: boolean } 
       "choose the WASM backend, or on Linux start VS Code with --enable-unsafe-webgpu --enable-features=Vulkan",
     );
   }
+  const features = options.minimumLimits ? [] : optionalFeatures.filter((name) => adapter.features.has(name));
+  const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize } = adapter.limits;
   const wanted = options.minimumLimits
     ? minimumLimits
     : {
-        maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize,
-        maxBufferSize: adapter.limits.maxBufferSize,
+        ...{ maxStorageBufferBindingSize, maxBufferSize },
+        // Matrix units take queries and keys from there.
+        ...(features.includes(SUBGROUP_MATRIX) ? { maxComputeWorkgroupStorageSize } : {}),
       };
-  const features = options.minimumLimits ? [] : optionalFeatures.filter((name) => adapter.features.has(name));
   const device = await adapter.requestDevice({ requiredLimits: wanted, requiredFeatures: features, label: "long-context" });
   const abilities = {
     software: adapter.info.isFallbackAdapter,
     f16: features.includes("shader-f16"),
     subgroups: features.includes("subgroups"),
     integerProducts: !options.minimumLimits && gpu.wgslLanguageFeatures.has(INTEGER_PRODUCTS),
+    matrixUnits: features.includes(SUBGROUP_MATRIX) ? matrixUnitsOf(adapter.info, features.includes("shader-f16")) : [],
   };
   return watchDevice(device, adapter.info, Math.min(wanted.maxBufferSize, wanted.maxStorageBufferBindingSize), abilities);
+}
+
+/** Shapes that kernels can count on: subgroups are all of one size, so that invocations know which one they are in. */
+export function matrixUnitsOf(info: SubgroupMatrixInfo, hasF16: boolean): MatrixUnit[] {
+  const { subgroupMinSize, subgroupMaxSize, subgroupMatrixConfigs = [] } = info;
+  if (subgroupMinSize === undefined || subgroupMinSize !== subgroupMaxSize) return [];
+  const units: MatrixUnit[] = [];
+  for (const { componentType: element, resultComponentType, M: rows, N: columns, K: depth } of subgroupMatrixConfigs) {
+    if (resultComponentType !== "f32" || (element !== "f32" && !(element === "f16" && hasF16))) continue;
+    units.push({ element, rows, columns, depth, subgroup: subgroupMinSize });
+  }
+  return units;
 }
 
 async function requestAdapter(gpu: GPU): Promise<GPUAdapter | null> {

@@ -9,7 +9,7 @@ import type { EngineDevice } from "./device.ts";
 export type ParamType = "u32" | "f32";
 export type BufferAccess = "read" | "read_write";
 /** Optional features of WebGPU that kernels of ours use, as WGSL names them. */
-export type ShaderFeature = "f16" | "subgroups";
+export type ShaderFeature = "f16" | "subgroups" | "chromium_experimental_subgroup_matrix";
 
 /** Declaration of one .wgsl file, or of several behind each other: its constants, its `struct Params` and its buffers, in the file's order. */
 export interface Kernel<C extends string = string, P extends string = string, B extends string = string> {

@@ -1,14 +1,14 @@
 // attn_flash3: attention of a chunk of queries over one slab of cached keys, after FlashAttention-3 (arXiv 2407.08608) as far as WGSL can say it:
 //   out[t, h] = sum_j softmax_j(score(t, h, j)) v[j] over the keys that (t, h) sees; softmax state and output in f32, as in attn_prefill.wgsl,
 //   which says what score, bands, carry, out and lse are. Patterns are not read: this policy has none.
-//   queries, and products of them with a tile: attn_flash3_floats.wgsl or attn_flash3_integers.wgsl
+//   queries, and products of them with a tile: attn_flash3_floats.wgsl, attn_flash3_integers.wgsl or attn_flash3_matrices.wgsl
 //   keys, values [pages, kvHeads, PAGE_TOKENS, row of the format]: one slab, through keyPart, valuePart and their scales per tile
 //   lists  which keys of the slab to visit: page_list.wgsl
 // A workgroup takes one key head and 32 rows, a row being one (token, head of the group). It takes KEYS keys at a time, which lie as they are
 // stored in workgroup memory. WGSL has neither asynchronous copies nor named barriers, so there are no producers and consumers; where
 // PIPELINED is 1, every invocation has the words of the next tile of keys and values on their way into its registers while it works on
 // this one, and the scores of the next tile are made between two barriers of this one's softmax, with which they have nothing to do.
-// Two barriers a tile remain. Where it is 0, a tile is fetched, then scored, then weighed, with three barriers.
+// Two barriers a tile remain. Where it is 0, a tile is fetched, then scored, then weighed, with three barriers. Matrix units add two.
 // Reference: flash3Attention() in reference/flash3.ts.
 // In front of it stand key_<format>.wgsl, value_<format>.wgsl, attn_flash3_<format>.wgsl, attn_flash3_<products>.wgsl and page_list.wgsl.
 // Constants: HEAD_DIM4, GROUP, PIPELINED, BLOCK_TOKENS, PAGE_TOKENS.
@@ -50,12 +50,9 @@ const EMPTY = -1e30;
 // Widest part of a head that one workgroup adds up, in vec4.
 const PART4 = 32u;
 const WIDTH4 = min(HEAD_DIM4, PART4);
-// One part more than a key has, so that the keys of a quad's invocations do not lie in one bank.
-const KEY_STRIDE = HEAD_DIM4 + 1u;
 const KEY_PARTS = (KEYS * HEAD_DIM4 + LANES - 1u) / LANES;
 const VALUE_PARTS = (KEYS * WIDTH4 + LANES - 1u) / LANES;
 
-var<workgroup> keyTile: array<Part, KEYS * KEY_STRIDE>;
 // Two of them: one is read while the next is filled.
 var<workgroup> valueTiles: array<Part, 2u * KEYS * WIDTH4>;
 var<workgroup> maxima: array<vec4f, 64>;
@@ -119,7 +116,7 @@ fn storeTiles(turn: u32, lane: u32) {
   for (var n = 0u; n < KEY_PARTS; n++) {
     let i = n * LANES + lane;
     if (i < KEYS * HEAD_DIM4) {
-      keyTile[i / HEAD_DIM4 * KEY_STRIDE + i % HEAD_DIM4] = keyParts[n];
+      storeKey(i / HEAD_DIM4, i % HEAD_DIM4, keyParts[n]);
     }
   }
   for (var n = 0u; n < VALUE_PARTS; n++) {
@@ -140,10 +137,12 @@ fn masked(products: vec4f, key: u32, factor: f32, quad: Quad) -> vec4f {
 }
 
 // Scores of the quad's rows for two keys of the tile, keyLane and keyLane + 8.
-fn scored(step: u32, cells: u32, keyLane: u32, quad: Quad) -> array<vec4f, 2> {
+fn scored(step: u32, cells: u32, lane: u32, quad: Quad) -> array<vec4f, 2> {
+  let keyLane = lane % QUADS;
   let key = keyOf(step) + keyLane;
   let factor = keyScale(cells);
-  let sums = products(quad.cells, keyLane * KEY_STRIDE, (keyLane + 8u) * KEY_STRIDE);
+  readyProducts(lane);
+  let sums = products(quad.cells, lane / QUADS, keyLane);
   return array(masked(sums[0], key, factor, quad), masked(sums[1], key + 8u, factor, quad));
 }
 
@@ -225,6 +224,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     asked.factors[i] = params.scale * queryScale(token, head);
   }
   var m = carriedLse(firstRow + quad * 4u, lastRow, kvHead);
+  readyQueries(firstRow, lastRow, kvHead, lane);
 
   // Output: two quads of rows (near and far), and column, column + COLUMNS of the head.
   let firstColumn = group.z * PART4;
@@ -248,7 +248,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     fetchValues(cells, firstColumn, lane);
     storeTiles(0u, lane);
     workgroupBarrier();
-    scores = scored(step, cells, keyLane, asked);
+    scores = scored(step, cells, lane, asked);
     next = stepFrom(step + 1u, end, firstKey, keyEnd);
     if (next < end) {
       fetchKeys(cellsOf(next, kvHead), lane);
@@ -267,7 +267,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     if (PIPELINED == 0u) {
       next = stepFrom(step + 1u, end, firstKey, keyEnd);
       workgroupBarrier();
-      scores = scored(step, cells, keyLane, asked);
+      scores = scored(step, cells, lane, asked);
     }
     maxima[lane] = max(scores[0], scores[1]);
     workgroupBarrier();
@@ -279,7 +279,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
         fetchKeys(cellsOf(afterNext, kvHead), lane);
       }
       fetchValues(cellsAhead, firstColumn, lane);
-      scoresAhead = scored(next, cellsAhead, keyLane, asked);
+      scoresAhead = scored(next, cellsAhead, lane, asked);
     }
     var largest = m;
     for (var i = 0u; i < QUADS; i++) {

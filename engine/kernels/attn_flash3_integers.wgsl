@@ -3,6 +3,19 @@
 //   queries [pages, GROUP * kvHeads, PAGE_TOKENS rows of HEAD_DIM4 words, then scales]: the chunk as tile8_put makes it
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
 
+// One part more than a key has, so that the keys of a quad's invocations do not lie in one bank.
+const KEY_STRIDE = HEAD_DIM4 + 1u;
+var<workgroup> keyTile: array<Part, KEYS * KEY_STRIDE>;
+
+fn storeKey(key: u32, column: u32, part: Part) {
+  keyTile[key * KEY_STRIDE + column] = part;
+}
+
+// Queries are read where they lie, and products are made where they are wanted.
+fn readyQueries(firstRow: u32, lastRow: u32, kvHead: u32, lane: u32) {}
+
+fn readyProducts(lane: u32) {}
+
 fn queryRun(token: u32, head: u32) -> u32 {
   let run = token / PAGE_TOKENS * params.kvHeads * GROUP + head;
   return run * (PAGE_TOKENS * HEAD_DIM4 + PAGE_TOKENS / BLOCK_TOKENS);
@@ -17,8 +30,10 @@ fn queryScale(token: u32, head: u32) -> f32 {
   return bitcast<f32>(queries[queryRun(token, head) + PAGE_TOKENS * HEAD_DIM4 + token % PAGE_TOKENS / BLOCK_TOKENS]);
 }
 
-// Products of four queries with two keys of the tile, whose parts begin at those places. A sum of 256 products of bytes has 22 bits.
-fn products(cells: vec4u, place0: u32, place1: u32) -> array<vec4f, 2> {
+// Products of four queries with keys keyLane and keyLane + 8 of the tile. A sum of 256 products of bytes has 22 bits.
+fn products(cells: vec4u, quad: u32, keyLane: u32) -> array<vec4f, 2> {
+  let place0 = keyLane * KEY_STRIDE;
+  let place1 = place0 + 8u * KEY_STRIDE;
   var s0 = vec4i(0);
   var s1 = vec4i(0);
   for (var c = 0u; c < HEAD_DIM4; c++) {

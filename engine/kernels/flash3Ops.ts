@@ -7,12 +7,12 @@ import { BLOCK_TOKENS, PAGE_TOKENS } from "../attention/api.ts";
 import { F32_CACHE } from "../attention/wholeOnly.ts";
 import { EngineError } from "../errors.ts";
 import { storageBuffer, uploadedBuffer } from "../gpu/buffers.ts";
-import type { EngineDevice } from "../gpu/device.ts";
+import type { EngineDevice, MatrixUnit } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/dispatch.ts";
 import type { ShaderCache } from "../gpu/shader.ts";
 import { rowWords, type RowFormats } from "../kv-cache/format.ts";
 import { openAttention, type AttentionOperations, type BandRows, type Slots, type Span } from "./attentionOps.ts";
-import { attnFlash3, FLASH3_HEAD_DIM, type Flash3Kernel } from "./attn_flash3.ts";
+import { attnFlash3, FLASH3_HEAD_DIM, unitConsts, type Flash3Kernel } from "./attn_flash3.ts";
 import { rowConstsOf } from "./cachedRows.ts";
 import { hadamard, hadamardHeads } from "./hadamard.ts";
 import type { Operations } from "./ops.ts";
@@ -30,6 +30,11 @@ export interface Flash3Ingredients {
   hadamard: boolean;
   /** Queries are rounded to 8 bits per tile too, and multiplied with keys as integers; only with `eightBits`. */
   integers: boolean;
+  /**
+   * Products by the matrix units of a graphics card, with queries rounded to what they take, or by loops that compute the same, which a device
+   * without them is tested with; only with `eightBits` and without `integers`.
+   */
+  matrices?: MatrixUnit | "loops" | undefined;
 }
 
 export interface Flash3Setup {
@@ -82,7 +87,7 @@ export async function openFlash3Kernels(
     put: eightBits ? shaders.program(tile8Put, sizes) : absent,
     open: eightBits ? shaders.program(tile8Open, { BLOCK_TOKENS }) : absent,
     prefill: shaders.program(attnFlash3(kernelOf(ingredients)), {
-      ...{ ...sizes, GROUP, PIPELINED: ingredients.pipelined ? 1 : 0 },
+      ...{ ...sizes, GROUP, PIPELINED: ingredients.pipelined ? 1 : 0, ...unitConsts(kernelOf(ingredients).products) },
       ...rowConstsOf(flash3Formats(ingredients), headDim),
     }),
   });
@@ -191,19 +196,21 @@ function openQueryTiles(
   };
 }
 
-function kernelOf({ eightBits, integers }: Flash3Ingredients): Flash3Kernel {
+function kernelOf({ eightBits, integers, matrices }: Flash3Ingredients): Flash3Kernel {
   if (!eightBits) return { format: "f32", products: "floats" };
-  return { format: "tile8", products: integers ? "integers" : "floats" };
+  return { format: "tile8", products: matrices ?? (integers ? "integers" : "floats") };
 }
 
 /** Throws `bad-argument` for what cannot go together. */
-function checkIngredients({ eightBits, integers }: Flash3Ingredients, { headDim }: DecoderSpec): void {
+function checkIngredients({ eightBits, integers, matrices }: Flash3Ingredients, { headDim }: DecoderSpec): void {
   const widest = FLASH3_HEAD_DIM[eightBits ? "tile8" : "f32"];
   const problem =
     integers && !eightBits
       ? "products of integers are of keys in 8 bits"
-      : headDim > widest
-        ? `tiles of heads of ${headDim} channels do not fit workgroup memory`
-        : undefined;
+      : matrices !== undefined && (integers || !eightBits)
+        ? "matrix units take keys in 8 bits and queries that are not"
+        : headDim > widest
+          ? `tiles of heads of ${headDim} channels do not fit workgroup memory`
+          : undefined;
   if (problem !== undefined) throw new EngineError("bad-argument", `flash3: ${problem}`, "choose flash");
 }

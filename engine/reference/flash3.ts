@@ -3,6 +3,7 @@
  * with what is left. science: arXiv 2407.08608, section 3.3.
  */
 import { BLOCK_TOKENS } from "../attention/api.ts";
+import { decodeF16, encodeF16 } from "../formats/floats.ts";
 import { nearest } from "../kv-cache/format.ts";
 import type { Reals } from "../position/rope.ts";
 import { attention, type AttentionSpec, type ScoredLayer } from "./attend.ts";
@@ -60,6 +61,8 @@ export interface Flash3Rounding {
   hadamard: boolean;
   /** Queries are rounded in tiles too, counted from the first of the chunk. */
   integers: boolean;
+  /** Queries are rounded to binary16. */
+  halves?: boolean;
 }
 
 /**
@@ -71,14 +74,18 @@ export function flash3Attention(
   values: Reals,
   spec: AttentionSpec,
   start: number,
-  { eightBits, hadamard, integers }: Flash3Rounding,
+  { eightBits, hadamard, integers, halves = false }: Flash3Rounding,
 ): Reals {
   const { headCount, kvHeadCount, headDim } = spec;
   const turn = (rows: Reals): Reals => (hadamard ? hadamardRows(alloc, rows, headDim) : rows);
   const tiles = (rows: Reals, heads: number): Reals => (eightBits ? roundTiles(rows, heads, headDim) : rows);
+  const asked = (rows: Reals): Reals => {
+    if (integers) return roundTiles(turn(rows), headCount, headDim);
+    return halves ? Float32Array.from(turn(rows), (value) => decodeF16(encodeF16(value))) : turn(rows);
+  };
   const seen = {
     ...layer,
-    queries: layer.queries.map((rows) => (integers ? roundTiles(turn(rows), headCount, headDim) : turn(rows))),
+    queries: layer.queries.map(asked),
     keys: layer.keys.map((rows) => tiles(turn(rows), kvHeadCount)),
   };
   return attention(alloc, seen, tiles(values, kvHeadCount), spec, start);

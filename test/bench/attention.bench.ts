@@ -35,11 +35,10 @@ it("attention", { timeout: 3_600_000 }, async () => {
   const { gpu, shaders } = bench;
   const { software } = gpu.abilities;
   print(`${gpu.description}, ${bench.how}`);
-  const choice = await chooseFlash3(gpu, shaders);
-  print(`flash3 ${choice.ingredients.integers ? "with" : "without"} products of integers, because ${choice.integersBecause}`);
-  const matrices = bench.adapter.features.includes("chromium-experimental-subgroup-matrix");
-  const subgroupMatrices = `${matrices ? "offered by this adapter" : "not offered by this adapter"}; flash3 has no kernel for them`;
-  print(`subgroup matrices: ${subgroupMatrices}`);
+  const choice = await chooseFlash3(gpu, shaders, shape.headDim);
+  const { ingredients: chosen, matricesBecause, integersBecause } = choice;
+  print(`flash3 ${chosen.integers ? "with" : "without"} products of integers, because ${integersBecause}`);
+  print(`flash3 ${chosen.matrices === undefined ? "without" : "with"} matrix units, because ${matricesBecause}`);
 
   const policyRows = await runPolicies(bench.entry);
   const kernels = await runKernels();
@@ -49,8 +48,8 @@ it("attention", { timeout: 3_600_000 }, async () => {
     adapter: { ...bench.adapter, how: bench.how, software },
     model: policyModel.spec,
     shape,
-    subgroupMatrices,
-    integers: choice.integersBecause,
+    matrices: matricesBecause,
+    integers: integersBecause,
     note: software
       ? "a software adapter, shared with others: times say which kernel such an adapter runs faster and nothing about graphics cards"
       : "times are medians; those of onnxruntime include its calls from JavaScript",
@@ -89,7 +88,7 @@ it("attention", { timeout: 3_600_000 }, async () => {
         // Outliers change no time, and errors at one length say enough.
         const rounds = data === "outliers" ? 0 : 5;
         if (data === "outliers" && tokens !== (software ? 1024 : 4096)) continue;
-        const tried = ways(gpu.abilities.integerProducts);
+        const tried = ways(gpu.abilities.integerProducts, choice.ingredients.matrices);
         const found = await measureKernels(
           bench,
           shape,
@@ -117,7 +116,7 @@ function allowed(way: KernelWay, data: "uniform" | "outliers"): number {
 }
 
 /** Ingredients one by one, and all but one. */
-function ways(integers: boolean): (readonly [what: string, way: KernelWay])[] {
+function ways(integers: boolean, matrices: Flash3Ingredients["matrices"]): (readonly [what: string, way: KernelWay])[] {
   const flash3 = (what: string, ingredients: Flash3Ingredients) => [`flash3: ${what}`, { flash3: ingredients }] as const;
   return [
     ["flash, f32", { flash: F32_CACHE }],
@@ -127,6 +126,9 @@ function ways(integers: boolean): (readonly [what: string, way: KernelWay])[] {
     flash3("8 bits", { ...none, eightBits: true }),
     flash3("8 bits, Hadamard", { ...none, eightBits: true, hadamard: true }),
     flash3("pipelined, 8 bits, Hadamard", { ...all, integers: false }),
+    ...(matrices === undefined
+      ? []
+      : [flash3("pipelined, 8 bits, Hadamard, matrix units", { ...all, integers: false, matrices })]),
     ...(integers
       ? [
           flash3("8 bits, Hadamard, integers", { ...all, pipelined: false }),

@@ -1,5 +1,5 @@
 /** One device for all programs that a bench compares: with every limit and feature of the adapter, so that none is held back. */
-import { openDevice, type EngineDevice } from "../../engine/gpu/device.ts";
+import { openDevice, optionalFeatures, type EngineDevice } from "../../engine/gpu/device.ts";
 import { requireGpu } from "../support/requireDevice.ts";
 
 const limits = [
@@ -13,7 +13,7 @@ const limits = [
   "maxComputeWorkgroupSizeZ",
   "maxComputeWorkgroupsPerDimension",
 ] as const;
-const features = ["shader-f16", "subgroups", "timestamp-query"] as const;
+const features = [...optionalFeatures, "timestamp-query"] as const;
 
 export interface BenchDevice {
   gpu: EngineDevice;

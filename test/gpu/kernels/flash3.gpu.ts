@@ -5,15 +5,17 @@ import type { Band, DecoderSpec, PositionPlan, Runner } from "../../../engine/ap
 import { attend } from "../../../engine/attention/attend.ts";
 import { openChunkPositions } from "../../../engine/attention/chunkPositions.ts";
 import { cacheTiles } from "../../../engine/attention/flash3.ts";
-import { chooseFlash3, tryIntegers } from "../../../engine/attention/flash3Choice.ts";
+import { chooseFlash3, tryProducts } from "../../../engine/attention/flash3Choice.ts";
 import { parseAttention } from "../../../engine/attention/policy.ts";
 import { F32_CACHE, WHOLE } from "../../../engine/attention/wholeOnly.ts";
 import { openRunnerOn } from "../../../engine/backends/wgsl.ts";
 import type { GpuDecoderOptions } from "../../../engine/backends/wgsl/decoderRunner.ts";
 import { storageBuffer, uploadedBuffer } from "../../../engine/gpu/buffers.ts";
-import { openDevice, type EngineDevice } from "../../../engine/gpu/device.ts";
+import { openDevice, type EngineDevice, type MatrixUnit } from "../../../engine/gpu/device.ts";
 import { openRecorder, type Recorder } from "../../../engine/gpu/dispatch.ts";
-import { openShaderCache, type ShaderCache } from "../../../engine/gpu/shader.ts";
+import { finalText, openShaderCache, type ShaderCache } from "../../../engine/gpu/shader.ts";
+import { attnFlash3, unitConsts, unitFor } from "../../../engine/kernels/attn_flash3.ts";
+import { rowConstsOf } from "../../../engine/kernels/cachedRows.ts";
 import { openFlash3, type Flash3Ingredients } from "../../../engine/kernels/flash3Ops.ts";
 import { openLinear } from "../../../engine/kernels/linear.ts";
 import { openOperations, type Operations } from "../../../engine/kernels/ops.ts";
@@ -132,7 +134,11 @@ async function threeWays(given: Case) {
     };
     const values = part(kvHeadCount, headCount + kvHeadCount, 0, end);
     // One token is decoded, with its query as it is.
-    const rounding = { ...ingredients, integers: ingredients.integers && tokens > 1 };
+    const rounding = {
+      ...ingredients,
+      integers: ingredients.integers && tokens > 1,
+      halves: ingredients.matrices !== undefined && tokens > 1,
+    };
     expected.set(flash3Attention(alloc32, scored, values, spec, start, rounding), start * width);
     exact.set(attention(alloc32, scored, values, spec, start), start * width);
     start = end;
@@ -208,7 +214,26 @@ describe("ingredients", () => {
     for (const each of [shape, { headDim: 80, headCount: 2, kvHeadCount: 1 }]) await check({ ...each, ingredients });
   });
 
+  it("products by matrix units round queries to binary16; loops compute what the units do", async () => {
+    const ingredients = { ...all, matrices: "loops" as const };
+    for (const each of [
+      { headDim: 40, headCount: 4, kvHeadCount: 2 },
+      { headDim: 16, headCount: 3, kvHeadCount: 1, change: { attentionSoftcap: 2, attentionScale: 0.4 } },
+    ]) {
+      await check({ ...each, ingredients });
+      await check({ ...each, ingredients: { ...ingredients, pipelined: false, hadamard: false } });
+    }
+    const narrow = { headDim: 40, headCount: 4, kvHeadCount: 2 };
+    const { outputs } = await threeWays({ ...narrow, ingredients });
+    const { outputs: floats } = await threeWays(narrow);
+    assert.notDeepEqual(outputs, floats, "queries were rounded");
+  });
+
   it("refuses what does not go together", async () => {
+    for (const wrong of [{ integers: true }, { eightBits: false }]) {
+      const ingredients = { ...all, matrices: "loops" as const, ...wrong };
+      await assert.rejects(threeWays({ headDim: 16, headCount: 2, kvHeadCount: 1, ingredients }), { code: "bad-argument" });
+    }
     await assert.rejects(threeWays({ ...shape, ingredients: { ...all, eightBits: false, integers: true } }), {
       code: "bad-argument",
     });
@@ -366,17 +391,69 @@ describe("a model that attends by flash3", () => {
 describe("the self-test", () => {
   it("multiplies whole numbers as integers without an error, where WGSL can", async (t) => {
     if (entry.gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product")) {
-      assert((await tryIntegers(gpu, shaders)) < 1e-5);
+      assert((await tryProducts(gpu, shaders, { integers: true })) < 1e-5);
       return;
     }
     t.diagnostic("WGSL has no products of packed integers here: the trial fails");
-    await assert.rejects(tryIntegers(gpu, shaders), { code: "internal" });
+    await assert.rejects(tryProducts(gpu, shaders, { integers: true }), { code: "internal" });
   });
 
-  it("says why products of integers are used or not", async () => {
-    const { ingredients, integersBecause } = await chooseFlash3(gpu, shaders);
+  it("takes matrix units where they are right, before integers, and says why not where they are not", async () => {
+    const { ingredients, matricesBecause, integersBecause } = await chooseFlash3(gpu, shaders, 64);
     assert(ingredients.pipelined && ingredients.eightBits && ingredients.hadamard);
-    if (gpu.abilities.software) assert.equal(ingredients.integers, false);
-    assert(integersBecause !== "");
+    if (gpu.abilities.software) assert.deepEqual([ingredients.integers, ingredients.matrices], [false, undefined]);
+    assert(matricesBecause !== "" && integersBecause !== "");
+    const unit: MatrixUnit = { element: "f16", rows: 16, columns: 16, depth: 16, subgroup: 32 };
+    const card = (matrixUnits: MatrixUnit[]): EngineDevice => ({
+      ...gpu,
+      abilities: { ...gpu.abilities, software: false, matrixUnits },
+    });
+    // This device only says that it has them: the kernel does not compile, and something else is taken.
+    const lying = await chooseFlash3(card([unit]), shaders, 64);
+    assert.equal(lying.ingredients.matrices, undefined);
+    assert.match(lying.matricesBecause, /attn_flash3 does not compile here/);
+    assert.match((await chooseFlash3(card([unit]), shaders, 40)).matricesBecause, /heads of 40 channels/);
+    assert.match((await chooseFlash3(card([]), shaders, 64)).matricesBecause, /offers none/);
+  });
+
+  it("shapes of matrix units are those that divide a tile and fit workgroup memory, in binary16 first", () => {
+    const unit = (element: MatrixUnit["element"], rows: number, columns: number, depth: number, subgroup = 32): MatrixUnit => ({
+      ...{ element, rows, columns, depth, subgroup },
+    });
+    const [apple, nvidia] = [unit("f32", 8, 8, 8), unit("f16", 16, 16, 16)];
+    const least = 16_384;
+    assert.equal(unitFor(32, [apple, nvidia], least), nvidia);
+    assert.equal(unitFor(40, [apple, nvidia], least), apple);
+    assert.equal(unitFor(64, [apple], least), undefined);
+    assert.equal(unitFor(64, [apple], 2 * least), apple);
+    assert.equal(unitFor(128, [apple, nvidia], least), undefined);
+    assert.equal(unitFor(128, [apple, nvidia], 2 * least), nvidia);
+    const misfits = [unit("f16", 64, 16, 16), unit("f16", 16, 32, 16), unit("f16", 16, 16, 16, 128)];
+    assert.equal(unitFor(64, misfits, 2 * least), undefined);
+  });
+
+  it("kernels of matrix units are valid WGSL, as a device without an adapter judges that has the feature and no shapes", async () => {
+    const { create } = await import("webgpu");
+    const adapter = await create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]).requestAdapter();
+    const needed = ["chromium-experimental-subgroup-matrix" as GPUFeatureName, "shader-f16" as const];
+    assert(adapter !== null && needed.every((name) => adapter.features.has(name)));
+    const device = await adapter.requestDevice({ requiredFeatures: needed });
+    for (const [unit, headDim] of [
+      [{ element: "f16", rows: 16, columns: 16, depth: 16, subgroup: 32 }, 128],
+      [{ element: "f16", rows: 16, columns: 8, depth: 16, subgroup: 32 }, 64],
+      [{ element: "f32", rows: 8, columns: 8, depth: 8, subgroup: 32 }, 48],
+    ] as const) {
+      const consts = {
+        ...{ HEAD_DIM4: headDim / 4, GROUP: 2, PIPELINED: 1, BLOCK_TOKENS: 64, PAGE_TOKENS: 256 },
+        ...{ ...unitConsts(unit), ...rowConstsOf({ keys: "tile8", values: "tile8" }, headDim) },
+      };
+      const code = finalText(attnFlash3({ format: "tile8", products: unit }), consts);
+      const { messages } = await device.createShaderModule({ code }).getCompilationInfo();
+      assert.deepEqual(
+        messages.filter(({ type }) => type === "error").map(({ message, lineNum }) => `${lineNum}: ${message}`),
+        [],
+      );
+    }
+    device.destroy();
   });
 });
