@@ -4,7 +4,7 @@
  * shapes through onnxruntime-web's WebGPU provider on the same device, and softmax over 131,072 keys by both. Figures of a software adapter say
  * nothing about graphics cards.
  *
- * ATTENTION_TOKENS names other lengths (1024,4096,16384; empty: no policies), ATTENTION_ROW_SECONDS how long a row may take, BENCH_RESULTS another folder.
+ * ATTENTION_TOKENS names other lengths (1024,4096; empty: no policies), ATTENTION_ROW_SECONDS how long a row may take, BENCH_RESULTS another folder.
  */
 import assert from "node:assert/strict";
 import { loadavg } from "node:os";
@@ -20,7 +20,7 @@ import { compareWithOrt, longSoftmax } from "./attentionOrt.ts";
 import { openPolicyBench, policies, policyModel, type PolicyRun, type PolicySkipped } from "./attentionPolicies.ts";
 import { keepResults } from "./results.ts";
 
-const lengths = (process.env.ATTENTION_TOKENS ?? "1024,4096,16384").split(",").filter(Boolean).map(Number);
+const lengths = (process.env.ATTENTION_TOKENS ?? "1024,4096").split(",").filter(Boolean).map(Number);
 /** What a policy may be off from the reference under the same policy: other orders of adding, and 8 bits where it rounds. */
 const CHECKED_ERROR = { sums: 1e-4, rounded: 0.05 };
 

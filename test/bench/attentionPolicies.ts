@@ -70,7 +70,7 @@ export const policyModel: { spec: DecoderSpec; weights: WeightStore } = randomMo
 
 const DECODED = 4;
 /** A row that would take longer, by how long it took at the length before, is not run. */
-const ROW_SECONDS = Number(process.env.ATTENTION_ROW_SECONDS ?? 120);
+const ROW_SECONDS = Number(process.env.ATTENTION_ROW_SECONDS ?? 600);
 
 export interface PolicyBench {
   run(policy: string, tokens: number): Promise<PolicyRun | PolicySkipped>;
