@@ -9,6 +9,8 @@ import { openShaderCache } from "../../engine/gpu/shader.ts";
 import { openReferenceRunner } from "../../engine/reference/open.ts";
 import { assertClose } from "../support/gpuArrays.ts";
 import { randomModel } from "../support/goldenModels.ts";
+import { tokens } from "../support/recurrentContract.ts";
+import { randomRecurrent } from "../support/recurrentModels.ts";
 import { requireDevice } from "../support/requireDevice.ts";
 
 const GREEDY = { temperature: 0, topP: 1, seed: 0 };
@@ -62,6 +64,28 @@ describe("a decoded token", () => {
       await answer(runner, second, 40);
       assert.deepEqual(Object.fromEntries(calls), { createCommandEncoder: 40, submit: 40 });
       if (attention.startsWith("top-pages")) assert((runner.keptMass?.queries ?? 0) > 1, "measured on the way");
+    });
+  }
+
+  for (const kind of ["mamba", "mamba2", "rwkv7"] as const) {
+    it(`${kind}: one submission, nothing made anew`, async () => {
+      const { gpu: watched, calls } = counted();
+      const recurrent = { ...randomRecurrent(kind), weightFormat: "f32" as const };
+      const prompt = tokens(20, recurrent.spec);
+      const runner = await openRunnerOn(watched, openShaderCache(watched), recurrent);
+      const reference = await openReferenceRunner(recurrent);
+      for (const each of [runner, reference]) await each.append(prompt);
+      const started = await answer(runner, 5, 4);
+      assert.deepEqual(await answer(reference, 5, 4), started);
+      calls.clear();
+      const [next = 0] = started.slice(-1);
+      const more = await answer(runner, next, 40);
+      assert.deepEqual(Object.fromEntries(calls), { createCommandEncoder: 40, submit: 40 });
+      assert.deepEqual(await answer(reference, next, 40), more);
+      // Nothing is sampled behind the last of these, and its state is asked for all the same.
+      for (const each of [runner, reference]) for (const id of prompt.slice(0, 9)) await each.append([id]);
+      const [found, expected] = [await runner.append([4], { logits: "last" }), await reference.append([4], { logits: "last" })];
+      assertClose(found ?? [], expected ?? [], 2e-4, "logits");
     });
   }
 

@@ -113,6 +113,8 @@ function gpuBackend(
     async run(ids, { wait, allLogits: withLogits }) {
       const began = performance.now();
       const tokens = ids.length;
+      // A decoded token waits for the one that is sampled behind it, but not longer.
+      recorder.submit();
       device.queue.writeBuffer(pass.ids, 0, ids);
       pass.embed(tokens);
       for (let layer = 0; layer < spec.layerCount; layer++) {
@@ -120,10 +122,7 @@ function gpuBackend(
         if (wait && (layer + 1) % pace.layersPerSubmission === 0 && layer + 1 < spec.layerCount) await recorder.finish();
       }
       pass.lastState(tokens);
-      if (!wait) {
-        recorder.submit();
-        return undefined;
-      }
+      if (!wait) return undefined;
       await recorder.finish();
       if (tokens > 1) pace.measured(tokens, performance.now() - began);
       if (!withLogits) return undefined;
@@ -143,8 +142,7 @@ function gpuBackend(
       if (allowed !== undefined) device.queue.writeBuffer(allowedBuffer, 0, allowed);
       pass.lastLogits();
       pass.op.sample(pass.logits, allowedBuffer, chosen, { temperature, topP, uniform01, useMask: allowed !== undefined });
-      recorder.submit();
-      const token = new Uint32Array(await readback.read(chosen, 0, 4))[0] ?? 0;
+      const token = new Uint32Array(await readback.readBehind(recorder, chosen, 4))[0] ?? 0;
       if (!nothingSampled(token)) return token;
       throw new EngineError("bad-weights", "the model's logits are not numbers", "check the weights, or choose f32 weights");
     },
