@@ -74,8 +74,14 @@ export async function runLong(run: LongRun): Promise<LongFigures> {
     print(`${name}: ${done} tokens in ${secondsOf(began).toFixed(0)} s, ${mebibytes(watched.liveBytes())} on the device`);
   };
   await runner.append(ids.subarray(0, compareAt), { moreFollows: true, onProgress: tell });
-  const compared = watched.liveBytes();
-  await runner.append(ids.subarray(compareAt), { onProgress: (done) => tell(compareAt + done) });
+  let compared: number | undefined;
+  await runner.append(ids.subarray(compareAt), {
+    onProgress: (done) => {
+      // The call that ends a prompt also opens what measures it.
+      compared ??= watched.liveBytes();
+      tell(compareAt + done);
+    },
+  });
   const seconds = secondsOf(began);
   const { user, system } = process.cpuUsage(processor);
   const end = watched.liveBytes();
@@ -93,7 +99,7 @@ export async function runLong(run: LongRun): Promise<LongFigures> {
     tokensPerSecond: ids.length / seconds,
     processorSeconds: (user + system) / 1e6,
     secondsPerAnswerToken: secondsOf(asking) / answered,
-    gpuBytes: { peak: watched.peakBytes(), end, comparedTokens: compareAt, compared },
+    gpuBytes: { peak: watched.peakBytes(), end, comparedTokens: compareAt, compared: compared ?? NaN },
     residentBytes: resident.bytes,
     denseScoreBytes: 4 * ids.length ** 2,
     asked,
