@@ -70,7 +70,13 @@ const composed: readonly Kernel[] = [
   matvecIntegers("q8_0", "shared"),
 ];
 /** Those that use a feature that not every device has. */
-const optional: readonly Kernel[] = [matvec("f32", "subgroups", true), matmul("f32", "tiled_f16", true)];
+const matrixUnit = { rows: 8, columns: 8, depth: 8, subgroup: 32 } as const;
+const optional: readonly Kernel[] = [
+  matvec("f32", "subgroups", true),
+  matmul("f32", "tiled_f16", true),
+  attnFlash3({ format: "tile8", products: { ...matrixUnit, element: "f16" } }),
+  attnFlash3({ format: "tile8", products: { ...matrixUnit, element: "f32" } }),
+];
 
 const cacheFormats = ["f32", "f16", "q8", "q4"] as const;
 const kernels: readonly Kernel[] = [
@@ -92,6 +98,7 @@ const kernels: readonly Kernel[] = [
   attnFlash3({ format: "f32", products: "floats" }),
   attnFlash3({ format: "tile8", products: "floats" }),
   attnFlash3({ format: "tile8", products: "integers" }),
+  attnFlash3({ format: "tile8", products: "loops" }),
   attnMass,
   attnMerge,
   attnSteps,
@@ -170,7 +177,11 @@ describe("kernel declarations", () => {
       const lanes = size?.[1] === "LANES" ? Math.max(...Object.values(matvecSums).map((sum) => sum.lanes)) : Number(size?.[1]);
       assert(lanes * Number(size?.[2] ?? 1) <= MAX_INVOCATIONS);
       assert(!/\benable\b/.test(kernel.source), "features are enabled by the declaration");
-      const used = [/\bsubgroup[A-Z]/.test(kernel.source) && "subgroups", /\b(vec\d|mat\dx\d)h\b/.test(kernel.source) && "f16"];
+      const used = [
+        /\bsubgroup(?!Matrix)[A-Z]/.test(kernel.source) && "subgroups",
+        /\b(vec\d|mat\dx\d)h\b|= f16;/.test(kernel.source) && "f16",
+        /\bsubgroupMatrix/.test(kernel.source) && "chromium_experimental_subgroup_matrix",
+      ];
       assert.deepEqual(used.filter(Boolean), kernel.features);
       assert.equal(kernel.features.length > 0, optional.includes(kernel), "optional features");
     });
