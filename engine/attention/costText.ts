@@ -5,7 +5,7 @@ import type { KeptMass } from "./api.ts";
 
 /** "93.1 % of the attention on average, 50 % in the head that lost most (on 64 queries)". */
 export function keptMassText({ mean, least, queries }: KeptMass): string {
-  return `${share(mean)} of the attention on average, ${share(least)} in the head that lost most (on ${queries} queries)`;
+  return `${share(mean)} of the attention on average, ${share(least)} in the head that lost most (on ${queries} ${queries === 1 ? "query" : "queries"})`;
 }
 
 /** "0.612 % in keys, 0.58 % in values". */

@@ -67,6 +67,7 @@ export async function answerQuestion(
   const prefillStarted = performance.now();
   const prefilled = await prefill(engine, packed, attention, signal, onEvent);
   const decodeStarted = performance.now();
+  const keptOfPrompt = engine.held.runner.keptMass;
   const answer = await answerFrom(model, engine.held, packed, request, signal, onEvent);
   const { question, sampling, quote, maxAnswerTokens } = request;
   engine.asked = { request: { question, sampling, quote, maxAnswerTokens }, packed, attention };
@@ -79,7 +80,8 @@ export async function answerQuestion(
     answerStart: packed.ids.length,
     rope: packed.rope.scaling,
     attention,
-    keptMass: engine.held.runner.keptMass,
+    // Lines that are scored as wholes count as prompts too; only choosing pages is measured on what is decoded.
+    keptMass: attention?.topPages === undefined ? keptOfPrompt : engine.held.runner.keptMass,
     cacheError: engine.held.runner.cacheError,
     denseScores: engine.held.runner.denseScores,
     ring: engine.held.runner.ring,

@@ -75,6 +75,19 @@ describe("the attention of a question", () => {
     assert.deepEqual(result.cacheError, { keys: 0.01, values: 0.001 });
   });
 
+  it("says what the prompt kept, not what the answer's tokens did, but where only those choose pages", async () => {
+    class CountingRunner extends TellingRunner {
+      override get keptMass(): KeptMass {
+        return { mean: 0.9, least: 0.5, queries: this.length, heads: 4 };
+      }
+    }
+    const { session } = await open(undefined, (kind) => new CountingRunner(kind, F32_CACHE));
+    const result = await session.ask(request(sinks), never, ignore);
+    assert.equal(result.keptMass?.queries, result.promptTokens);
+    const pages = await session.ask(request({ policy: { kind: "flash" }, topPages: 4 }), never, ignore);
+    assert.ok((pages.keptMass?.queries ?? 0) > pages.promptTokens);
+  });
+
   it("keeps what is cached while it stays the same", async () => {
     const { session } = await open();
     await session.ask(request(sinks), never, ignore);
