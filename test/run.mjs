@@ -1,5 +1,5 @@
 // node test/run.mjs [tier] [name]: every tier in order, or one tier, or the test files of one tier whose path contains `name`.
-// Tiers: lint, types, unit, gpu (those of kernels twice: once with the smallest limits WebGPU allows), host, e2e; bench only when it is named.
+// Tiers: lint, types, unit, gpu (twice: once with the smallest limits WebGPU allows), host, e2e; bench only when it is named.
 // Ends with "N passed, N failed".
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -18,14 +18,11 @@ const tiers = {
     ]),
   types: () => whole("types", [["build.mjs", "--types"]]),
   unit: (name) => nodeTests("unit", name),
-  gpu: (name) => [...nodeTests("gpu", name), ...(hasKernelTests(name) ? nodeTests("gpu", name, leastLimits) : [])],
+  gpu: (name) => [...nodeTests("gpu", name), ...nodeTests("gpu", name, { LCP_GPU_LIMITS: "minimum" })],
   host: (name) => hostTests(name),
   e2e: (name) => nodeTests("e2e", name),
   bench: (name) => nodeTests("bench", name),
 };
-/** Kernels must do with what every adapter has; the other GPU tests are of what is built on them. */
-const kernels = join("test", "gpu", "kernels");
-const leastLimits = { below: join("gpu", "kernels"), env: { LCP_GPU_LIMITS: "minimum" } };
 /** Tiers that need Chromium: for its software GPU, or as the browser of the browser-hosted VS Code. */
 const withChromium = new Set(["gpu", "host", "e2e", "bench"]);
 /** Speed says nothing about right and wrong, so it is measured only when asked for. */
@@ -82,14 +79,14 @@ function whole(what, commands) {
 }
 
 /** Bundles the tests of a tier and runs them with node:test, one process per file. */
-function nodeTests(tier, wanted, { below = "", env = {} } = {}) {
+function nodeTests(tier, wanted, env = {}) {
   if (!bundle(tier, wanted)) return [{ name: "the tests do not build", passed: false }];
   const files = readdirSync(out, { recursive: true })
-    .filter((file) => file.endsWith(`.${tier}.mjs`) && file.includes(below))
+    .filter((file) => file.endsWith(`.${tier}.mjs`))
     .map((file) => join(out, file));
   if (files.length === 0) return [{ name: `no ${tier} test file contains "${wanted}"`, passed: false }];
   if (env.LCP_GPU_LIMITS !== undefined)
-    process.stdout.write(`the tests of kernels again with LCP_GPU_LIMITS=${env.LCP_GPU_LIMITS}\n`);
+    process.stdout.write(`the ${tier} tier again with LCP_GPU_LIMITS=${env.LCP_GPU_LIMITS}\n`);
   const reporters = [
     ...["--test-reporter=spec", "--test-reporter-destination=stdout"],
     ...["--test-reporter=./test/support/countReporter.mjs", `--test-reporter-destination=${counts}`],
@@ -99,10 +96,6 @@ function nodeTests(tier, wanted, { below = "", env = {} } = {}) {
     env,
   );
   return readResults(clean);
-}
-
-function hasKernelTests(wanted) {
-  return readdirSync(kernels).some((file) => join(kernels, file).includes(wanted));
 }
 
 /** Bundles the tests that run inside the extension host, and runs them there. */

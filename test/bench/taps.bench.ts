@@ -1,6 +1,6 @@
 /**
- * `npm run bench:taps`: what looking costs. The bundled model reads one prompt with nothing kept for heatmaps and with
- * queries kept, in turn, round by round. Then the map of one layer and what its heads do are read. TAPS_TOKENS names other lengths, BENCH_RESULTS another folder.
+ * `npm run bench:taps`: what looking costs. The bundled model reads one prompt with nothing kept for heatmaps and with queries kept, in turn,
+ * round by round. Then the map of one layer and what its heads do are read. TAPS_TOKENS names other lengths, BENCH_RESULTS another folder.
  */
 import assert from "node:assert/strict";
 import { resolve } from "node:path";

@@ -293,9 +293,9 @@ describe("ring of worker threads with a device each", () => {
       );
       // Another number of ranks: the threads of before end, others begin.
       runner.truncate(0);
-      runner.setAttention({ policy: { kind: "ring", ranks: 3, layout: "striped" } });
-      assertNear((await runner.append(ids, { logits: "last" })) ?? [], expected ?? [], ROUNDING, "logits by three ranks");
-      assert.equal(ringOf(runner)?.ranks, 3);
+      runner.setAttention({ policy: { kind: "ring", ranks: 4, layout: "striped" } });
+      assertNear((await runner.append(ids, { logits: "last" })) ?? [], expected ?? [], ROUNDING, "logits by four ranks");
+      assert.equal(ringOf(runner)?.ranks, 4);
     },
   );
 
