@@ -121,6 +121,8 @@ export type Action =
   | { type: "runFinished"; run: SavedRun }
   | { type: "runFailed"; runId: string; error: PlainError }
   | { type: "newQuestion" }
+  /** The engine did something that the panel shows nothing of: its cache holds no run's keys any more. */
+  | { type: "cacheReplaced" }
   /** The conversation goes back to before this run, which is asked again. */
   | { type: "rewound"; runId: string }
   | { type: "runShown"; id: string }
@@ -219,6 +221,8 @@ export function reduce(state: State, action: Action): State {
       return finish(state, action.run);
     case "runFailed":
       return state.live?.id === action.runId ? endLive(state, action.error) : state;
+    case "cacheReplaced":
+      return withoutCache(state);
     case "newQuestion":
       return { ...state, thread: [], shownRun: undefined, failed: undefined, question: "" };
     case "rewound":
@@ -282,6 +286,14 @@ export function threadHistory(state: State): { question: string; answer: string 
     const run = state.runs.find((candidate) => candidate.id === id);
     return run ? [{ question: run.result.question, answer: run.result.answer }] : [];
   });
+}
+
+/** Whether two conversations said the same. */
+export function sameTurns(
+  a: readonly { question: string; answer: string }[],
+  b: readonly { question: string; answer: string }[],
+): boolean {
+  return a.length === b.length && a.every(({ question, answer }, i) => question === b[i]?.question && answer === b[i].answer);
 }
 
 /** What the engine does now, of which it does one thing at a time; undefined where it is free. */
