@@ -62,7 +62,7 @@ describe("a reply", () => {
   it("of an extractive model is never from a part of the conversation", async () => {
     const session = await open({ maxPositions: 64 });
     const events: AskEvent["type"][] = [];
-    const half = saying([`${"a b c d\n".repeat(40)}`, "yes", "const x = 1;\nWhat is x?"]);
+    const half = saying(["a b c d\n".repeat(40), "yes", "const x = 1;\nWhat is x?"]);
     const asking = session.reply(half, never, ({ type }) => events.push(type));
     await assert.rejects(asking, isCode("context-too-long"));
     assert.ok(!events.includes("prefill"), "nothing was computed");
