@@ -31,5 +31,8 @@ export function followups({ question, absent, path, quote, leftOut }: AnswerMemo
 }
 
 function plain(question: string): string {
-  return question.replaceAll("`", "").trim().toLowerCase();
+  return question
+    .replaceAll(/[`()?]/g, "")
+    .trim()
+    .toLowerCase();
 }

@@ -1,5 +1,6 @@
 /** How much a model takes and gives under the playground's settings. No `vscode`. */
-import type { ModelSpec } from "../../engine/api.ts";
+import type { ModelSpec, RopeChoice } from "../../engine/api.ts";
+import { EngineError } from "../../engine/errors.ts";
 import { cacheCapacity } from "../../engine/kv-cache/capacity.ts";
 import { MAX_CHUNK_TOKENS } from "../../engine/models/chunkSizes.ts";
 import type { ConversationFrame } from "../../engine/pack/conversation.ts";
@@ -20,8 +21,15 @@ export function windowOf(spec: ModelSpec, { rope, attention, kv }: WindowSetting
   const isDecoder = spec.kind === "decoder";
   const capacity = isDecoder ? cacheCapacity(spec, kv, attention, MAX_CHUNK_TOKENS, undefined) : endless;
   const attends = isDecoder ? attention : undefined;
-  const lengthTokens = requestLength(rope, spec, capacity, attends);
-  return resolveRope(rope, spec, lengthTokens, capacity, attends).limit.tokens;
+  const under = (choice: RopeChoice): number =>
+    resolveRope(choice, spec, requestLength(choice, spec, capacity, attends), capacity, attends).limit.tokens;
+  try {
+    return under(rope);
+  } catch (error) {
+    // A scaling that was chosen for another model can be none for this one; whoever asks it is told.
+    if (EngineError.is(error, "rope-invalid")) return under({ kind: "model" });
+    throw error;
+  }
 }
 
 /** What messages may take beside the longest reply and what the template writes itself. */

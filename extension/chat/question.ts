@@ -18,6 +18,6 @@ export function withNames(prompt: string, references: readonly TypedReference[])
 
 /** `/where retryCeiling` is the question that the bundled model was trained to answer; a whole sentence stays what it is. */
 export function questionOf(command: ChatCommandName | undefined, text: string): string {
-  const name = /^`?([\p{L}\p{N}_$.#:-]+)`?(?:\(\))?\??$/u.exec(text)?.[1];
+  const name = /^`?([\p{L}\p{N}_$.#:-]+)(?:\(\))?`?\??$/u.exec(text)?.[1];
   return command === "where" && name !== undefined ? `Where is \`${name}\` defined?` : text;
 }
