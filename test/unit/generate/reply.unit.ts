@@ -4,8 +4,16 @@ import type { Runtime } from "../../../engine/api.ts";
 import { WHOLE } from "../../../engine/attention/wholeOnly.ts";
 import { EngineError, type ErrorCode } from "../../../engine/errors.ts";
 import type { AskEvent, ReplyRequest } from "../../../engine/generate/api.ts";
+import { conversationFrame, messageTokens } from "../../../engine/pack/conversation.ts";
 import { openSession, type Session } from "../../../engine/session.ts";
-import { memoryWorkspace, tinyModelFiles, type TinyModelOptions } from "../../support/tinyModel.ts";
+import { loadTokenizer } from "../../../engine/tokenizer/load.ts";
+import {
+  memoryWorkspace,
+  tinyChatTemplate,
+  tinyModelFiles,
+  type TinyModelOptions,
+  tinyTokenizerJson,
+} from "../../support/tinyModel.ts";
 
 const runtime: Runtime = { gpu: undefined, ortWasm: () => Promise.reject(new Error("not here")), ortThreads: 1 };
 const never = new AbortController().signal;
@@ -36,6 +44,21 @@ describe("a reply", () => {
     const again = await session.reply(saying(["Where is limit?"]), never, ignore);
     assert.equal(again.text, first.text);
     assert.ok(again.reusedTokens > 0, "the same beginning is not computed again");
+    session.close();
+  });
+
+  it("of a chat model follows its template, and its prompt is what its messages were counted to", async () => {
+    const session = await open({ promptFormat: "chat" });
+    const chatTemplate = { source: tinyChatTemplate, bosToken: "", eosToken: "" };
+    const model = { spec: session.info.spec, tokenizer: loadTokenizer(tinyTokenizerJson), chatTemplate };
+    const frame = conversationFrame(model);
+    for (const texts of [["const"], ["const", "co", "where is const"]]) {
+      const request = saying(texts);
+      const reply = await session.reply(request, never, ignore);
+      const counted = request.messages.reduce((sum, message) => sum + messageTokens(model, frame, message), 0);
+      assert.equal(reply.promptTokens, frame.opening + counted + frame.closing);
+      assert.equal(reply.answerTokens, 4);
+    }
     session.close();
   });
 
