@@ -120,9 +120,13 @@ export function createChatRequests(parts: ChatRequestParts): ChatRequests {
         inTurn(signal, ({ rope, attention, sampling }) =>
           followed(runId, async () => {
             await parts.engineFree();
-            dispatch({ type: "cacheReplaced" });
-            const request = { messages, maxAnswerTokens, rope, attention, sampling };
-            return engine.reply({ runId, request }, signal);
+            dispatch({ type: "replyStarted" });
+            try {
+              const request = { messages, maxAnswerTokens, rope, attention, sampling };
+              return await engine.reply({ runId, request }, signal);
+            } finally {
+              dispatch({ type: "replyEnded" });
+            }
           }),
         ),
     },

@@ -162,8 +162,9 @@ describe("requests of VS Code's chat", () => {
     assert.equal(made.store.state.cachedRun, "own");
     const replying = made.handlers["panel/reply"]({ messages: [], maxAnswerTokens: 9, runId: "1" }, never);
     await settle();
-    assert.equal(made.store.state.cachedRun, undefined);
+    assert.deepEqual([made.store.state.cachedRun, made.store.state.replying], [undefined, true]);
     made.ends[0]?.();
     await replying;
+    assert.equal(made.store.state.replying, false);
   });
 });
