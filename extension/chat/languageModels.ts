@@ -89,8 +89,8 @@ export class LanguageModels implements vscode.LanguageModelChatProvider<ListedMo
   /** Of a text its own tokens; of a message what it adds to the prompt. */
   async provideTokenCount(model: ListedModel, text: string | vscode.LanguageModelChatRequestMessage): Promise<number> {
     const { tokens } = this.services;
+    const { path } = model;
     try {
-      const { path } = await this.known(model.id);
       return await (typeof text === "string"
         ? tokens.call("text", path, { text })
         : tokens.call("message", path, { message: chatMessage(text) }));
@@ -100,10 +100,9 @@ export class LanguageModels implements vscode.LanguageModelChatProvider<ListedMo
     }
   }
 
-  /** What a chat request is answered by: one of ours where the user picked it, else the model in use. */
-  async pathFor(picked: vscode.LanguageModelChat | undefined): Promise<string | undefined> {
-    if (picked?.vendor !== modelVendor) return undefined;
-    return (await this.known(picked.id)).path;
+  /** Where the model lies that the chat's picker shows; undefined where it is none of ours. */
+  async pathOf(picked: vscode.LanguageModelChat | undefined): Promise<string | undefined> {
+    return picked?.vendor === modelVendor ? (await this.known(picked.id)).path : undefined;
   }
 
   /** What is known of the model at a path; undefined where it cannot be opened. */
@@ -134,7 +133,9 @@ export class LanguageModels implements vscode.LanguageModelChatProvider<ListedMo
         }
       }),
     );
-    return described.filter((model) => model !== undefined);
+    const inUse = rows.find(({ chosen }) => chosen)?.path;
+    // The first one is what a picker shows before anybody picked.
+    return described.filter((model) => model !== undefined).sort((a, b) => Number(b.path === inUse) - Number(a.path === inUse));
   }
 
   private async describe(row: ModelRow, id: string): Promise<ListedModel | undefined> {

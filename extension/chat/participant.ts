@@ -3,6 +3,7 @@ import { EngineError, plainError } from "../../engine/errors.ts";
 import type { AskEvent, AskResult } from "../../engine/generate/api.ts";
 import type { ChosenQuestion } from "../../webview/protocol/panel.ts";
 import type { TokenClient } from "../client.ts";
+import { currentRoots } from "../corpus/currentRoots.ts";
 import { commandIds } from "../commandIds.ts";
 import { modelLabel } from "../models/location.ts";
 import type { CurrentModel } from "../models/currentModel.ts";
@@ -10,7 +11,7 @@ import { absentText, answerNotes, planText, progressText, type QuestionFacts, un
 import type { ChatEngine } from "./chatEngine.ts";
 import { showCitations } from "./citations.ts";
 import { chooseContext, missingFiles, snapshotFiles } from "./contextChoice.ts";
-import { failureText, isAborted } from "./failures.ts";
+import { failureText } from "./failures.ts";
 import { type Followup, followups } from "./followups.ts";
 import { type AnswerMemory, historyShare, historyWithin, memoryOf } from "./history.ts";
 import type { LanguageModels } from "./languageModels.ts";
@@ -57,7 +58,8 @@ export class ChatParticipant implements vscode.Disposable {
         ? await this.plan(await this.prepare(request, command, context, token), stream, token)
         : await this.answer(await this.prepare(request, command, context, token), stream, token);
     } catch (error) {
-      if (token.isCancellationRequested && isAborted(error)) return {};
+      // Whoever stopped it wants to hear nothing more of it.
+      if (token.isCancellationRequested) return {};
       const { code, message } = plainError(error);
       this.services.log.error(`chat: ${code}: ${message}`);
       return { errorDetails: { message: failureText(error) } };
@@ -76,7 +78,10 @@ export class ChatParticipant implements vscode.Disposable {
     token: vscode.CancellationToken,
   ): Promise<Prepared> {
     const { client, model, languageModels } = this.services;
-    const path = (await languageModels.pathFor(request.model)) ?? model.path;
+    if (currentRoots().length === 0)
+      throw new EngineError("empty-workspace", "no folder is open", "open the folder you want to ask about");
+    const { path } = model;
+    const picked = await languageModels.pathOf(request.model);
     const { attached, typed } = await attachedTo(request.references);
     const { levels: userLevels } = await client.call("longContext/levels", {});
     const choice = chooseContext(attached, userLevels);
@@ -87,6 +92,7 @@ export class ChatParticipant implements vscode.Disposable {
     const { turns, dropped } = await this.history(path, context);
     return {
       path,
+      otherPicked: picked === path ? undefined : picked,
       question: {
         question: questionOf(command, withNames(request.prompt, typed)),
         files: snapshotFiles(files, choice.lines),
@@ -122,7 +128,7 @@ export class ChatParticipant implements vscode.Disposable {
   }
 
   private async answer(
-    { path, question, facts }: Prepared,
+    { path, otherPicked, question, facts }: Prepared,
     stream: vscode.ChatResponseStream,
     token: vscode.CancellationToken,
   ): Promise<vscode.ChatResult> {
@@ -136,6 +142,9 @@ export class ChatParticipant implements vscode.Disposable {
     const notes = [...unverifiedNote(result.citations), ...answerNotes(result, facts)];
     stream.markdown(`\n\n${notes.join("\n\n")}\n\n`);
     stream.button({ command: commandIds.openPlayground, title: "Show in the Playground" });
+    // The picker may show what nobody picked; a question does not change the model behind the user's back.
+    if (otherPicked !== undefined)
+      stream.button({ command: commandIds.useModel, title: `Use ${modelLabel(otherPicked)}`, arguments: [otherPicked] });
     return { metadata: memory(result) };
   }
 
@@ -145,8 +154,10 @@ export class ChatParticipant implements vscode.Disposable {
 }
 
 interface Prepared {
-  /** Of the model that answers. */
+  /** Of the model that answers: the one in use. */
   path: string;
+  /** Another one of ours that the chat's picker shows. */
+  otherPicked: string | undefined;
   question: ChosenQuestion;
   facts: QuestionFacts;
 }
