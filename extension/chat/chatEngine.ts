@@ -83,6 +83,7 @@ export class ChatEngine {
   private async switchTo(path: string, signal: AbortSignal): Promise<void> {
     const label = modelLabel(path);
     if (this.panel.isOpen) {
+      await orAborted(this.panel.started(), signal);
       const { run } = await orAborted(this.panel.call("panel/state", {}, { signal }), signal);
       if (run !== "idle") {
         const remedy = "ask again when it is answered, or stop it in the playground";

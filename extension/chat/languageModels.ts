@@ -100,9 +100,11 @@ export class LanguageModels implements vscode.LanguageModelChatProvider<ListedMo
     }
   }
 
-  /** Where the model lies that the chat's picker shows; undefined where it is none of ours. */
+  /** Where the model lies that the chat's picker shows; undefined where it is none of ours, or gone. */
   async pathOf(picked: vscode.LanguageModelChat | undefined): Promise<string | undefined> {
-    return picked?.vendor === modelVendor ? (await this.known(picked.id)).path : undefined;
+    if (picked?.vendor !== modelVendor) return undefined;
+    const rows = await this.services.list.rows();
+    return rows[idsOf(rows).indexOf(picked.id)]?.path;
   }
 
   /** What is known of the model at a path; undefined where it cannot be opened. */

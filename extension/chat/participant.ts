@@ -54,9 +54,9 @@ export class ChatParticipant implements vscode.Disposable {
     try {
       if (request.prompt.trim() === "") return explain(stream);
       const command = chatCommands.find((name) => name === request.command);
-      return command === "plan"
-        ? await this.plan(await this.prepare(request, command, context, token), stream, token)
-        : await this.answer(await this.prepare(request, command, context, token), stream, token);
+      if (this.services.client.budget?.state !== "ready") stream.progress("Counting the workspace");
+      const prepared = await this.prepare(request, command, context, token);
+      return command === "plan" ? await this.plan(prepared, stream, token) : await this.answer(prepared, stream, token);
     } catch (error) {
       // Whoever stopped it wants to hear nothing more of it.
       if (token.isCancellationRequested) return {};
