@@ -107,7 +107,7 @@ function leftOutNote(rows: readonly PackRow[]): string[] {
 function lookedNote(lookedAt: AskResult["lookedAt"]): string[] {
   if (lookedAt.length === 0) return [];
   const shown = lookedAt.slice(0, mostLooked).map(({ path, share }) => `${inlineCode(path)} ${Math.round(100 * share)} %`);
-  return [`Looked at most, which proves nothing: ${shown.join(", ")}.`];
+  return [`Attended to most, which is no evidence: ${shown.join(", ")}.`];
 }
 
 function costNote(result: AskResult, model: string): string {

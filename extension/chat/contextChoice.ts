@@ -22,8 +22,8 @@ export interface ContextChoice {
   first: string[];
   /** Of these files only these lines go in. */
   lines: ReadonlyMap<string, readonly LineRange[]>;
-  /** In words: what the question is limited to, undefined for the levels of the Budget view. */
-  scope: string | undefined;
+  /** What the question is limited to, in words, with the path of what is a file; empty for the levels of the Budget view. */
+  scope: readonly { name: string; path?: string }[];
   /** What was attached and is not read, each with its reason. */
   notRead: string[];
 }
@@ -44,10 +44,10 @@ export function chooseContext(attached: readonly Attached[], userLevels: LevelMa
     levels,
     first: [...new Set(first)],
     lines: linesByPath(pointed),
-    scope: scopeOf(
-      sets.map(({ name }) => name),
-      pointed.map(nameOf),
-    ),
+    scope: [
+      ...sets.map(({ name }) => ({ name: `the context set "${name}"` })),
+      ...pointed.map((one) => (one.kind === "folder" ? { name: nameOf(one) } : { name: nameOf(one), path: one.path })),
+    ],
     notRead: attached.flatMap((one) => (one.kind === "other" ? [one.what] : [])),
   };
 }
@@ -66,7 +66,7 @@ export function missingFiles(
   attached: readonly Attached[],
   files: readonly ListedFile[],
   excluded: readonly ExcludedRow[],
-): string[] {
+): { path: string; reason: string }[] {
   const listed = new Set(files.map(({ path }) => path));
   const missing = attached.flatMap((one) =>
     isPointedAt(one) && one.kind !== "folder" && !listed.has(one.path) ? [one.path] : [],
@@ -75,8 +75,17 @@ export function missingFiles(
     const row = excluded.find(
       (candidate) => candidate.path === path || (candidate.path.endsWith("/") && path.startsWith(candidate.path)),
     );
-    return `${path}: ${row?.reason ?? "it is not counted; see the Budget view"}`;
+    return { path, reason: row?.reason ?? "it is not counted; see the Budget view" };
   });
+}
+
+/** What is read, in words, less what turned out to be missing; undefined where the question is not limited. */
+export function scopeText({ scope }: ContextChoice, missing: readonly { path: string }[]): string | undefined {
+  const gone = new Set(missing.map(({ path }) => path));
+  const words = [...new Set(scope.flatMap(({ name, path }) => (path !== undefined && gone.has(path) ? [] : [name])))];
+  if (words.length === 0) return undefined;
+  const shown = words.slice(0, mostNamed).join(", ");
+  return words.length > mostNamed ? `${shown} and ${words.length - mostNamed} more` : shown;
 }
 
 type PointedAt = Extract<Attached, { kind: "file" | "folder" | "lines" }>;
@@ -107,14 +116,6 @@ function nameOf(one: PointedAt): string {
   if (one.kind !== "lines") return one.path === "" ? "the workspace" : one.path;
   const { first, last } = one.lines;
   return first === last ? `${one.path}:${first}` : `${one.path}:${first}-${last}`;
-}
-
-function scopeOf(sets: readonly string[], pointed: readonly string[]): string | undefined {
-  const setWords = sets.map((name) => `the context set "${name}"`);
-  const words = [...setWords, ...new Set(pointed)];
-  if (words.length === 0) return undefined;
-  const shown = words.slice(0, mostNamed).join(", ");
-  return words.length > mostNamed ? `${shown} and ${words.length - mostNamed} more` : shown;
 }
 
 const mostNamed = 6;

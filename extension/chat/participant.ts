@@ -10,7 +10,7 @@ import type { CurrentModel } from "../models/currentModel.ts";
 import { absentText, answerNotes, planText, progressText, type QuestionFacts, unverifiedNote } from "./answerText.ts";
 import type { ChatEngine } from "./chatEngine.ts";
 import { showCitations } from "./citations.ts";
-import { chooseContext, missingFiles, snapshotFiles } from "./contextChoice.ts";
+import { chooseContext, missingFiles, scopeText, snapshotFiles } from "./contextChoice.ts";
 import { failureText } from "./failures.ts";
 import { type Followup, followups } from "./followups.ts";
 import { type AnswerMemory, historyShare, historyWithin, memoryOf } from "./history.ts";
@@ -87,8 +87,10 @@ export class ChatParticipant implements vscode.Disposable {
     const choice = chooseContext(attached, userLevels);
     const wanted = choice.levels === undefined ? {} : { levels: choice.levels };
     const { root, files, excluded } = await client.call("longContext/listing", wanted, token);
-    const notRead = [...choice.notRead, ...missingFiles(attached, files, excluded)];
-    if (files.length === 0) throw nothingToRead(choice.scope ?? root, notRead);
+    const missing = missingFiles(attached, files, excluded);
+    const scope = scopeText(choice, missing);
+    const notRead = [...choice.notRead, ...missing.map(({ path: file, reason }) => `${file}: ${reason}`)];
+    if (files.length === 0) throw nothingToRead(scope ?? (missing.length > 0 ? "what is attached" : root), notRead);
     const { turns, dropped } = await this.history(path, context);
     return {
       path,
@@ -99,7 +101,7 @@ export class ChatParticipant implements vscode.Disposable {
         first: choice.first,
         history: turns,
       },
-      facts: { scope: choice.scope, notRead, droppedTurns: dropped, model: modelLabel(path) },
+      facts: { scope, notRead, droppedTurns: dropped, model: modelLabel(path) },
     };
   }
 
@@ -189,6 +191,8 @@ class ShownAnswer {
       this.safe = new SafeMarkdown();
     }
     const quarter = event.type === "prefill" ? Math.floor((4 * event.doneTokens) / Math.max(1, event.totalTokens)) : 0;
+    // Before and behind it other words say how far it is.
+    if (event.type === "prefill" && (quarter === 0 || quarter === 4)) return;
     if (event.type === this.progress.type && quarter === this.progress.quarter) return;
     this.progress = { type: event.type, quarter };
     const text = progressText(event);

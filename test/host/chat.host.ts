@@ -59,7 +59,7 @@ describe("@longcontext", function () {
     assert.deepEqual([pathOf(anchor?.place), anchor?.title], [backoff, `${backoff}:5`]);
     assert.deepEqual(anchor?.place.range, new vscode.Range(4, 0, 4, "export const retryCeiling = 45731;".length));
     assert.deepEqual(shown.references[0], anchor.place);
-    assert.match(shown.progress[0] ?? "", /^Opening keyshift-4m in the playground$/);
+    assert.ok(shown.progress.includes("Opening keyshift-4m in the playground"), shown.progress.join("\n"));
     assert.ok(
       shown.progress.some((text) => /^Reading [\d,]+ tokens of 1[12] files$/.test(text)),
       shown.progress.join("\n"),
@@ -88,13 +88,14 @@ describe("@longcontext", function () {
   it("reads only what is attached, and says what is not read", async () => {
     const shown = await ask("What is the value of `TIDE_PERIOD_HOURS` in #tides?", {
       references: [
-        { id: "a", value: fileUri("tools/tides.py"), range: [43, 49] },
+        { id: "a", value: fileUri("tools/tides.py"), range: [44, 50] },
         { id: "b", value: fileUri("assets/pier.bin") },
         { id: "c", value: vscode.Uri.file("/elsewhere/x.ts") },
       ],
     });
     assert.equal(memoryOf(shown.result.metadata)?.question, "What is the value of `TIDE_PERIOD_HOURS` in tools/tides.py?");
-    assert.match(shown.markdown, /Read only tools\/tides\.py, assets\/pier\.bin\./);
+    assert.match(shown.markdown, /Read only tools\/tides\.py\./);
+    assert.match(shown.markdown, /TIDE_PERIOD_HOURS = 12\.42/);
     assert.match(shown.markdown, /Not read: assets\/pier\.bin: binary content/);
     assert.match(shown.markdown, /Not read: \/elsewhere\/x\.ts: it is outside the workspace\./);
     assert.ok(

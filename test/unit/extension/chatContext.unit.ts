@@ -1,7 +1,7 @@
 /** From what was attached to a chat question to the files that are read. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Attached, chooseContext, missingFiles, snapshotFiles } from "../../../extension/chat/contextChoice.ts";
+import { type Attached, chooseContext, missingFiles, scopeText, snapshotFiles } from "../../../extension/chat/contextChoice.ts";
 import { questionOf, withNames } from "../../../extension/chat/question.ts";
 import type { ListedFile } from "../../../extension/server/requests.ts";
 
@@ -20,7 +20,8 @@ describe("what is attached to a chat question", () => {
     const choice = chooseContext([file("src/a.ts"), file("b.ts")], { "src/": "excluded" });
     assert.deepEqual(choice.levels, { "": "excluded", "src/a.ts": "full", "b.ts": "full" });
     assert.deepEqual(choice.first, ["src/a.ts", "b.ts"]);
-    assert.equal(choice.scope, "src/a.ts, b.ts");
+    assert.equal(scopeText(choice, []), "src/a.ts, b.ts");
+    assert.equal(scopeText(choice, [{ path: "b.ts" }]), "src/a.ts", "what is missing is not read");
   });
 
   it("limits it to a folder, less what the user excluded below it", () => {
@@ -30,7 +31,7 @@ describe("what is attached to a chat question", () => {
 
   it("limits it to the lines that are selected, numbered as in the file", () => {
     const choice = chooseContext([lines("a.ts", 3, 5), lines("a.ts", 9, 9), lines("b.ts", 1, 2), file("b.ts")], {});
-    assert.equal(choice.scope, "a.ts:3-5, a.ts:9, b.ts:1-2, b.ts");
+    assert.equal(scopeText(choice, []), "a.ts:3-5, a.ts:9, b.ts:1-2, b.ts");
     const files = snapshotFiles([listed("a.ts"), listed("b.ts")], choice.lines);
     assert.deepEqual(files, [
       {
@@ -46,7 +47,7 @@ describe("what is attached to a chat question", () => {
 
   it("puts first what VS Code attached by itself, and limits nothing to it", () => {
     const choice = chooseContext([file("open.ts", true), lines("open.ts", 1, 2, true)], { "x/": "excluded" });
-    assert.deepEqual([choice.levels, choice.scope, choice.lines.size], [undefined, undefined, 0]);
+    assert.deepEqual([choice.levels, scopeText(choice, []), choice.lines.size], [undefined, undefined, 0]);
     assert.deepEqual(choice.first, ["open.ts"]);
   });
 
@@ -54,7 +55,7 @@ describe("what is attached to a chat question", () => {
     const set: Attached = { kind: "set", name: "net", levels: { "": "name", "src/net/": "outline" } };
     const choice = chooseContext([set], { "": "excluded" });
     assert.deepEqual(choice.levels, { "": "name", "src/net/": "outline" });
-    assert.equal(choice.scope, 'the context set "net"');
+    assert.equal(scopeText(choice, []), 'the context set "net"');
     const both = chooseContext([set, file("src/net/a.ts")], {});
     assert.deepEqual(both.levels, { "": "name", "src/net/": "outline", "src/net/a.ts": "full" });
     const outlined = listed("src/net/b.ts", { level: "outline", lines: [{ first: 1, last: 1 }] });
@@ -76,9 +77,9 @@ describe("what is attached to a chat question", () => {
     ];
     assert.deepEqual(chooseContext(attached, {}).notRead, ["an attached text"]);
     assert.deepEqual(missingFiles(attached, [listed("a.ts")], excluded), [
-      "logo.png: binary content",
-      "out/x.js: ignored by .gitignore",
-      "gone.ts: it is not counted; see the Budget view",
+      { path: "logo.png", reason: "binary content" },
+      { path: "out/x.js", reason: "ignored by .gitignore" },
+      { path: "gone.ts", reason: "it is not counted; see the Budget view" },
     ]);
   });
 

@@ -78,7 +78,7 @@ describe("the notes behind an answer", () => {
       "Not read: logo.png: binary content.",
       "Of this chat, the 2 oldest turns were left out to make room.",
       "1 of 2 files did not fit: `b_c.ts` (needs 900 tokens, 20 left).",
-      "Looked at most, which proves nothing: `a.ts` 61 %.",
+      "Attended to most, which is no evidence: `a.ts` 61 %.",
       "900 prompt tokens, 800 of them cached, 300 of them from the disk; tiny\\_model on WASM in 0.0 s (no WebGPU).",
     ]);
   });
