@@ -2,6 +2,7 @@ import * as vscode from "vscode";
 import { createHash } from "node:crypto";
 import { EngineError, plainError } from "../../engine/errors.ts";
 import type { ModelSpec } from "../../engine/api.ts";
+import type { ConversationFrame } from "../../engine/pack/conversation.ts";
 import { isAborted } from "./failures.ts";
 import { type ModelList } from "../models/modelList.ts";
 import { type ModelRow, rowDescription, rowTooltip } from "../models/modelWords.ts";
@@ -31,8 +32,10 @@ export class LanguageModels implements vscode.LanguageModelChatProvider<ListedMo
   private readonly services: LanguageModelServices;
   private readonly changed = new vscode.EventEmitter<void>();
   private readonly all: vscode.Disposable;
-  /** What VS Code was told last, so that it is not told the same again. */
-  private told = "";
+  /** What VS Code was told last, so that it is not told the same again; undefined before it asked. */
+  private told: string | undefined;
+  /** What templates write, by model: finding it out reads a whole vocabulary. */
+  private readonly frames = new Map<string, ConversationFrame>();
   readonly onDidChangeLanguageModelChatInformation = this.changed.event;
 
   constructor(services: LanguageModelServices) {
@@ -143,7 +146,7 @@ export class LanguageModels implements vscode.LanguageModelChatProvider<ListedMo
   private async describe(row: ModelRow, id: string): Promise<ListedModel | undefined> {
     const { state, path, label, source } = row;
     if (state.kind !== "ready") return undefined;
-    const frame = await this.services.tokens.call("frame", path, {});
+    const frame = await this.frameOf(path, state.diskBytes);
     return {
       id,
       path,
@@ -157,6 +160,13 @@ export class LanguageModels implements vscode.LanguageModelChatProvider<ListedMo
     };
   }
 
+  private async frameOf(path: string, diskBytes: number): Promise<ConversationFrame> {
+    const key = `${diskBytes} ${path}`;
+    const known = this.frames.get(key) ?? (await this.services.tokens.call("frame", path, {}));
+    this.frames.set(key, known);
+    return known;
+  }
+
   /** The row of an id that VS Code knows; throws where the model is gone by now. */
   private async known(id: string): Promise<ModelRow> {
     const rows = await this.services.list.rows();
@@ -166,7 +176,7 @@ export class LanguageModels implements vscode.LanguageModelChatProvider<ListedMo
   }
 
   private async tellChange(): Promise<void> {
-    if (JSON.stringify(await this.models()) !== this.told) this.changed.fire();
+    if (this.told !== undefined && JSON.stringify(await this.models()) !== this.told) this.changed.fire();
   }
 
   private logFailure(error: unknown): void {
