@@ -1,18 +1,17 @@
-import * as vscode from "vscode";
 import { createHash } from "node:crypto";
-import { EngineError, plainError } from "../../engine/errors.ts";
+import * as vscode from "vscode";
 import type { ModelSpec } from "../../engine/api.ts";
+import { EngineError, plainError } from "../../engine/errors.ts";
 import type { ConversationFrame } from "../../engine/pack/conversation.ts";
-import { isAborted } from "./failures.ts";
-import { type ModelList } from "../models/modelList.ts";
+import type { ModelList } from "../models/modelList.ts";
 import { type ModelRow, rowDescription, rowTooltip } from "../models/modelWords.ts";
 import type { PanelSettingsStore } from "../panel/panelSettings.ts";
 import type { ChatEngine } from "./chatEngine.ts";
+import { failureText, isAborted } from "./failures.ts";
 import { chatMessage } from "./messageText.ts";
 import { modelLimits, windowOf } from "./modelLimits.ts";
 import type { ModelTokens } from "./modelTokens.ts";
 import { modelVendor } from "./names.ts";
-import { failureText } from "./failures.ts";
 
 /** A model as VS Code lists it, with where it lies. */
 export interface ListedModel extends vscode.LanguageModelChatInformation {
