@@ -74,6 +74,7 @@ const targets = [
   ["./extension/server/main.ts", "dist/server.js", server],
   ["./extension/server/countWorker.ts", "dist/countWorker.js", server],
   ["./extension/server/textThread.ts", "dist/textThread.js", server],
+  ["./extension/chat/tokenThread.ts", "dist/tokenThread.js", { ...node, format: "cjs" }],
   ["./webview/main.ts", "dist/panel.js", { ...browser, format: "iife" }],
   ["./webview/worker.ts", "dist/worker.js", worker],
   ["./extension/cli.ts", "dist/cli.mjs", { ...node, format: "esm", packages: "external" }],

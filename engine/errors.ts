@@ -6,6 +6,7 @@ export type ErrorCode =
   | "aborted"
   | "bad-argument"
   | "bad-weights"
+  | "busy"
   | "context-too-long"
   | "device-lost"
   | "download-damaged"

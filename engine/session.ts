@@ -17,7 +17,7 @@ import type {
 } from "./api.ts";
 import type { AttentionChoice, AttentionFacts, KeptMass, KvFormats, RingReport } from "./attention/api.ts";
 import { F32_CACHE, WHOLE } from "./attention/wholeOnly.ts";
-import type { AskEvent, AskPlan, AskRequest, AskResult } from "./generate/api.ts";
+import type { AskEvent, AskPlan, AskRequest, AskResult, Reply, ReplyRequest } from "./generate/api.ts";
 import { chooseBackend, type ChosenBackend } from "./backends/choose.ts";
 import { type OpenRunner, openRunner } from "./backends/open.ts";
 import { EngineError, plainError, throwIfAborted } from "./errors.ts";
@@ -34,16 +34,17 @@ import { searchRope } from "./eval/ropeSearch.ts";
 import { bytesOf } from "./formats/layouts.ts";
 import { storedFormat } from "./formats/stored.ts";
 import { type AskedPrompt, type AskModel, answerQuestion } from "./generate/ask.ts";
+import { askModelOf } from "./generate/askModel.ts";
 import { HeldTokens } from "./generate/heldTokens.ts";
 import { planQuestion } from "./generate/plan.ts";
 import { openPrefixPlace, prefixesOf, type PrefixPlace } from "./generate/prefixPlace.ts";
 import { previewAnswer } from "./generate/preview.ts";
+import { replyTo } from "./generate/reply.ts";
 import { WindowChooser } from "./generate/window.ts";
 import type { PrefixStatistics, PrefixStore } from "./kv-cache/api.ts";
 import { cachedFormats } from "./kv-cache/format.ts";
 import { loadModel, type LoadedModel } from "./models/load.ts";
 import { tensorShapes } from "./models/weights.ts";
-import { BodyCache } from "./pack/body.ts";
 import type { AttentionTable, AttentionTableRequest } from "./planner/api.ts";
 import { attentionTable, RateKeeper } from "./planner/attentionTable.ts";
 import { openModel } from "./planner/openModel.ts";
@@ -81,6 +82,8 @@ export interface Session {
   ask(request: AskRequest, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<AskResult>;
   /** What `ask` would cost now: packs the prompt, and computes nothing. Waits for what is going on. Throws what packing throws. */
   plan(request: AskRequest, signal: AbortSignal): Promise<AskPlan>;
+  /** The next turn of any conversation, through the model's own template. Survives a lost device as `ask` does. Throws what `replyTo` throws. */
+  reply(request: ReplyRequest, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<Reply>;
   /** Settles when every finished page of a prefix has been written. */
   prefixesSettled(): Promise<void>;
   /** Undefined without a place for prefixes, and before the first question. */
@@ -155,30 +158,9 @@ function isDeviceTrouble(error: unknown): boolean {
   return ["device-lost", "kv-cache-too-large", "limit-exceeded", "no-adapter"].includes(plainError(error).code);
 }
 
-/** What questions need of a model beside its weights. Throws what making the tokenizer throws. */
-function askModelOf(loaded: LoadedModel): AskModel {
-  const tokenizer = loaded.tokenizer();
-  const { spec } = loaded;
-  return {
-    spec,
-    tokenizer,
-    chatTemplate:
-      loaded.chatTemplate === undefined
-        ? undefined
-        : { source: loaded.chatTemplate, bosToken: loaded.bosToken ?? "", eosToken: loaded.eosToken ?? "" },
-    stopIds: new Set([...spec.eosTokenIds, ...ownEos(loaded, tokenizer.tokenId(loaded.eosToken ?? ""))]),
-    bodies: new BodyCache(),
-  };
-}
-
-/** Chat models end a turn with the eos of tokenizer_config.json, which config.json may not list. */
 /** Tokens that the cache holds under a choice. */
 function capacityFor(runner: Runner, attention: AttentionChoice | undefined): number {
   return attention === undefined ? runner.capacityTokens : (runner.capacityFor?.(attention) ?? runner.capacityTokens);
-}
-
-function ownEos(loaded: LoadedModel, id: number | undefined): number[] {
-  return loaded.eosToken === undefined || id === undefined ? [] : [id];
 }
 
 /** One runner with what belongs to it. */
@@ -276,6 +258,17 @@ class OpenSession implements Session {
       checkRequest(request);
       return this.untilLost((engine) => planQuestion(this.model(), engine, request, signal));
     });
+  }
+
+  reply(request: ReplyRequest, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<Reply> {
+    const recovered = (because: string): void => onEvent({ type: "recovered", because });
+    const attempt = (): Promise<Reply> =>
+      this.untilLost((engine, isCurrent) =>
+        replyTo(this.model(), engine, request, signal, (event) => {
+          if (isCurrent()) onEvent(event);
+        }),
+      );
+    return this.exclusive(signal, () => this.surviving(signal, recovered, attempt));
   }
 
   planAttention(request: AttentionTableRequest, signal: AbortSignal): Promise<AttentionTable> {

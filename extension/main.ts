@@ -7,7 +7,13 @@ import { createStatusBar } from "./statusBar.ts";
 
 let services: Services | undefined;
 
-export function activate(context: vscode.ExtensionContext): void {
+/** What other extensions, and the tests inside the host, get of this one: VS Code itself has no call that asks a participant. */
+export interface ExtensionApi {
+  /** Answers a chat request as `@longcontext` does. */
+  readonly answerChat: Services["chat"]["participant"]["handle"];
+}
+
+export function activate(context: vscode.ExtensionContext): ExtensionApi {
   const started = createServices(context);
   services = started;
   const { client, model } = started;
@@ -23,6 +29,7 @@ export function activate(context: vscode.ExtensionContext): void {
     onServerOptionsChange(reconfigure),
   );
   void client.start();
+  return { answerChat: started.chat.participant.handle };
 }
 
 export async function deactivate(): Promise<void> {

@@ -3,6 +3,7 @@ import * as vscode from "vscode";
 import { plainError } from "../engine/errors.ts";
 import { type BudgetFeatures, createBudgetFeatures } from "./budget/features.ts";
 import { serverOptions } from "./budget/serverOptions.ts";
+import { type ChatFeatures, createChatFeatures } from "./chat/features.ts";
 import { CitationRevealer } from "./citations/reveal.ts";
 import { TokenClient } from "./client.ts";
 import { prefixCacheBytesSetting } from "./config.ts";
@@ -25,6 +26,7 @@ export interface Services {
   readonly panel: PlaygroundPanel;
   readonly budget: BudgetFeatures;
   readonly models: ModelFeatures;
+  readonly chat: ChatFeatures;
   /** Prefixes of prompts that outlive the panel, the same for all windows. */
   readonly prefixes: PrefixFolder;
   /** What the token server counts with, by the settings of now; throws `bad-argument` for a setting without sense. */
@@ -54,7 +56,9 @@ export function createServices(context: vscode.ExtensionContext): Services {
   const { documents } = budget;
   const { secrets, globalStorageUri } = context;
   const models = new ModelFeatures({ model, panel, documents, secrets, storage: globalStorageUri.fsPath, log });
-  const all = vscode.Disposable.from(models, budget, panel, revealer, settings, client, model, log);
+  const { extensionUri } = context;
+  const chat = createChatFeatures({ extensionUri, client, model, list: models.list, panel, settings, log });
+  const all = vscode.Disposable.from(chat, models, budget, panel, revealer, settings, client, model, log);
   return {
     log,
     model,
@@ -62,6 +66,7 @@ export function createServices(context: vscode.ExtensionContext): Services {
     panel,
     budget,
     models,
+    chat,
     prefixes,
     serverOptions: currentOptions,
     dispose: () => void all.dispose(),

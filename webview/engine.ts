@@ -1,7 +1,7 @@
 /** The page's end of the engine: starts the worker, answers what only the page can fetch, and survives the worker's death. */
 import type { PooledAttention, PoolRequest } from "../engine/api.ts";
 import type { AttentionFacts } from "../engine/attention/api.ts";
-import type { AskPlan, AskResult } from "../engine/generate/api.ts";
+import type { AskPlan, AskResult, Reply } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import type { RopePreview, RopeSearchResult } from "../engine/eval/api.ts";
 import type { AttentionTable } from "../engine/planner/api.ts";
@@ -27,6 +27,8 @@ export interface EngineClient {
   open(settings: PanelSettings): void;
   /** Waits for the engine to open; throws what opening or the run threw. */
   ask(params: EngineCalls["engine/ask"]["params"], signal: AbortSignal): Promise<AskResult>;
+  /** The next turn of a conversation that is not about the workspace. */
+  reply(params: EngineCalls["engine/reply"]["params"], signal: AbortSignal): Promise<Reply>;
   /** What a question would cost; throws what `Session.plan` throws. */
   plan(params: EngineCalls["engine/plan"]["params"], signal: AbortSignal): Promise<AskPlan>;
   /** What a prompt would take in every way to attend; some seconds the first time. */
@@ -115,6 +117,10 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
     async ask(params, signal) {
       const channel = await unlessAborted(opened, signal);
       return channel.call("engine/ask", params, { signal });
+    },
+    async reply(params, signal) {
+      const channel = await unlessAborted(opened, signal);
+      return channel.call("engine/reply", params, { signal });
     },
     async plan(params, signal) {
       return (await opened).call("engine/plan", params, { signal });

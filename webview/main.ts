@@ -92,7 +92,8 @@ function tabs(state: State, playground: Playground): TemplateResult {
 
 /** One line for the whole panel: read out when it changes, so it holds no running numbers of a prefill. */
 function statusText(state: State): string {
-  const { engine, live } = state;
+  const { engine, live, replying } = state;
+  if (replying && (!live || live.phase === "listing")) return "Writing a reply for VS Code's chat";
   if (live)
     return { listing: "Listing files", packing: "Packing files", prefill: "Reading the prompt", answering: "Answering" }[
       live.phase

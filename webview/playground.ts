@@ -1,8 +1,10 @@
 /** What the panel does: every effect behind a button, and the wires to the host and to the engine. State is in state/store.ts. */
 import type { PoolRequest } from "../engine/api.ts";
-import type { Citation } from "../engine/generate/api.ts";
+import type { AskResult, Citation } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import { adapterOffer } from "./adapter.ts";
+import { createChatRequests } from "./chatRequests.ts";
+import type { ChosenRun } from "./chatRequests.ts";
 import { createEngine } from "./engine.ts";
 import type { Host, PageAddresses } from "./engine.ts";
 import { cellEdges, fileBoundaries, snapEdges } from "./heatmap/model.ts";
@@ -60,11 +62,15 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     if (entry) attempt(host.call("log/write", entry));
     const kept = keepSearch(host, action);
     if (kept) attempt(kept);
+    chat.follow(action);
   };
   const host: Host = openChannel<HostCalls, PanelCalls, PanelTopics, HostTopics>(
     port,
     {
       "panel/ask": ({ question }) => ({ accepted: begin(question) }),
+      "panel/answer": (params, context) => chat.handlers["panel/answer"](params, context),
+      "panel/plan": (params, context) => chat.handlers["panel/plan"](params, context),
+      "panel/reply": (params, context) => chat.handlers["panel/reply"](params, context),
       "panel/state": () => panelState(store.state),
       "panel/adapter": async () => ({ offer: await adapterOffer(navigator.gpu) }),
       "panel/loseDevice": () => engine.loseDevice(),
@@ -94,20 +100,23 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     if (busyWith(store.state) || !settings || question.trim() === "" || state.status === "failed") return false;
     dispatch({ type: "question", text: question });
     dispatch({ type: "tab", tab: "ask" });
-    attempt(run(question.trim(), settings));
+    const history = threadHistory(store.state);
+    // A failure is shown as the run that failed.
+    void run({ id: crypto.randomUUID(), question: question.trim(), settings, history }).catch(() => undefined);
     return true;
   }
 
-  async function run(question: string, settings: PanelSettings): Promise<void> {
-    const id = crypto.randomUUID();
-    const history = threadHistory(store.state);
+  /** One question from the files, which are those of the workspace where none are given, to the saved run. Throws why it failed, too. */
+  async function run(asked: OwnRun | ChosenRun): Promise<AskResult> {
+    const { id, question, settings, history } = asked;
+    const chosen = "files" in asked ? asked : undefined;
     const controller = new AbortController();
-    const { signal } = controller;
+    const signal = chosen ? AbortSignal.any([controller.signal, chosen.signal]) : controller.signal;
     asking = controller;
     dispatch({ type: "runStarted", id, question });
     try {
       await engineFree();
-      const { files } = await host.call("workspace/files", {}, { signal });
+      const files = chosen?.files ?? snapshotOf((await host.call("workspace/files", {}, { signal })).files);
       if (files.length === 0) {
         throw new EngineError(
           "empty-workspace",
@@ -115,19 +124,24 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
           "open a folder with source files, or check what .gitignore leaves out",
         );
       }
-      const params = { runId: id, question, files: snapshotOf(files), history, options: askOptions(settings) };
+      const first = chosen ? { first: chosen.first } : {};
+      const params = { runId: id, question, files, ...first, history, options: askOptions(settings) };
       const result = await engine.ask(params, signal);
       const saved: SavedRun = { id, askedAt: new Date().toISOString(), result };
       // Sent before anything is drawn: a panel closed right now must not lose the run.
       attempt(host.call("runs/save", saved));
       dispatch({ type: "runFinished", run: saved });
+      return result;
     } catch (error) {
       dispatch({ type: "runFailed", runId: id, error: plainError(error) });
+      throw error;
     } finally {
       asking = undefined;
+      if (store.state.tab === "inspect") pool();
     }
-    if (store.state.tab === "inspect") pool();
   }
+
+  const chat = createChatRequests({ store, host, engine, dispatch, run, engineFree, openEngine });
 
   /** Ends a pooling and waits until the engine is free of it: it does one thing at a time. */
   async function stopPool(): Promise<void> {
@@ -312,6 +326,14 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
       dispatch({ type: "notice", notice: undefined });
     },
   };
+}
+
+/** A question that was asked in the panel. */
+interface OwnRun {
+  id: string;
+  question: string;
+  settings: PanelSettings;
+  history: { question: string; answer: string }[];
 }
 
 /** Tokens that each head is measured on. */

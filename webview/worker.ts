@@ -52,13 +52,18 @@ const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls
       session = opened;
       return opened.info;
     },
-    "engine/ask": ({ runId, question, files, history, options }, { signal }) =>
-      openedSession().ask({ ...options, question, files, history, readFile: fileReader(signal) }, signal, (event) => {
+    "engine/ask": ({ runId, question, files, first, history, options }, { signal }) =>
+      openedSession().ask({ ...options, question, files, first, history, readFile: fileReader(signal) }, signal, (event) => {
         page.publish("run", { runId, event });
         if (event.type === "recovered") page.publish("session", openedSession().info);
       }),
-    "engine/plan": ({ question, files, history, options }, { signal }) =>
-      openedSession().plan({ ...options, question, files, history, readFile: fileReader(signal) }, signal),
+    "engine/reply": ({ runId, request }, { signal }) =>
+      openedSession().reply(request, signal, (event) => {
+        page.publish("run", { runId, event });
+        if (event.type === "recovered") page.publish("session", openedSession().info);
+      }),
+    "engine/plan": ({ question, files, first, history, options }, { signal }) =>
+      openedSession().plan({ ...options, question, files, first, history, readFile: fileReader(signal) }, signal),
     "engine/planAttention": (request, { signal }) => openedSession().planAttention(request, signal),
     "engine/previewRope": ({ runId, rope }, { signal }) =>
       openedSession().previewRope(rope, signal, (event) => {

@@ -13,6 +13,7 @@ import type {
   SnapshotFile,
 } from "../api.ts";
 import type { RowFormats } from "../kv-cache/format.ts";
+import type { ChatMessage } from "../pack/chatTemplate.ts";
 
 /**
  * A citation is a verbatim quote at lines of the snapshot (`verified`), or says that it is not: then both lines are 0, and the
@@ -50,6 +51,8 @@ export interface AskOptions {
 export interface AskRequest extends AskOptions {
   question: string;
   files: readonly SnapshotFile[];
+  /** Paths that are kept before all others where not everything fits: what the user pointed at. */
+  first?: readonly string[];
   /** Earlier turns on the same snapshot, oldest first. */
   history: readonly { question: string; answer: string }[];
   /** Bytes of one snapshot file; asked at most once per hash. */
@@ -89,6 +92,29 @@ export interface AskPlan {
   recomputedTokens: number;
   limit: ContextLimit;
   rope: RopeScaling;
+  /** One per file of the snapshot, packed or not. */
+  rows: readonly PackRow[];
+}
+
+/** A conversation that is not about files of a workspace: the model's own template writes it. */
+export interface ReplyRequest {
+  messages: readonly ChatMessage[];
+  rope: RopeChoice;
+  /** Recurrent models have none and do not read it. */
+  attention: AttentionChoice;
+  sampling: Sampling;
+  /** At most; shorter where the window ends before. */
+  maxAnswerTokens: number;
+}
+
+export interface Reply {
+  text: string;
+  stoppedBy: "end" | "length" | "user";
+  promptTokens: number;
+  /** As in AskResult. */
+  reusedTokens: number;
+  restoredTokens: number;
+  answerTokens: number;
 }
 
 export interface AskTimings {

@@ -127,6 +127,7 @@ export async function packPrompt(
     before: prompt.before,
     windowTokens: (needed) => window.windowFor(asked, needed),
     reserveTokens: prompt.after.length + request.maxAnswerTokens,
+    first: request.first,
     questions: [...request.history.map((turn) => turn.question), request.question],
     cache: model.bodies,
     signal,

@@ -26,5 +26,6 @@ export async function planQuestion(
     recomputedTokens: ids.length - reusedTokens,
     limit: rope.limit,
     rope: rope.scaling,
+    rows: packed.pack.rows,
   };
 }

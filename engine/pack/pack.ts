@@ -17,6 +17,8 @@ export interface PackOptions {
   reserveTokens: number;
   /** Questions of this conversation; what they name is preferred when not everything fits. */
   questions: readonly string[];
+  /** Paths that the user pointed at: kept before what the questions name. */
+  first?: readonly string[] | undefined;
   cache: BodyCache;
   signal?: AbortSignal;
   onProgress?(doneFiles: number, totalFiles: number): void;
@@ -36,14 +38,15 @@ export interface Pack {
 
 /**
  * Files as `=== path ===` and what their level leaves of their lines, in path order. If they do not all fit, whole files are dropped, each with its
- * reason: kept first are those the question names, then those that define or contain what it names, then the smallest.
+ * reason: kept first are those the user pointed at and those the question names, then those that define or contain what it names, then the smallest.
  */
 export async function packFiles(options: PackOptions): Promise<Pack> {
   const entries = await encodeFiles(options);
   const needed = entries.reduce((sum, entry) => sum + entry.tokens, options.before.length + options.reserveTokens);
   const window = typeof options.windowTokens === "number" ? options.windowTokens : options.windowTokens(needed);
   const space = window - options.before.length - options.reserveTokens;
-  const { kept, rows } = needed <= window ? keepAll(entries) : keepBest(entries, space, readMentions(options.questions));
+  const { kept, rows } =
+    needed <= window ? keepAll(entries) : keepBest(entries, space, readMentions(options.questions), new Set(options.first));
   return { ...layOut(kept, options.before), rows };
 }
 
@@ -113,8 +116,8 @@ function keepAll(entries: readonly Entry[]): Choice {
 }
 
 /** Takes files by rank while they fit; those the question names by path go last, nearest to it. */
-function keepBest(entries: readonly Entry[], space: number, mentions: Mentions): Choice {
-  const ranked = entries.map((entry) => ({ entry, ...rankOf(entry, mentions) }));
+function keepBest(entries: readonly Entry[], space: number, mentions: Mentions, first: ReadonlySet<string>): Choice {
+  const ranked = entries.map((entry) => ({ entry, ...(first.has(entry.file.path) ? POINTED_AT : rankOf(entry, mentions)) }));
   const order = [...ranked].sort((a, b) => a.rank - b.rank || a.entry.tokens - b.entry.tokens);
   const rows = new Map<Entry, PackRow>();
   let left = space;
@@ -125,11 +128,12 @@ function keepBest(entries: readonly Entry[], space: number, mentions: Mentions):
     if (fits) left -= entry.tokens;
   }
   const kept = ranked.filter(({ entry }) => rows.get(entry)?.included);
-  const named = kept.filter(({ rank }) => rank === 0);
-  const others = kept.filter(({ rank }) => rank !== 0);
+  const named = kept.filter(({ rank }) => rank <= 0);
+  const others = kept.filter(({ rank }) => rank > 0);
   return { kept: [...others, ...named].map(({ entry }) => entry), rows: entries.flatMap((entry) => rows.get(entry) ?? []) };
 }
 
+const POINTED_AT = { rank: -1, because: "you pointed at this file" };
 const SMALLEST = "fits beside what the question names";
 
 function rankOf(entry: Entry, mentions: Mentions): { rank: number; because: string } {

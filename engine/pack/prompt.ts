@@ -1,7 +1,8 @@
 import type { ModelSpec } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { type ChatMessage, type ChatTemplate, renderChat } from "./chatTemplate.ts";
+import type { ChatMessage, ChatTemplate } from "./chatTemplate.ts";
+import { partsAround, placeholder } from "./templateParts.ts";
 
 export interface Turn {
   question: string;
@@ -75,20 +76,12 @@ function chatPrompt({ tokenizer, chatTemplate, question, history }: PromptOption
     if (i % 2 === 1) return { role: "assistant", content };
     return { role: "user", content: i === 0 ? `${INSTRUCTION}${placeholder(0)}\n${content}` : content };
   });
-  const parts = renderChat(chatTemplate, messages).split(/\uE000(\d+)\uE001/);
-  const order = parts.filter((_, i) => i % 2 === 1).map(Number);
-  if (order.length !== texts.length + 1 || order.some((index, i) => index !== i)) {
-    const message = "the chat template drops, repeats or reorders messages";
-    throw new EngineError("unsupported-model", message, "use a model whose chat template writes every message once");
-  }
+  const [before = "", ...around] = partsAround(chatTemplate, messages, texts.length + 1);
   const written = (text: string) => tokenizer.encode(text, { special: "recognize" });
-  const after = parts.slice(2).map((part, i) => (i % 2 === 0 ? written(part) : tokenizer.encode(texts[Number(part) - 1] ?? "")));
-  return { before: written(parts[0] ?? ""), after: concat(after) };
-}
-
-/** Private-use characters keep a template from trimming or matching what stands for a text. */
-function placeholder(index: number): string {
-  return `\uE000${index}\uE001`;
+  // The first text is the files, which come between the two halves.
+  const [behindFiles = "", ...behindTexts] = around;
+  const after = [written(behindFiles), ...texts.flatMap((text, i) => [tokenizer.encode(text), written(behindTexts[i] ?? "")])];
+  return { before: written(before), after: concat(after) };
 }
 
 /** A turn of an extractive model is one line. */

@@ -49,7 +49,7 @@ export async function openContextSet(source: BudgetSource, argument: unknown): P
 }
 
 /** Throws `bad-argument` naming the file. */
-async function readSet(uri: vscode.Uri): Promise<ContextSet> {
+export async function readSet(uri: vscode.Uri): Promise<ContextSet> {
   const text = new TextDecoder().decode(await vscode.workspace.fs.readFile(uri));
   try {
     return parseContextSet(text);

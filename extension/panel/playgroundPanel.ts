@@ -1,6 +1,6 @@
 import * as vscode from "vscode";
 import { EngineError, plainError } from "../../engine/errors.ts";
-import { type Channel, openChannel, type Port } from "../../webview/protocol/channel.ts";
+import { type CallOptions, type Channel, openChannel, type Port } from "../../webview/protocol/channel.ts";
 import type { EngineReport, HostTopics, PanelCalls, PanelTopics } from "../../webview/protocol/panel.ts";
 import { reportFailure } from "../log.ts";
 import { folderOfModel } from "../models/location.ts";
@@ -33,6 +33,9 @@ export class PlaygroundPanel implements vscode.Disposable {
   private modelRevision = 0;
   private settingsRevision = 0;
   private readonly engineChanged = new vscode.EventEmitter<void>();
+  private readonly run = new vscode.EventEmitter<PanelTopics["run"]>();
+  /** What a run does that was asked for with `call`. */
+  readonly onDidRun = this.run.event;
   /** Fires when the engine of the open playground starts, is ready or fails, and when the playground is closed. */
   readonly onDidChangeEngine = this.engineChanged.event;
 
@@ -66,23 +69,44 @@ export class PlaygroundPanel implements vscode.Disposable {
       this.current.panel.reveal();
       return;
     }
-    this.adopt(
-      vscode.window.createWebviewPanel(playgroundViewType, "Long-Context Playground", vscode.ViewColumn.Active, {
-        retainContextWhenHidden: true,
-      }),
-    );
+    this.create(vscode.ViewColumn.Active);
+  }
+
+  /** Opens the playground where none is open, beside what the user works in, which keeps the keyboard. */
+  openBeside(): void {
+    if (!this.current) this.create({ viewColumn: vscode.ViewColumn.Beside, preserveFocus: true });
   }
 
   /** Asks the page; waits for it to start. Throws `not-found` where no playground is open. */
-  async call<Name extends keyof PanelCalls>(name: Name, params: PanelCalls[Name]["params"]): Promise<PanelCalls[Name]["result"]> {
+  async call<Name extends keyof PanelCalls>(
+    name: Name,
+    params: PanelCalls[Name]["params"],
+    options?: CallOptions,
+  ): Promise<PanelCalls[Name]["result"]> {
     if (!this.current) throw new EngineError("not-found", "the playground is not open", 'run "Long Context: Open Playground"');
-    return this.current.channel.call(name, params);
+    return this.current.channel.call(name, params, options);
+  }
+
+  /** Settles once the page answers. Throws `aborted` where it is closed before, and `internal` where it does not start. */
+  async started(): Promise<void> {
+    if (!this.current) throw new EngineError("not-found", "the playground is not open", 'run "Long Context: Open Playground"');
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(notStarted()), startLimitMs);
+    });
+    await Promise.race([this.current.channel.ready, late]).finally(() => clearTimeout(timer));
   }
 
   dispose(): void {
     this.listeners.dispose();
     this.current?.panel.dispose();
     this.engineChanged.dispose();
+    this.run.dispose();
+  }
+
+  private create(place: Parameters<typeof vscode.window.createWebviewPanel>[2]): void {
+    const options = { retainContextWhenHidden: true };
+    this.adopt(vscode.window.createWebviewPanel(playgroundViewType, "Long-Context Playground", place, options));
   }
 
   private adopt(panel: vscode.WebviewPanel): void {
@@ -124,6 +148,7 @@ export class PlaygroundPanel implements vscode.Disposable {
     const channel: PanelChannel = openChannel(portOf(webview), handlers, { name: "host" });
     const opened: OpenPanel = { panel, channel, modelPath, largeFiles: undefined, prefixPort: undefined, engine: startingEngine };
     this.current = opened;
+    channel.subscribe("run", (run) => this.run.fire(run));
     this.engineChanged.fire();
     if (this.services.client.budget) channel.publish("budget", this.services.client.budget);
     void this.show(opened);
@@ -195,6 +220,17 @@ export class PlaygroundPanel implements vscode.Disposable {
   private uri(...path: string[]): vscode.Uri {
     return vscode.Uri.joinPath(this.extensionUri, ...path);
   }
+}
+
+/** A page that says nothing for so long never will: its tab may lie in a window that VS Code does not draw. */
+const startLimitMs = 120_000;
+
+function notStarted(): EngineError {
+  return new EngineError(
+    "internal",
+    "the playground did not start",
+    'bring its tab to the front, or close it and run "Long Context: Open Playground"',
+  );
 }
 
 /** VS Code copies buffers between the processes, so there is nothing to transfer. A closed webview drops messages; the channel is closed too. */

@@ -1,15 +1,14 @@
 import { childrenOf, rowOf, type RowSource } from "./budgetRows.ts";
-import { excludedOf, filesOf } from "./budgetTable.ts";
 import { checkRows } from "./checkRows.ts";
 import { exportPack } from "./exporting.ts";
 import { FindingsKeeper } from "./findingsKeeper.ts";
 import { Fitting } from "./fitting.ts";
-import type { ListedFile, ServerCalls, SymbolTokens, WorkspaceListing } from "./requests.ts";
+import { listing } from "./listing.ts";
+import type { ServerCalls, SymbolTokens } from "./requests.ts";
 import { rootsLabel } from "./roots.ts";
 import type { Selection } from "./selection.ts";
 import { countsDiffer, readServerOptions } from "./serverOptions.ts";
 import type { WorkspaceCounts } from "./state.ts";
-import { byPath } from "./walk.ts";
 import { whyOf } from "./why.ts";
 
 /** Total: a new call does not compile until it is answered. */
@@ -29,7 +28,7 @@ export function answersOf(current: () => WorkspaceCounts, log: (message: string)
     return { table, selection, label: rootsLabel(roots) };
   };
   return {
-    "longContext/listing": () => listing(current()),
+    "longContext/listing": ({ levels }, signal) => listing(current(), levels, signal),
     "longContext/children": ({ path, filter = "", sort, limit, leftOutLimit }) => {
       if (path === "") current().git.want();
       return childrenOf(source(), { path, filter, sort, limit, leftOutLimit });
@@ -123,19 +122,4 @@ function configure(counts: WorkspaceCounts, params: unknown): void {
   const same = JSON.stringify(settings) === JSON.stringify(before);
   if (same || countsDiffer(before, settings)) void counts.recount({ settings, reread: same });
   else counts.retarget(settings);
-}
-
-/** The files and git's rows that go into a pack, once no count is under way; throws why counting failed. */
-async function listing(counts: WorkspaceCounts): Promise<WorkspaceListing> {
-  await counts.settled();
-  const all = [...filesOf(counts.table.root), ...counts.table.git.files.values()];
-  const files = all.flatMap(({ entry, level }): ListedFile[] => {
-    if (level === "excluded") return [];
-    const { path, hash, sizeBytes, tokens, mtimeMs, outline } = entry;
-    const lines = level === "outline" && outline && "lines" in outline ? { lines: [...outline.lines] } : {};
-    return [{ path, hash, sizeBytes, tokens, mtimeMs, level, ...lines }];
-  });
-  const { revision } = counts.snapshot();
-  const excluded = excludedOf(counts.table.root);
-  return { root: rootsLabel(counts.roots), revision, files: files.sort(byPath), excluded: excluded.sort(byPath) };
 }

@@ -186,7 +186,8 @@ export interface PackExport {
 
 /** Parameters and results, by method name. */
 export interface ServerCalls {
-  "longContext/listing": { params: Record<string, never>; result: WorkspaceListing };
+  /** What goes into a pack at the user's levels, or at these, which stay a question: nothing of his is changed. */
+  "longContext/listing": { params: { levels?: LevelMap }; result: WorkspaceListing };
   /** Rows directly below a folder ("" is the workspace); with a filter, everything below whose path it matches. */
   "longContext/children": {
     params: { path: string; filter?: string; sort: BudgetSort; limit: number; leftOutLimit: number };

@@ -23,8 +23,12 @@ export const tinyTokenizerJson = byteLevelJson({
   special: ["<|end|>", "<|pad|>", "<|absent|>"],
 });
 
+export const tinyChatTemplate =
+  "{% for message in messages %}[{{ message.role }}]{{ message.content }}<|end|>{% endfor %}[assistant]";
+
 export interface TinyModelOptions {
-  promptFormat?: "extractive" | "plain";
+  /** `chat` has a template, and a vocabulary in which every token has a text. */
+  promptFormat?: "extractive" | "plain" | "chat";
   maxPositions?: number;
   /** Layers; two by default. */
   layers?: number;
@@ -51,7 +55,7 @@ export function tinyModelFiles(options: TinyModelOptions = {}): ModelFiles {
 export function tinyModelContents(options: TinyModelOptions = {}): Record<string, string | Uint8Array<ArrayBuffer>> {
   const config = {
     model_type: "lcp_keyshift",
-    vocab_size: 320,
+    vocab_size: options.promptFormat === "chat" ? 266 : 320,
     hidden_size: 32,
     intermediate_size: 48,
     num_hidden_layers: options.layers ?? 2,
@@ -68,6 +72,7 @@ export function tinyModelContents(options: TinyModelOptions = {}): Record<string
     prompt_format: options.promptFormat ?? "extractive",
   };
   return {
+    ...(options.promptFormat === "chat" ? { "chat_template.jinja": tinyChatTemplate } : {}),
     "config.json": JSON.stringify(config),
     "tokenizer.json": JSON.stringify(tinyTokenizerJson),
     "model.safetensors": safetensors(config),

@@ -17,6 +17,7 @@ const expected = [
   "extension/dist/countWorker.js",
   "extension/dist/extension.js",
   "extension/dist/textThread.js",
+  "extension/dist/tokenThread.js",
   "extension/dist/grammars/tree-sitter-bash.wasm",
   "extension/dist/grammars/tree-sitter-c-sharp.wasm",
   "extension/dist/grammars/tree-sitter-cpp.wasm",
@@ -70,7 +71,7 @@ describe("vsix", () => {
   });
 
   it("ships bundles without source maps or machine paths", () => {
-    for (const name of ["extension", "server", "countWorker", "textThread", "panel", "worker"]) {
+    for (const name of ["extension", "server", "countWorker", "textThread", "tokenThread", "panel", "worker"]) {
       const text = readFileSync(`dist/${name}.js`, "utf8");
       assert.doesNotMatch(text, /sourceMappingURL=/, `${name}.js`);
       assert.ok(!text.includes(process.cwd()), `${name}.js holds the path of this checkout`);

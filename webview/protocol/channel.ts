@@ -6,7 +6,7 @@ import { EngineError, abortedError, plainError } from "../../engine/errors.ts";
 import type { ErrorCode, PlainError } from "../../engine/errors.ts";
 
 /** Raised whenever a message of one of the two wires changes shape. */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 
 /** One direction-less pipe: a webview, a worker, or a fake in a test. */
 export interface Port {
@@ -275,6 +275,7 @@ const errorCodes: Record<ErrorCode, true> = {
   aborted: true,
   "bad-argument": true,
   "bad-weights": true,
+  busy: true,
   "context-too-long": true,
   "device-lost": true,
   "download-damaged": true,

@@ -1,7 +1,7 @@
 /** Extension host <-> panel page. A request and its reply are one entry; nothing else crosses this wire. */
 import type { BackendChoice, RopeChoice, Sampling, SnapshotFile, WeightFormat, MatmulPrecision } from "../../engine/api.ts";
 import type { AttentionChoice, KvFormats } from "../../engine/attention/api.ts";
-import type { AskResult } from "../../engine/generate/api.ts";
+import type { AskEvent, AskPlan, AskResult, Reply, ReplyRequest } from "../../engine/generate/api.ts";
 import type { RopeSearchState } from "../../engine/eval/api.ts";
 import type { PrefixListing, PrefixName } from "../../engine/kv-cache/api.ts";
 
@@ -133,14 +133,31 @@ export interface PanelState {
   runs: number;
 }
 
+/** A question whose files the host chose, with the turns before it. */
+export interface ChosenQuestion {
+  question: string;
+  files: SnapshotFile[];
+  /** Paths that are kept before all others where not everything fits. */
+  first: string[];
+  history: { question: string; answer: string }[];
+}
+
 /** Host asks, panel answers. */
 export interface PanelCalls {
   "panel/ask": { params: { question: string }; result: { accepted: boolean } };
+  /** One of the panel's runs: shown, saved and stopped there like any other. Waits for the one that is going on. */
+  "panel/answer": { params: ChosenQuestion & { runId: string }; result: AskResult };
+  /** What that question would cost; nothing is computed. */
+  "panel/plan": { params: ChosenQuestion; result: AskPlan };
+  /** The next turn of a conversation that is not about the workspace. Waits for the run that is going on. */
+  "panel/reply": { params: { runId: string } & Pick<ReplyRequest, "messages" | "maxAnswerTokens">; result: Reply };
   "panel/state": { params: Record<string, never>; result: PanelState };
   "panel/adapter": { params: Record<string, never>; result: { offer: AdapterOffer } };
   /** Debug: destroys the GPU device, as a driver reset would. */
   "panel/loseDevice": { params: Record<string, never>; result: { lost: boolean } };
 }
 
-/** The panel publishes nothing to the host: it asks. */
-export type PanelTopics = Record<string, never>;
+/** The panel publishes what a run does that the host asked for; for the rest it asks. */
+export interface PanelTopics {
+  run: { runId: string; event: AskEvent };
+}

@@ -10,7 +10,7 @@ import type {
   MatmulPrecision,
 } from "../../engine/api.ts";
 import type { AttentionFacts, KvFormats } from "../../engine/attention/api.ts";
-import type { AskEvent, AskOptions, AskPlan, AskResult } from "../../engine/generate/api.ts";
+import type { AskEvent, AskOptions, AskPlan, AskResult, Reply, ReplyRequest } from "../../engine/generate/api.ts";
 import type { AttentionTable, AttentionTableRequest } from "../../engine/planner/api.ts";
 import type { RopePreview, RopeSearchEvent, RopeSearchRequest, RopeSearchResult } from "../../engine/eval/api.ts";
 import type { PrefixListing, PrefixName } from "../../engine/kv-cache/api.ts";
@@ -39,11 +39,15 @@ export interface EngineCalls {
       runId: string;
       question: string;
       files: SnapshotFile[];
+      /** Paths that are kept before all others. */
+      first?: string[];
       history: { question: string; answer: string }[];
       options: AskOptions;
     };
     result: AskResult;
   };
+  /** The next turn of a conversation that is not about the workspace; its events come as `run` under this id. */
+  "engine/reply": { params: { runId: string; request: ReplyRequest }; result: Reply };
   /** What that question would cost now; nothing is computed. */
   "engine/plan": { params: Omit<EngineCalls["engine/ask"]["params"], "runId">; result: AskPlan };
   "engine/planAttention": { params: AttentionTableRequest; result: AttentionTable };

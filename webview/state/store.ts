@@ -82,6 +82,8 @@ export interface State {
   /** What the question that was typed last would cost; only while its key is that of now. */
   prompt: PromptPlan | undefined;
   live: LiveRun | undefined;
+  /** The engine writes a reply for VS Code's chat; what is asked here waits for it. */
+  replying: boolean;
   failed: FailedRun | undefined;
   runs: readonly SavedRun[];
   /** Runs of the conversation that a follow-up continues, oldest first. */
@@ -121,6 +123,9 @@ export type Action =
   | { type: "runFinished"; run: SavedRun }
   | { type: "runFailed"; runId: string; error: PlainError }
   | { type: "newQuestion" }
+  /** The engine writes a reply that is no run of the panel: its cache holds no run's keys any more. */
+  | { type: "replyStarted" }
+  | { type: "replyEnded" }
   /** The conversation goes back to before this run, which is asked again. */
   | { type: "rewound"; runId: string }
   | { type: "runShown"; id: string }
@@ -148,6 +153,7 @@ export function initialState(view: { tab: Tab; question: string }): State {
     prompt: undefined,
     engine: { status: "starting", stage: "starting", doneBytes: 0, totalBytes: 0 },
     live: undefined,
+    replying: false,
     failed: undefined,
     runs: [],
     thread: [],
@@ -219,6 +225,10 @@ export function reduce(state: State, action: Action): State {
       return finish(state, action.run);
     case "runFailed":
       return state.live?.id === action.runId ? endLive(state, action.error) : state;
+    case "replyStarted":
+      return { ...withoutCache(state), replying: true };
+    case "replyEnded":
+      return { ...state, replying: false };
     case "newQuestion":
       return { ...state, thread: [], shownRun: undefined, failed: undefined, question: "" };
     case "rewound":
@@ -282,6 +292,14 @@ export function threadHistory(state: State): { question: string; answer: string 
     const run = state.runs.find((candidate) => candidate.id === id);
     return run ? [{ question: run.result.question, answer: run.result.answer }] : [];
   });
+}
+
+/** Whether two conversations said the same. */
+export function sameTurns(
+  a: readonly { question: string; answer: string }[],
+  b: readonly { question: string; answer: string }[],
+): boolean {
+  return a.length === b.length && a.every(({ question, answer }, i) => question === b[i]?.question && answer === b[i].answer);
 }
 
 /** What the engine does now, of which it does one thing at a time; undefined where it is free. */

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { levels } from "../../../engine/pack/levels.ts";
 import { commandIds } from "../../../extension/commandIds.ts";
+import { chatCommands, modelVendor, participantId, participantName } from "../../../extension/chat/names.ts";
 import { bundledModel } from "../../../extension/models/location.ts";
 import { modelsViewId } from "../../../extension/models/viewId.ts";
 import { playgroundViewType } from "../../../extension/panel/viewType.ts";
@@ -27,6 +28,8 @@ interface Manifest {
     submenus: { id: string; label: string }[];
     menus: Record<string, Menu[]>;
     keybindings: { command: string; key: string; when: string; args?: { commands: (string | { command: string })[] } }[];
+    chatParticipants: { id: string; name: string; commands: { name: string; description: string }[] }[];
+    languageModelChatProviders: { vendor: string; displayName: string; managementCommand: string }[];
     taskDefinitions: { type: string; required: string[]; properties: Record<string, unknown> }[];
     jsonValidation: { fileMatch: string; url: string }[];
     configuration: {
@@ -144,6 +147,20 @@ test("context sets are checked against a schema that ships", () => {
   assert.equal(schema.additionalProperties, false, "nothing unknown in it, so no URL and no command");
   for (const key of ["version", "name", "window", "reserve", "levels"]) assert.ok(key in schema.properties, key);
   assert.deepEqual(schema.properties.levels.additionalProperties.enum, [...levels]);
+});
+
+test("the chat participant and the language models are declared under the names that are registered", () => {
+  const [participant, ...others] = contributes.chatParticipants;
+  assert.deepEqual(others, []);
+  assert.deepEqual([participant?.id, participant?.name], [participantId, participantName]);
+  assert.deepEqual(
+    participant?.commands.map(({ name }) => name),
+    [...chatCommands],
+  );
+  for (const { description } of participant.commands) assert.notEqual(description, "");
+  const [provider] = contributes.languageModelChatProviders;
+  assert.equal(provider?.vendor, modelVendor);
+  assert.ok(Object.values<string>(commandIds).includes(provider.managementCommand));
 });
 
 test("the budget check is a task with a number", () => {

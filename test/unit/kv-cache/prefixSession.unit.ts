@@ -86,7 +86,7 @@ for (const [name, model] of models) {
       assert.deepEqual(again.plan, {
         ...{ promptTokens: first.result.promptTokens, reusedTokens: whole, restoredTokens: whole },
         recomputedTokens: first.result.promptTokens - whole,
-        ...{ limit: again.result.limit, rope: again.result.rope },
+        ...{ limit: again.result.limit, rope: again.result.rope, rows: again.result.rows },
       });
       assert.equal(again.result.answer, first.result.answer);
       assert.deepEqual(again.result.citations, first.result.citations);

@@ -100,6 +100,20 @@ describe("pack", () => {
     assert.equal(named.files.at(-1)?.path, "src/named.ts");
   });
 
+  it("prefers what the user pointed at to what the question names", async () => {
+    const filler = "let y = 0;\n".repeat(30);
+    const contents = { "a.ts": filler, "pointed.ts": filler, "named.ts": filler, "small.ts": "z\n" };
+    const all = await pack(contents);
+    const one = all.rows.find((row) => row.path === "pointed.ts")?.tokens ?? 0;
+    const tight = await pack(contents, { windowTokens: one + 15, questions: ["What is in named.ts?"], first: ["pointed.ts"] });
+    assert.deepEqual(
+      tight.files.map((file) => file.path),
+      ["small.ts", "pointed.ts"],
+    );
+    assert.equal(tight.rows.find((row) => row.path === "pointed.ts")?.reason, "you pointed at this file");
+    assert.match(tight.rows.find((row) => row.path === "named.ts")?.reason ?? "", /^the question names this file, but needs/);
+  });
+
   it("never reorders when everything fits", async () => {
     const contents = { "a.ts": "a\n", "b.ts": "b\n", "c.ts": "c\n" };
     const asked = await pack(contents, { questions: ["What is in a.ts?"] });

@@ -78,7 +78,7 @@ describe("the plan of a prompt", () => {
     const key = planSubject(store.state)?.key ?? "";
     const limit = { tokens: 8192, because: "trained length", explanation: "", wouldBe: 8192 } as const;
     const typed = { promptTokens: 912, reusedTokens: 900, restoredTokens: 0, recomputedTokens: 12, limit };
-    store.dispatch({ type: "promptPlanned", key, plan: { ...typed, rope: { kind: "none" } } });
+    store.dispatch({ type: "promptPlanned", key, plan: { ...typed, rope: { kind: "none" }, rows: [] } });
     assert.equal(plannedTokens(store.state), 912);
   });
 

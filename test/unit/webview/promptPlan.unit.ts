@@ -18,6 +18,7 @@ const plan: AskPlan = {
   recomputedTokens: 312,
   limit: { tokens: 8192, because: "trained length", explanation: "", wouldBe: 8192 },
   rope: { kind: "none" },
+  rows: [],
 };
 const file: CountedFile = { path: "a.ts", hash: "1", sizeBytes: 9, tokens: 4, level: "outline", lines: [{ first: 1, last: 2 }] };
 const budget: BudgetSnapshot = {

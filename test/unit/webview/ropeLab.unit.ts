@@ -74,6 +74,7 @@ function labOf(answers: Partial<Pick<EngineClient, "previewRope" | "searchRope">
     open: never,
     ask: never,
     plan: never,
+    reply: never,
     planAttention: never,
     pool: never,
     headFacts: never,
