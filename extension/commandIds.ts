@@ -2,6 +2,7 @@
 export const commandIds = {
   openPlayground: "longContext.openPlayground",
   askQuestion: "longContext.askQuestion",
+  askInChat: "longContext.askInChat",
   chooseModel: "longContext.chooseModel",
   addModel: "longContext.addModel",
   useModel: "longContext.useModel",

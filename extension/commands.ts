@@ -8,6 +8,7 @@ import { speakBudget } from "./budget/speak.ts";
 import { targetPaths } from "./budget/targets.ts";
 import type { Level, LevelMap } from "../engine/pack/levels.ts";
 import type { PanelState } from "../webview/protocol/panel.ts";
+import { participantName } from "./chat/names.ts";
 import { commandIds } from "./commandIds.ts";
 import { bytesText } from "./hub/words.ts";
 import { reportFailure } from "./log.ts";
@@ -44,6 +45,13 @@ function commandTable(services: Services): Record<keyof typeof commandIds, Run> 
       panel.open();
       return panel.call("panel/ask", { question });
     },
+    // In ask mode: in agent mode VS Code offers only models that call tools, and without any it refuses to ask a participant.
+    askInChat: () =>
+      vscode.commands.executeCommand("workbench.action.chat.open", {
+        mode: "ask",
+        query: `@${participantName} `,
+        isPartialQuery: true,
+      }),
     clearPrefixCache: () => clearPrefixCache(services.prefixes),
     recount: () => client.configure(services.serverOptions()),
     showLog: () => log.show(),

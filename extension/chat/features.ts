@@ -33,6 +33,7 @@ export function createChatFeatures(services: ChatFeatureServices): ChatFeatures 
   const languageModels = new LanguageModels({ list, engine, tokens, settings, log });
   const icon = vscode.Uri.joinPath(extensionUri, "media", "budget.svg");
   const participant = new ChatParticipant({ client, engine, model, languageModels, tokens, icon, log });
+  languageModels.announce();
   const all = vscode.Disposable.from(participant, languageModels, tokens);
   return { participant, dispose: () => void all.dispose() };
 }

@@ -50,6 +50,14 @@ export class LanguageModels implements vscode.LanguageModelChatProvider<ListedMo
     );
   }
 
+  /**
+   * Has VS Code ask for the models now. By itself it asks when a picker is opened, and until then the chat has no model to hand to
+   * `@longcontext` and refuses the question.
+   */
+  announce(): void {
+    vscode.lm.selectChatModels({ vendor: modelVendor }).then(undefined, (error: unknown) => this.logFailure(error));
+  }
+
   /** A model that cannot be described is told in the log and left out; the others are there. */
   async provideLanguageModelChatInformation(): Promise<ListedModel[]> {
     const models = await this.models();

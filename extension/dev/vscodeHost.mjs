@@ -26,7 +26,6 @@ const userSettings = {
   "extensions.ignoreRecommendations": true,
   "workbench.tips.enabled": false,
   "workbench.secondarySideBar.defaultVisibility": "hidden",
-  "chat.disableAIFeatures": true,
 };
 
 const untrustedSettings = { "security.workspace.trust.enabled": true, "security.workspace.trust.startupPrompt": "never" };
