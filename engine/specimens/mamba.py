@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, E hidden size, I inner channels, N states of a channe
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,8 +29,7 @@ class MambaConfig(Sizes):
         return self.expand * self.hidden_size
 
 
-@dataclass
-class LayerState:
+class LayerState(NamedTuple):
     """The last K - 1 inputs of the convolution [B, K - 1, I], and the states [B, N, I]."""
 
     tail: Tensor
@@ -77,6 +77,10 @@ class Layer(nn.Module):
         super().__init__()
         self.norm = RMSNorm(config.hidden_size, config.layer_norm_epsilon)
         self.mixer = Mixer(config)
+
+    def forward(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        mixed, after = self.mixer(self.norm(x), state)
+        return x + mixed, after
 
 
 class Backbone(nn.Module):
@@ -126,8 +130,7 @@ class Mamba(LanguageModel):
     def run(self, x: Tensor, states: list[LayerState]) -> tuple[Tensor, list[LayerState]]:
         after = []
         for layer, state in zip(self.backbone.layers, states):
-            mixed, state = layer.mixer(layer.norm(x), state)
-            x = x + mixed
+            x, state = self.call(layer, x, state)
             after.append(state)
         return self.backbone.norm_f(x), after
 

@@ -46,8 +46,19 @@ class Sizes:
         return cls(**{field.name: config[field.name] for field in fields(cls)})
 
 
+def apply(layer: nn.Module, *arguments):
+    return layer(*arguments)
+
+
 class LanguageModel(nn.Module, ABC):
     config: Sizes
+    compiled = None  # `apply` as the trainer compiled it: one compilation serves every layer
+
+    def call(self, layer: nn.Module, *arguments):
+        """One layer, compiled while gradients are wanted: training repeats few shapes many times, evaluation many shapes."""
+        run = self.compiled if self.compiled and torch.is_grad_enabled() else apply
+        return run(layer, *arguments)
+
 
     @property
     @abstractmethod

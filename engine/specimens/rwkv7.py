@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, E hidden size, H heads of width P (H P = E), F width 
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +28,7 @@ class Rwkv7Config(Sizes):
     norm_eps: float = 1e-5
 
 
-@dataclass
-class LayerState:
+class LayerState(NamedTuple):
     """The rows before the first of the time mix and of the channel mix, [B, 1, E], and the matrices [B, H, P keys, P values]."""
 
     attention_input: Tensor
@@ -119,6 +119,13 @@ class Layer(nn.Module):
         self.ffn_norm = nn.LayerNorm(config.hidden_size, config.norm_eps)
         self.ffn = ChannelMix(config)
 
+    def forward(self, x: Tensor, state: LayerState, first_values: Tensor | None) -> tuple[Tensor, LayerState, Tensor]:
+        h = layer_norm(x, self.attn_norm)
+        mixed, values, matrices = self.attn(h, state, first_values)
+        x = x + mixed
+        m = layer_norm(x, self.ffn_norm)
+        return x + self.ffn(m, state.mlp_input), LayerState(h[:, -1:], m[:, -1:], matrices), values
+
 
 class Backbone(nn.Module):
     def __init__(self, config: Rwkv7Config):
@@ -186,13 +193,9 @@ class Rwkv7(LanguageModel):
         after, first_values = [], None
         x = layer_norm(x, self.model.layers[0].pre_norm)
         for layer, state in zip(self.model.layers, states):
-            h = layer_norm(x, layer.attn_norm)
-            mixed, values, matrices = layer.attn(h, state, first_values)
+            x, state, values = self.call(layer, x, state, first_values)
             first_values = values if first_values is None else first_values
-            x = x + mixed
-            m = layer_norm(x, layer.ffn_norm)
-            x = x + layer.ffn(m, state.mlp_input)
-            after.append(LayerState(h[:, -1:], m[:, -1:], matrices))
+            after.append(state)
         return layer_norm(x, self.model.norm), after
 
     def layers(self, x: Tensor, positions: Positions) -> Tensor:

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 STRIDE = 16
-LANES = 16  # channels that one task of the selective scan walks together; divides I
+LANES = 32  # channels that one task of the selective scan walks together; divides I
 
 jit = njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 

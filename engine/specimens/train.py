@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from library import Library
-from model import LanguageModel, Positions, parameter_count
+from model import LanguageModel, Positions, apply, parameter_count
 from packs import KINDS, PackBuilder
 from scans import set_threads
 from siblings import CONFIGS, build
@@ -143,7 +143,7 @@ class Trainer:
         self.muon = Muon([p for name, p in named if model.is_matrix(name)], recipe.muon_momentum, recipe.muon_decay)
         others = [p for name, p in named if not model.is_matrix(name)]
         self.adam = torch.optim.AdamW(others, lr=recipe.adam_lr, betas=recipe.adam_betas, weight_decay=0.0, fused=True)
-        self.compiled_loss = torch.compile(self.loss, dynamic=False)
+        model.compiled = torch.compile(apply, dynamic=False)
         self.step_count = self.tokens = 0
         self.cpu_seconds = 0.0
 
@@ -171,7 +171,7 @@ class Trainer:
         targets = ids[:, 1:].reshape(-1)[positions]
         where = self.model.positions(length, torch.bfloat16)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = self.compiled_loss(torch.from_numpy(ids[:, :-1]), where, *map(torch.from_numpy, (positions, targets, weights)))
+            loss = self.loss(torch.from_numpy(ids[:, :-1]), where, *map(torch.from_numpy, (positions, targets, weights)))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
         factor = recipe.lr_factor(self.step_count, self.tokens)

@@ -8,6 +8,7 @@ Shapes: B batch, T tokens, S keys, E hidden size, H query heads, G KV heads, D h
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 
 import rope
 from model import LanguageModel, Positions, RMSNorm, Sizes
+
+
+Turn = tuple[Tensor, Tensor] | None  # cos and sin [T, D] of RoPE
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,7 @@ class TransformerConfig(Sizes):
     position_embedding_type: str = "rope"  # or "alibi"
 
 
-@dataclass
-class LayerCache:
+class LayerCache(NamedTuple):
     """Keys and values of one layer, [B, G, S, D], and the last raw key [B, 1, G, D] for the shift."""
 
     keys: Tensor
@@ -50,8 +53,8 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(dim, config.rms_norm_eps)
         self.k_shift = nn.Parameter(torch.zeros(groups, dim))
 
-    def project(self, x: Tensor, turn, previous_key: Tensor | None):
-        """x [B, T, E] -> q [B, H, T, D], k and v [B, G, T, D], raw last key [B, 1, G, D]; `turn` rotates where there is RoPE."""
+    def project(self, x: Tensor, turn: Turn, previous_key: Tensor | None):
+        """x [B, T, E] -> q [B, H, T, D], k and v [B, G, T, D], raw last key [B, 1, G, D]; rotated where there is RoPE."""
         batch, length, _ = x.shape
         config = self.config
         query = self.q_proj(x).view(batch, length, config.num_attention_heads, config.head_dim)
@@ -62,7 +65,9 @@ class Attention(nn.Module):
         gate = torch.sigmoid(self.k_shift).to(raw_key.dtype)
         shifted = torch.cat([previous_key, raw_key[:, :-1]], dim=1)
         key = raw_key * (1 - gate) + shifted * gate
-        query, key = turn(self.q_norm(query.transpose(1, 2))), turn(self.k_norm(key.transpose(1, 2)))
+        query, key = self.q_norm(query.transpose(1, 2)), self.k_norm(key.transpose(1, 2))
+        if turn is not None:
+            query, key = rope.rotate(query, *turn), rope.rotate(key, *turn)
         return query, key, value.transpose(1, 2), raw_key[:, -1:]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -92,7 +97,7 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, turn, mask: Tensor | None, cache: LayerCache | None) -> tuple[Tensor, LayerCache]:
+    def forward(self, x: Tensor, turn: Turn, mask: Tensor | None, cache: LayerCache | None) -> tuple[Tensor, LayerCache]:
         """x [B, T, E] behind `cache`, which may be of one row; returns x and this layer's new cache."""
         batch = x.shape[0]
         previous = None if cache is None else cache.last_key.expand(batch, -1, -1, -1)
@@ -149,17 +154,17 @@ class Transformer(LanguageModel):
         cos, sin = rope.tables(*rope.frequencies(config.head_dim, config.rope_theta, self.rope), length)
         return cos.to(dtype), sin.to(dtype)
 
-    def run(self, x: Tensor, turn, mask: Tensor | None, caches: list[LayerCache] | None) -> tuple[Tensor, list[LayerCache]]:
+    def run(self, x: Tensor, turn: Turn, mask: Tensor | None, caches: list[LayerCache] | None) -> tuple[Tensor, list[LayerCache]]:
         grown = []
         for index, layer in enumerate(self.model.layers):
-            x, cache = layer(x, turn, mask, caches[index] if caches else None)
+            x, cache = self.call(layer, x, turn, mask, caches[index] if caches else None)
             grown.append(cache)
         return self.model.norm(x), grown
 
     def layers(self, x: Tensor, positions: Positions) -> Tensor:
         if self.rotates:
-            return self.run(x, lambda rows: rope.rotate(rows, *positions), None, None)[0]
-        return self.run(x, lambda rows: rows, positions[0], None)[0]
+            return self.run(x, positions, None, None)[0]
+        return self.run(x, None, positions[0], None)[0]
 
     def extend(self, ids: Tensor, positions: Positions, state: list[LayerCache] | None) -> tuple[Tensor, list[LayerCache]]:
         """`positions` of RoPE are those of all tokens so far and more; ALiBi's bias is made here."""
@@ -168,7 +173,7 @@ class Transformer(LanguageModel):
         x = self.embed(ids)
         if not self.rotates:
             bias = rope.alibi_bias(self.config.num_attention_heads, length, past + length)
-            return self.run(x, lambda rows: rows, bias, state)
+            return self.run(x, None, bias, state)
         cos, sin = (table[past : past + length] for table in positions)
         mask = torch.ones(length, past + length, dtype=torch.bool).tril(past) if past else None
-        return self.run(x, lambda rows: rope.rotate(rows, cos, sin), mask, state)
+        return self.run(x, (cos, sin), mask, state)
