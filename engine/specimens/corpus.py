@@ -215,6 +215,7 @@ def main() -> None:
     parser.add_argument("--fresh", type=Path, help="folder with a node_modules of packages that only judge")
     parser.add_argument("--fresh-python", type=Path, help="folder of installed Python packages that only judge")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--record", type=Path, help="also write the manifest without the hashes of single files, as corpus.json here")
     arguments = parser.parse_args()
     files, packages = collect(arguments)
     files = split(files)
@@ -223,6 +224,9 @@ def main() -> None:
             out.write(json.dumps(file, ensure_ascii=False) + "\n")
     manifest = manifest_of(files, packages)
     arguments.out.with_suffix(".manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    if arguments.record:
+        record = {key: value for key, value in manifest.items() if key != "fileHashes"}
+        arguments.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({key: manifest[key] for key in ("sha256", "freshSha256", "files", "bytes", "filesByLanguage")}))
 
 

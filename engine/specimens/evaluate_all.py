@@ -11,9 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from report import ASK, SIBLINGS
+
 HERE = Path(__file__).parent
 MODELS = HERE.parents[1] / "media" / "specimens"
-NAMES = ["rope", "alibi", "mamba", "rwkv7", "ask"]
 
 
 def main() -> int:
@@ -28,7 +29,7 @@ def main() -> int:
         if not needed.exists():
             print(f"{needed} is missing: make it with the commands in engine/specimens/README.md", file=sys.stderr)
             return 2
-    for name in NAMES:
+    for name in [*SIBLINGS, ASK]:
         if (MODELS / name).is_dir():
             print(f"\n{name}", flush=True)
             subprocess.check_call([str(python), str(HERE / "evaluate.py"), "--corpus", str(corpus), "--model", str(MODELS / name), *rest])

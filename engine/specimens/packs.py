@@ -12,18 +12,19 @@ from library import Library, SourceFile
 from questions import ask
 
 KIND_WEIGHTS = {
-    "def": 0.26, "signature": 0.05, "const": 0.10, "return": 0.16, "import": 0.10, "caller": 0.07, "comment": 0.12, "docstring": 0.04, "config": 0.06,
+    "def": 0.22, "signature": 0.05, "const": 0.12, "return": 0.24, "import": 0.10, "caller": 0.05, "comment": 0.20, "docstring": 0.08, "config": 0.08,
     "file": 0.10, "needle": 0.4, "needleKeys": 0.2, "needleValues": 0.8, "needleQueries": 0.8, "variables": 0.5,
 }  # fmt: skip; needles are only in some packs, and there they come early
-FOCUS_WEIGHTS = {"return": 3.0, "comment": 3.0, "docstring": 2.0, "const": 2.0}  # of the kinds that windows are laid around; 1 for the others
+FOCUS_WEIGHTS = {"return": 4.0, "comment": 4.0, "docstring": 3.0, "const": 2.0, "config": 2.0}  # of the kinds that windows are laid around; 1 for the others
 KINDS = [*KIND_WEIGHTS, "absent"]
 ABSENT_SHARE = 0.13
 NEEDLE_SHARE = 0.3  # of the packs have planted facts
-USAGE_FIRST_SHARE = 0.6  # of the packs begin with a use of a name before its definition
+USAGE_FIRST_SHARE = 0.5  # of the packs begin with a use of a name before its definition
 HARD_WEIGHT = 4.0
 MAX_ANSWER = 56
 MAX_HEADER = 40
-CALLS = 6  # names asked about by their only call, at most
+RICH_WEIGHT = 4.0  # of a definition about which more than its place can be asked
+CALLS = 4  # names asked about by their only call, at most
 FOLDERS = ["src", "lib", "app", "server", "client", "packages/core/src", "internal", "tools", "test", "src/util"]
 ABSENT_KINDS = ["def", "def", "const", "return", "import", "caller", "comment", "file", "signature", "config", "needle"]
 
@@ -93,7 +94,8 @@ class PackBuilder:
         definitions = [fact for fact in file.facts if fact.kind == "def" and len(fact.name) > 2]
         if not definitions:
             return []
-        fact = self.rng.choice(definitions)
+        rich = {fact.name for fact in file.facts if fact.kind in ("return", "comment", "docstring", "const")}
+        fact = self.rng.choices(definitions, [RICH_WEIGHT if fact.name in rich else 1.0 for fact in definitions])[0]
         found = self.library.mentions(file, fact.name, self.rng)
         if not found:
             return []
@@ -110,7 +112,7 @@ class PackBuilder:
         """Files and windows that together fill about `budget` tokens, in the order shown."""
         rng, chosen, used = self.rng, [], 0
         if rng.random() < USAGE_FIRST_SHARE:
-            chosen = self.usage_first(int(budget * rng.uniform(0.4, 0.95)))
+            chosen = self.usage_first(int(budget * rng.uniform(0.35, 0.8)))
             used = sum(self.size(piece) for piece in chosen)
             if used > budget:
                 chosen, used = [], 0
@@ -123,7 +125,7 @@ class PackBuilder:
             file = rng.choice(self.library.packages[near.package]) if near and rng.random() < 0.7 else self.library.any_file(rng)
             if any(piece.file is file for piece in chosen):
                 continue
-            fact = self.focus(file) if rng.random() < 0.85 else None
+            fact = self.focus(file) if rng.random() < 0.95 else None
             piece = Piece(file, [self.window(file, max(wanted - 20, 40), fact.answer if fact else None)])
             if piece.ranges[0][1] - piece.ranges[0][0] < 2 or self.size(piece) > left:
                 continue
