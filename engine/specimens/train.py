@@ -89,7 +89,7 @@ class Recipe:
 
 SIBLINGS = Recipe(
     cycles=(
-        Cycle(((256, 1_600_000), (512, 2_400_000)), peak=1.0, constant_share=0.5),
+        Cycle(((256, 1_250_000), (512, 1_750_000)), peak=1.0, constant_share=0.45),
         Cycle(((512, 4_000_000),), peak=0.7, constant_share=0.3),
         Cycle(((512, 6_000_000),), peak=0.5, constant_share=0.2),
     )
