@@ -97,11 +97,15 @@ def tokenizer_golden(tokenizer: Tokenizer) -> dict:
     return {"what": "ids and decoded text of strings", "made_by": "engine/specimens/export.py", "reference": "the tokenizers library", "cases": cases}
 
 
-def token_counts(corpus: Path, tokenizer: Tokenizer) -> dict[str, int]:
+def token_counts(corpus: Path, tokenizer: Tokenizer, kept: Path) -> dict[str, int]:
+    """Tokens of every split; counted once and kept beside the tokenizer."""
+    if kept.exists():
+        return json.loads(kept.read_text(encoding="utf-8"))
     counts = Counter()
     with corpus.open(encoding="utf-8") as lines:
         for file in map(json.loads, lines):
             counts[file["split"]] += len(tokenizer.encode(file["text"]).ids)
+    write_json(kept, dict(counts))
     return dict(counts)
 
 
@@ -146,7 +150,7 @@ def main() -> None:
     longest = max(length for cycle in state["recipe"]["cycles"] for length, _ in cycle["phases"])
     write_json(arguments.model / "config.json", config_of(CONFIGS[arguments.name], tokenizer, longest))
     manifest = json.loads(arguments.corpus.with_suffix(".manifest.json").read_text(encoding="utf-8"))
-    manifest["tokens"] = token_counts(arguments.corpus, tokenizer)
+    manifest["tokens"] = token_counts(arguments.corpus, tokenizer, arguments.tokenizer / "tokens.json")
     write_json(arguments.model / "recipe.json", recipe_of(arguments.name, state, manifest))
     log = arguments.checkpoint.parent / "log.jsonl"
     if log.exists():
