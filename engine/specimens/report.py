@@ -102,6 +102,8 @@ def main() -> None:
         if path.exists():
             reports[name] = json.loads(path.read_text(encoding="utf-8"))
             print(f"\n## {name}, trained length {reports[name]['trainedLength']}\n\n{task_table(at(reports[name]['cells'], 1))}")
+    if not reports:
+        print(f"no specimen in {arguments.models} has an eval.json yet: README.md says how they are made")
     siblings = {name: report for name, report in reports.items() if name in SIBLINGS}
     if siblings:
         print(f"\n## Siblings, free / among lines over all questions with an answer\n\n{sibling_table(siblings)}")
