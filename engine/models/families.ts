@@ -24,7 +24,7 @@ export interface Family {
   longRopeNames: readonly string[];
   /** Input embeddings are multiplied by √E in the checkpoint's number format. */
   scaledEmbeddings: boolean;
-  positions: "rope" | "alibi";
+  positions: "rope" | "alibi" | "config";
   /** Layers without rotation from `no_rope_layers`, or every n-th. */
   nopeLayers: boolean;
 }
@@ -121,5 +121,5 @@ export const families: Readonly<Record<string, Family>> = {
     tiedByDefault: true,
     positions: "alibi",
   },
-  lcp_keyshift: { ...llama, ...noBiases, qkNorm: true, keyShift: true, tiedByDefault: true },
+  lcp_keyshift: { ...llama, ...noBiases, qkNorm: true, keyShift: true, tiedByDefault: true, positions: "config" },
 };

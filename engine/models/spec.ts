@@ -43,7 +43,7 @@ function parseDecoder(modelType: string, family: Family, config: JsonRecord): De
   }
   const headDim = headDimOf(fields, hiddenSize, headCount);
   const common = commonOf(fields, modelType, family.tiedByDefault, "rms_norm_eps");
-  const alibi = family.positions === "alibi" ? { maxBias: positive(fields, "alibi_bias_max", 8) } : undefined;
+  const alibi = positionsOf(fields, family) === "alibi" ? { maxBias: positive(fields, "alibi_bias_max", 8) } : undefined;
   const rotations = alibi === undefined ? readRotations(config, headDim, common.maxPositionEmbeddings, family) : UNROTATED;
   const biases = family.biases === "config" ? configuredBiases(fields) : family.biases;
   return {
@@ -80,6 +80,14 @@ const UNROTATED: Rotations = {
   local: undefined,
   queryTemperature: undefined,
 };
+
+/** How a model knows places; the bundled family comes in both kinds and says which with Hugging Face's `position_embedding_type`. */
+function positionsOf(fields: JsonFields, family: Family): "rope" | "alibi" {
+  if (family.positions !== "config") return family.positions;
+  const type = fields.string("position_embedding_type", "rope");
+  if (type === "rope" || type === "alibi") return type;
+  throw bad(`position_embedding_type ${shown(type)} is not rope or alibi`);
+}
 
 function configuredBiases(fields: JsonFields): { qkv: boolean; out: boolean } {
   const bias = fields.boolean("attention_bias", false);
@@ -142,7 +150,7 @@ function layersOf(
     // SmolLM3's windows lie on its layers without rotation.
     const slidesHere = slides(layer) && (turns === undefined || !turnsHere);
     const isSliding = types === undefined ? slidesHere : types[layer] === "sliding_attention";
-    const rotates = family.positions === "rope" && turnsHere;
+    const rotates = rotations.rotaryDim > 0 && turnsHere;
     if (isSliding && types !== undefined && window === undefined && modelType.startsWith("gemma")) {
       throw bad("layer_types has sliding_attention and sliding_window is missing");
     }

@@ -1,8 +1,9 @@
 """Collect permissively licensed source files and split them by content.
 
-    python corpus.py --packages DIR --python DIR --go DIR [--fresh DIR --fresh-python DIR] --out corpus.jsonl
+    python corpus.py --packages DIR --pypi DIR --python DIR --go DIR [--fresh DIR --fresh-python DIR] --out corpus.jsonl
 
-DIR of --packages and --fresh is a folder with a node_modules of installed npm packages. The output has one JSON object
+DIR of --packages and --fresh is a folder with a node_modules of installed npm packages, that of --pypi and --fresh-python one of
+installed Python packages. The output has one JSON object
 a line: path, package, language, split, text. The split is "train", "heldout", or "fresh" for the packages of the two fresh
 folders that are in none of the others: the model is judged by them, and nobody looked at them while it was trained. Beside it `corpus.manifest.json`
 records packages, versions, licences, counts and the sha256 of every file.
@@ -17,20 +18,27 @@ from collections import Counter
 from pathlib import Path
 
 PERMISSIVE = {"MIT", "MIT-0", "ISC", "0BSD", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "BlueOak-1.0.0"}
-LANGUAGES = {".ts": "js", ".tsx": "js", ".js": "js", ".mjs": "js", ".cjs": "js", ".py": "py", ".go": "go"}
+LANGUAGES = {
+    ".ts": "js", ".tsx": "js", ".js": "js", ".mjs": "js", ".cjs": "js", ".py": "py", ".go": "go", ".md": "text", ".rst": "text",
+    ".json": "config", ".yml": "config", ".yaml": "config", ".toml": "config", ".ini": "config", ".cfg": "config", ".properties": "config",
+}  # fmt: skip
+DOCUMENTS = {suffix for suffix, language in LANGUAGES.items() if language in ("text", "config")}
+JS_FILES = {suffix for suffix, language in LANGUAGES.items() if language == "js"} | DOCUMENTS
+PYTHON_FILES = {".py"} | DOCUMENTS
 SKIPPED_FOLDERS = {
     "node_modules", "locale", "locales", "i18n", "umd", "min", "cdn", "bundles", "__pycache__", "site-packages", "vendor",
     "testdata", "test", "tests", "lib2to3", "idlelib", "pydoc_data", "turtledemo", "ensurepip", "encodings",
 }  # fmt: skip
-SKIPPED_NAMES = re.compile(r"\.min\.|\.d\.[mc]?ts$|\.umd\.|bundle|unicode.*tables|_test\.go$|tables\.go$|^z[a-z]+_|rewrite|opGen", re.I)
+SKIPPED_NAMES = re.compile(r"\.min\.|\.d\.[mc]?ts$|\.umd\.|bundle|unicode.*tables|changelog|history|license|-lock\.|_test\.go$|tables\.go$|^z[a-z]+_|rewrite|opGen", re.I)
 GENERATED = re.compile(r"Code generated|@generated|auto-?generated|DO NOT EDIT", re.I)
 MAX_FILE_BYTES = 200_000
+MAX_DOCUMENT_BYTES = 30_000  # of text and configuration: longer ones are data
 MAX_LINE_CHARACTERS = 240
 MIN_LINES = 8
 MAX_PACKAGE_BYTES = 700_000
 HELDOUT_SHARE = 0.07
 MAX_REPEATED_LINES = 0.5
-MAX_HELDOUT_OVERLAP = 0.10
+MAX_HELDOUT_OVERLAP = {"config": 0.5}  # 0.10 for all other languages; `"license": "MIT",` is in every manifest
 LONG_LINE = 6  # lines of at least this many word or punctuation pieces count as content
 PIECE = re.compile(r"\w+|[^\w\s]+")
 
@@ -48,7 +56,7 @@ def content_lines(text: str) -> set[int]:
 
 def read_source(path: Path) -> str | None:
     """The text with LF line ends and no trailing blanks, or None for what no one would read as source."""
-    if path.stat().st_size > MAX_FILE_BYTES:
+    if path.stat().st_size > (MAX_DOCUMENT_BYTES if path.suffix in DOCUMENTS else MAX_FILE_BYTES):
         return None
     try:
         text = path.read_text(encoding="utf-8")
@@ -88,11 +96,29 @@ def npm_packages(folder: Path):
             yield str(root.relative_to(modules)), fields.get("version"), fields.get("license"), root
 
 
+def is_permissive(licence) -> bool:
+    """A licence expression of which every part is permissive."""
+    return isinstance(licence, str) and all(part in PERMISSIVE for part in re.split(r" AND | OR ", licence.strip("()")))
+
+
+def python_packages(folder: Path):
+    """(name, version, licence, root) of every package installed with pip --target, sorted; one entry for each top-level name."""
+    for info in sorted(folder.glob("*.dist-info")):
+        fields = dict(re.findall(r"^(Name|Version|License-Expression|License): (.+)$", (info / "METADATA").read_text(encoding="utf-8"), re.M))
+        licence = fields.get("License-Expression", fields.get("License", "unknown"))
+        recorded = {line.split(",")[0] for line in (info / "RECORD").read_text(encoding="utf-8").splitlines()}
+        for top in sorted({path.split("/")[0] for path in recorded if not path.startswith(("..", info.name))}):
+            root = folder / top
+            if top not in SKIPPED_FOLDERS and (root.is_dir() or root.suffix == ".py"):
+                yield f"{fields['Name'].lower()}/{top}", fields["Version"], licence, root
+
+
 def collections(arguments):
     """(package, version, licence, root, path prefix, extensions) for everything that may be read."""
     for name, version, licence, root in npm_packages(arguments.packages):
-        if isinstance(licence, str) and licence in PERMISSIVE:
-            yield f"npm:{name}", version, licence, root, name, {".ts", ".tsx", ".js", ".mjs", ".cjs"}
+        if is_permissive(licence):
+            yield f"npm:{name}", version, licence, root, name, JS_FILES
+    yield from pypi_collections(arguments.pypi)
     for source, label, version, licence, extension in (
         (arguments.python, "python", arguments.python_version, "PSF-2.0", ".py"),
         (arguments.go, "go", arguments.go_version, "BSD-3-Clause", ".go"),
@@ -108,13 +134,16 @@ def fresh_collections(arguments):
     """The same for the packages that only judge; after `collections`, whose names win."""
     if arguments.fresh:
         for name, version, licence, root in npm_packages(arguments.fresh):
-            if isinstance(licence, str) and licence in PERMISSIVE:
-                yield f"npm:{name}", version, licence, root, name, {".ts", ".tsx", ".js", ".mjs", ".cjs"}
+            if is_permissive(licence):
+                yield f"npm:{name}", version, licence, root, name, JS_FILES
     if arguments.fresh_python:
-        versions = dict(path.name.removesuffix(".dist-info").rsplit("-", 1) for path in arguments.fresh_python.glob("*.dist-info"))
-        for entry in sorted(arguments.fresh_python.iterdir()):
-            if entry.is_dir() and not entry.name.endswith(".dist-info") and entry.name not in SKIPPED_FOLDERS:
-                yield f"pypi:{entry.name}", versions.get(entry.name), "see the package", entry, entry.name, {".py"}
+        yield from pypi_collections(arguments.fresh_python)
+
+
+def pypi_collections(folder: Path):
+    for name, version, licence, root in python_packages(folder):
+        if is_permissive(licence):
+            yield f"pypi:{name}", version, licence, root, root.name if root.is_dir() else "", PYTHON_FILES
 
 
 def collect(arguments) -> tuple[list[dict], dict]:
@@ -152,7 +181,7 @@ def split(files: list[dict]) -> list[dict]:
     kept = []
     for file in files:
         lines = content_lines(file["text"])
-        if file["split"] == "train" or len(lines & trained) <= MAX_HELDOUT_OVERLAP * len(lines):
+        if file["split"] == "train" or len(lines & trained) <= MAX_HELDOUT_OVERLAP.get(file["language"], 0.10) * len(lines):
             kept.append(file)
     return kept
 
@@ -178,6 +207,7 @@ def manifest_of(files: list[dict], packages: dict) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packages", type=Path, required=True)
+    parser.add_argument("--pypi", type=Path, required=True, help="folder of Python packages installed with pip --target")
     parser.add_argument("--python", type=Path, required=True, help="folder of the Python standard library")
     parser.add_argument("--python-version", default="3.11.7")
     parser.add_argument("--go", type=Path, required=True, help="folder src of a Go distribution")
@@ -185,6 +215,7 @@ def main() -> None:
     parser.add_argument("--fresh", type=Path, help="folder with a node_modules of packages that only judge")
     parser.add_argument("--fresh-python", type=Path, help="folder of installed Python packages that only judge")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--record", type=Path, help="also write the manifest without the hashes of single files, as corpus.json here")
     arguments = parser.parse_args()
     files, packages = collect(arguments)
     files = split(files)
@@ -193,6 +224,9 @@ def main() -> None:
             out.write(json.dumps(file, ensure_ascii=False) + "\n")
     manifest = manifest_of(files, packages)
     arguments.out.with_suffix(".manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    if arguments.record:
+        record = {key: value for key, value in manifest.items() if key != "fileHashes"}
+        arguments.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({key: manifest[key] for key in ("sha256", "freshSha256", "files", "bytes", "filesByLanguage")}))
 
 

@@ -1,20 +1,14 @@
-"""Exact-match accuracy on the held-out files, by task, context length and RoPE scaling; one question alone after each context.
+"""Exact match by task, context length and position scaling; one question alone behind each context.
 
-    python evaluate.py --corpus corpus.jsonl --model DIR [--split fresh] [--lengths 512,1024]
+    python evaluate.py --corpus corpus.jsonl --model DIR [--split fresh] [--multiples 1,2,4,8,16] [--best-line] [--out eval.json]
 
-Writes DIR/eval.json. Every question is scored three ways from the same logits:
-free         greedy decoding over the whole vocabulary
-greedyLines  greedy, but at each step only tokens that continue some line of the context, indentation dropped
-constrained  the line of the context that is most probable as a whole, found best first as engine/generate/bestLine.ts does
-withAbsent   constrained, but <|absent|> competes with the lines; this is what the product does
-and once without a model: firstMention, the first context line that holds the asked name as a whole word.
-Greedy scores are computed under teacher forcing: greedy decoding produces exactly the answer if and only if every argmax is the
-answer's token. The same logits settle most lines too: where no other beginning that leaves the answer's path is more probable than
-the whole answer, nothing needs to be searched.
+Contexts are multiples of the trained length. A RoPE model is run with every scaling beyond it (none, linear, ntk, yarn), each with and without
+YaRN's attention temperature; the others as they are. How answers are judged: reading.py. Beside the model stands `search`, the control
+without one: the first line that holds the asked name, all of them where all are asked for. At the trained length every question is also asked in
+wordings that no training saw.
 """
 
 import argparse
-import heapq
 import json
 import random
 import time
@@ -23,19 +17,26 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
+import needles
+import rope
 from facts import IDENTIFIER
-from model import KeyShiftForCausalLM, load_pretrained, rope_frequencies, rope_tables
-from packs import Context, Library, PackBuilder, Question
+from library import Library
+from model import LanguageModel, load_pretrained
+from packs import Context, PackBuilder, Question
+from reading import Lines, Reading, Row, judge
+from scans import set_threads
 
 SEED = 77
-CONTEXTS = {512: 80, 1024: 90, 2048: 50, 4096: 30, 8192: 18}
-PER_TASK = 4  # questions of one task from one context, at most
+CONTEXTS = {512: 80, 1024: 60, 2048: 40, 4096: 24, 8192: 14, 16384: 8, 32768: 5}
+PER_TASK = 3  # questions of one task from one context, at most
 ROOM = 96  # tokens kept for the question and its answer
-TASKS = ["def", "defHard", "const", "return", "import", "comment", "file", "needle", "absentUnseen", "absentUsed"]
-MODES = ["free", "greedyLines", "constrained", "withAbsent", "firstMention"]
-MAX_PASSES = 96  # as in engine/generate/bestLine.ts
+SCALINGS = ["none", "linear", "ntk", "yarn"]
+TASKS = [
+    "def", "defHard", "signature", "const", "return", "import", "caller", "comment", "config", "file",
+    *needles.KINDS, "absentUnseen", "absentUsed",
+]  # fmt: skip
+MODES = ["free", "lines", "refusable", "bestLine", "refused", "search"]
 
 
 def tasks_of(question: Question) -> list[str]:
@@ -55,120 +56,67 @@ def choose(context: Context, rng: random.Random) -> list[tuple[str, Question]]:
     return [(task, question) for task in TASKS for question in rng.sample(by_task[task], min(PER_TASK, len(by_task[task])))]
 
 
-def first_mention(context: Context, name: str) -> str:
-    """The control without a model."""
-    for line in context.lines:
-        if not line.startswith("=== ") and (name in IDENTIFIER.findall(line) or (not IDENTIFIER.fullmatch(name) and name in line)):
-            return line.strip()
-    return ""
+def search(context: Context, question: Question) -> str:
+    """The control without a model, in the form of an answer."""
+    names = question.name.replace(" and ", ", ").split(", ") if question.kind == "needleQueries" else [question.name]
+    found = []
+    for name in names:
+        lines = [line.strip() for line in context.lines if not line.startswith("=== ") and holds(line, name)]
+        found += lines if question.kind in ("needleValues", "variables") else lines[:1]
+    return "\nA: ".join(found)
 
 
-def candidate_lines(context: Context, library: Library) -> list[list[int]]:
-    """Every different line of the context without its indentation, each with its line break."""
-    texts = sorted({line.strip() for line in context.lines} - {""})
-    return [encoding.ids + [library.newline] for encoding in library.tokenizer.encode_batch(texts)]
+def holds(line: str, name: str) -> bool:
+    return name in IDENTIFIER.findall(line) if IDENTIFIER.fullmatch(name) else name in line
 
 
-def greedy_exact(logits: Tensor, answer: list[int], lines: list[list[int]]) -> bool:
-    """Whether greedy decoding among the continuations of `lines` gives `answer`; logits [len(answer), V]."""
-    for step, token in enumerate(answer):
-        choices = sorted({line[step] for line in lines if len(line) > step})
-        if token not in choices or choices[int(logits[step, choices].argmax())] != token:
-            return False
-        lines = [line for line in lines if len(line) > step and line[step] == token]
-    return True
+class Case:
+    """One context with its questions, encoded in wordings of the training and in unseen ones; the same for every model and scaling."""
+
+    def __init__(self, library: Library, length: int, index: int):
+        self.rng = random.Random(f"{SEED}:{length}:{index}")
+        builder = PackBuilder(library, self.rng)
+        self.context = builder.context(length - ROOM, self.planted(library, length, index))
+        self.chosen = choose(self.context, self.rng)
+        self.rows = {
+            wording: [builder.turn(question, wording == "unseen") for _, question in self.chosen] for wording in ("seen", "unseen")
+        }
+        self.lines = Lines.of(self.context, library)
+        self.found = [
+            search(self.context, question) == library.tokenizer.decode(question.answer) for _, question in self.chosen
+        ]
+
+    def planted(self, library: Library, length: int, index: int) -> list[needles.Planted]:
+        """One kind of needle in a short context, every kind in a long one."""
+        kinds = [needles.KINDS[index % len(needles.KINDS)]] if length <= 1024 else needles.KINDS
+        return [fact for kind in kinds for fact in needles.plant(kind, 4, library.words, self.rng)]
 
 
-class Reading:
-    """A context in the cache of a model; sequences are run behind it without being kept."""
-
-    @torch.no_grad()
-    def __init__(self, model: KeyShiftForCausalLM, context: list[int], rope: dict, room: int):
-        self.model, self.length = model, len(context)
-        self.cos, self.sin = rope_tables(*rope_frequencies(model.config.head_dim, model.config.rope_theta, rope), self.length + room)
-        _, self.caches = model.extend(torch.tensor([context]), self.cos[: self.length], self.sin[: self.length], None, None)
-
-    @torch.no_grad()
-    def logits(self, rows: list[tuple[list[int], list[int]]]) -> list[Tensor]:
-        """For each (prompt, answer), the logits [len(answer), V] that predict the answer behind the context and the prompt."""
-        longest = max(len(prompt) + len(answer) for prompt, answer in rows)
-        ids = torch.ones(len(rows), longest, dtype=torch.long)
-        for row, (prompt, answer) in enumerate(rows):
-            ids[row, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
-        mask = torch.cat([torch.ones(longest, self.length, dtype=torch.bool), torch.ones(longest, longest, dtype=torch.bool).tril()], dim=1)
-        cos, sin = self.cos[self.length : self.length + longest], self.sin[self.length : self.length + longest]
-        states, _ = self.model.extend(ids, cos, sin, self.caches, mask)
-        return [self.model.head(states[row, len(p) - 1 : len(p) + len(a) - 1]) for row, (p, a) in enumerate(rows)]
-
-
-def is_most_probable(reading: Reading, prompt: list[int], answer: list[int], logits: Tensor, lines: list[list[int]], absent: int | None) -> bool:
-    """Whether the line that is most probable as a whole is the answer; `logits` [len(answer), V] predict the answer."""
-    whole = [[absent]] if absent is not None else []
-    whole += lines
-    if answer[0] == absent:
-        answer = answer[:1]
-    if answer not in whole:
-        return False
-    target = sum(float(row.log_softmax(-1)[token]) for row, token in zip(logits.double(), answer))
-
-    def continued(beginning: list[int], row: Tensor, log_probability: float, skip: int | None) -> list[tuple[float, list[int]]]:
-        choices = {line[len(beginning)] for line in whole if len(line) > len(beginning) and line[: len(beginning)] == beginning} - {skip}
-        scores = row.double().log_softmax(-1)
-        return [(-(log_probability + float(scores[token])), beginning + [token]) for token in choices]
-
-    # Everything that leaves the answer's path; the rest of the search is only needed for what is more probable than the answer.
-    heap, so_far = [], 0.0
-    for step, token in enumerate(answer):
-        heap += continued(answer[:step], logits[step], so_far, token)
-        so_far += float(logits[step].double().log_softmax(-1)[token])
-    heap = [entry for entry in heap if -entry[0] > target]
-    heapq.heapify(heap)
-    for _ in range(MAX_PASSES):
-        if not heap:
-            return True
-        cost, beginning = heapq.heappop(heap)
-        if beginning in whole:
-            return False
-        (row,) = reading.logits([(prompt + beginning, [0])])
-        for entry in continued(beginning, row[0], -cost, None):
-            if -entry[0] > target:
-                heapq.heappush(heap, entry)
-    return False
-
-
-def build(library: Library, length: int) -> list[tuple[Context, list[tuple[str, Question]], list]]:
-    """Contexts of one length with their questions and encoded turns; the same for every scaling."""
-    cases = []
-    for index in range(CONTEXTS[length]):
-        rng = random.Random(f"{SEED}:{length}:{index}")
-        builder = PackBuilder(library, rng)
-        context = builder.context(length - ROOM, needles=1)
-        chosen = choose(context, rng)
-        if chosen:
-            cases.append((context, chosen, [builder.turn(question) for _, question in chosen]))
-    return cases
-
-
-def score(model: KeyShiftForCausalLM, library: Library, cases: list, rope: dict) -> dict[str, dict[str, list[bool]]]:
+def score(model: LanguageModel, library: Library, cases: list[Case], wording: str, best: bool) -> dict[str, dict[str, list[bool]]]:
     results = defaultdict(lambda: defaultdict(list))
-    for context, chosen, turns in cases:
-        lines = candidate_lines(context, library)
-        reading = Reading(model, context.ids, rope, room=2 * ROOM)
-        for (task, question), (prompt, answer), logits in zip(chosen, turns, reading.logits(turns)):
-            text = library.tokenizer.decode(question.answer)
-            results[task]["free"].append(logits.argmax(-1).tolist() == answer)
+    for case in cases:
+        rows: list[Row] = case.rows[wording]
+        reading = Reading(model, case.context.ids, room=4 * ROOM)
+        for (task, question), row, logits, found in zip(case.chosen, rows, reading.logits(rows), case.found):
+            judged = judge(reading, case.lines, library, question, row, logits, best)
             if question.kind != "absent":
-                results[task]["greedyLines"].append(greedy_exact(logits, answer, lines))
-                results[task]["constrained"].append(is_most_probable(reading, prompt, answer, logits, lines, None))
-                results[task]["firstMention"].append(first_mention(context, question.name) == text)
-            results[task]["withAbsent"].append(is_most_probable(reading, prompt, answer, logits, lines, library.absent))
+                judged["search"] = found
+            for mode, hit in judged.items():
+                results[task][mode].append(hit)
     return results
 
 
-def ropes(length: int, trained: int, theta: float) -> dict[str, dict]:
-    settings = {"none": {"rope_type": "default", "rope_theta": theta}}
-    if length > trained:
-        settings["yarn"] = {"rope_type": "yarn", "rope_theta": theta, "factor": length / trained, "original_max_position_embeddings": trained}
+def settings_of(model: LanguageModel, multiple: float, trained: int) -> list[tuple[str, bool, dict]]:
+    """(scaling, whether the temperature is applied, Hugging Face's keys); one setting where nothing can be scaled."""
+    if not getattr(model, "rotates", False):
+        return [("none", False, {})]
+    if multiple <= 1:
+        return [("none", False, {"rope_type": "default"})]
+    settings = []
+    for kind in SCALINGS:
+        for hot in (False, True):
+            keys = {"rope_type": "default" if kind == "none" else kind, "factor": multiple, "original_max_position_embeddings": trained}
+            settings.append((kind, hot, {**keys, "attention_factor": rope.temperature(multiple) if hot else 1.0}))
     return settings
 
 
@@ -176,28 +124,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--lengths", default=",".join(map(str, CONTEXTS)))
+    parser.add_argument("--multiples", default="1,2,4,8,16", help="context lengths in trained lengths")
     parser.add_argument("--split", choices=["heldout", "fresh"], default="fresh")
+    parser.add_argument("--best-line", action="store_true", help="also search for the line that is most probable as a whole (slow)")
+    parser.add_argument("--contexts", type=float, default=1.0, help="share of the contexts, for a quick look")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="where the report goes; MODEL/eval.json by default")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    set_threads(arguments.threads)
     tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
     model = load_pretrained(arguments.model)
     trained = json.loads((arguments.model / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
     library = Library(arguments.corpus, tokenizer, arguments.split)
     cells = []
-    for length in map(int, arguments.lengths.split(",")):
-        cases = build(library, length)
-        for name, rope in ropes(length, trained, model.config.rope_theta).items():
-            started = time.monotonic()
-            results = score(model, library, cases, rope)
-            for task in TASKS:
-                rates = {mode: round(sum(hits) / len(hits), 3) for mode in MODES if (hits := results[task][mode])}
-                cells.append({"length": length, "rope": name, "task": task, "n": len(results[task]["free"]), **rates})
-                print(cells[-1], flush=True)
-            print(f"{length} {name}: {time.monotonic() - started:.0f} s", flush=True)
-    report = {"split": arguments.split, "seed": SEED, "trainedLength": trained, "files": len(library.files), "contexts": CONTEXTS, "arithmetic": "float32 on the exported float16 weights", "cells": cells}
-    (arguments.model / "eval.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    for multiple in map(int, arguments.multiples.split(",")):
+        length = multiple * trained
+        cases = [Case(library, length, index) for index in range(max(1, round(CONTEXTS[length] * arguments.contexts)))]
+        for scaling, hot, keys in settings_of(model, multiple, trained):
+            model.rope = keys
+            for wording in ("seen", "unseen") if multiple == 1 else ("seen",):
+                started = time.monotonic()
+                results = score(model, library, cases, wording, arguments.best_line)
+                setting = {"length": length, "multiple": multiple, "scaling": scaling, "temperature": hot, "wording": wording}
+                for task in TASKS:
+                    if results[task]:
+                        rates = {mode: round(sum(hits) / len(hits), 3) for mode in MODES if (hits := results[task][mode])}
+                        cells.append({**setting, "task": task, "n": len(results[task]["free"]), **rates})
+                        print(cells[-1], flush=True)
+                print(f"{setting}: {time.monotonic() - started:.0f} s", flush=True)
+    report = {"split": arguments.split, "seed": SEED, "trainedLength": trained, "files": len(library.files), "cells": cells}
+    out = arguments.out or arguments.model / "eval.json"
+    out.write_text(json.dumps({**report, "arithmetic": "float32 on the exported float16 weights"}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Write a checkpoint as a Hugging Face folder and the golden files the other implementations are tested with.
+"""Write a checkpoint as a Hugging Face folder, and the golden logits that every implementation is tested with.
 
-    python export.py --checkpoint RUN/checkpoint.pt --corpus corpus.jsonl --model DIR --golden DIR
+    python export.py --name rope --checkpoint RUN/checkpoint.pt --corpus corpus.jsonl --tokenizer DIR --model DIR --golden DIR
 
-DIR of --model already holds tokenizer.json and tokenizer_config.json.
+--tokenizer is the folder that tokenizer.py wrote, or the exported model that `ask` grew from (--grown-from names it too); --model and --golden are made: the goldens are GOLDEN/NAME.json and GOLDEN/tokenizer.json.
 """
 
 import argparse
 import json
+import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -16,37 +17,25 @@ import torch
 from safetensors.torch import save
 from tokenizers import Tokenizer
 
-from model import KeyShiftForCausalLM, ModelConfig, load_pretrained
-from packs import ABSENT_SHARE, HARD_WEIGHT, KIND_WEIGHTS, LANGUAGE_WEIGHTS
+from library import LANGUAGE_WEIGHTS
+from model import LanguageModel, Sizes, load_pretrained
+from packs import ABSENT_SHARE, FOCUS_WEIGHTS, HARD_WEIGHT, KIND_WEIGHTS, NEEDLE_SHARE, USAGE_FIRST_SHARE
 from questions import ABSENT
 from samples import LONG_PROMPT, TOKENIZER_SAMPLES
+from siblings import CONFIGS, GROWN_LAYERS, config_json
 
 GENERATED_TOKENS = 12
 
 
-def config_of(config: ModelConfig, tokenizer: Tokenizer, longest: int) -> dict:
+def config_of(config: Sizes, tokenizer: Tokenizer, longest: int) -> dict:
     return {
-        "architectures": ["LcpKeyShiftForCausalLM"],
-        "model_type": "lcp_keyshift",
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "num_hidden_layers": config.num_hidden_layers,
-        "num_attention_heads": config.num_attention_heads,
-        "num_key_value_heads": config.num_key_value_heads,
-        "head_dim": config.head_dim,
-        "rms_norm_eps": config.rms_norm_eps,
-        "max_position_embeddings": longest,
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "tie_word_embeddings": True,
-        "embedding_multiplier": config.embedding_multiplier,
-        "hidden_act": "silu",
+        **config_json(config, longest),
         "bos_token_id": None,
         "eos_token_id": [tokenizer.encode("\n").ids[0], tokenizer.token_to_id("<|end|>")],
         "pad_token_id": tokenizer.token_to_id("<|pad|>"),
         "absent_token_id": tokenizer.token_to_id(ABSENT),
         "prompt_format": "extractive",
+        "answer_lines": "many",
         "dtype": "float16",
     }
 
@@ -61,42 +50,43 @@ def rounded(values: torch.Tensor) -> list[float]:
 
 
 @torch.no_grad()
-def logits_case(model: KeyShiftForCausalLM, name: str, ids: list[int], rope_parameters: dict, generate: int = 0) -> dict:
-    logits = model(torch.tensor([ids]), rope_parameters)[0]
+def logits_case(model: LanguageModel, name: str, ids: list[int], rope: dict | None, generate: int = 0) -> dict:
+    """One prompt; `rope` is None for a model that has nothing to scale."""
+    if rope is not None:
+        model.rope = rope
+    logits = model(torch.tensor([ids]))[0]
     case = {
         "name": name,
-        "rope_parameters": rope_parameters,
+        "rope_parameters": rope,
         "ids": ids,
         "lastLogits": rounded(logits[-1]),
         "sumPerPosition": rounded(logits.double().sum(-1)),
-        "sumAllPositions": round(logits.double().sum().item(), 4),
         "argmaxPerPosition": logits.argmax(-1).tolist(),
     }
     if generate:
         continued = list(ids)
         for _ in range(generate):
-            continued.append(int(model(torch.tensor([continued]), rope_parameters)[0, -1].argmax()))
+            continued.append(int(model(torch.tensor([continued]))[0, -1].argmax()))
         case["greedyNext"] = continued[len(ids) :]
     return case
 
 
 def logits_golden(folder: Path, tokenizer: Tokenizer) -> dict:
     model = load_pretrained(folder)
-    theta = model.config.rope_theta
-    trained = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
-    default = {"rope_type": "default", "rope_theta": theta}
-    yarn = {"rope_type": "yarn", "rope_theta": theta, "factor": 4.0, "original_max_position_embeddings": trained}
     prompt = tokenizer.encode(LONG_PROMPT).ids
+    rotates = getattr(model, "rotates", False)
+    default = {"rope_type": "default"} if rotates else None
+    cases = [logits_case(model, "ids 1 to 8", list(range(1, 9)), default), logits_case(model, "prompt", prompt, default, GENERATED_TOKENS)]
+    if rotates:
+        trained = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
+        yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": trained}
+        cases.append(logits_case(model, "prompt, YaRN factor 4", prompt, yarn, GENERATED_TOKENS))
     return {
         "what": "logits of the exported specimen: all of the last position, sums and argmax of every position, greedy continuation",
         "made_by": "engine/specimens/export.py",
         "reference": "PyTorch float32 on the exported f16 weights",
         "prompt": LONG_PROMPT,
-        "cases": [
-            logits_case(model, "ids 1 to 8", list(range(1, 9)), default),
-            logits_case(model, "prompt", prompt, default, GENERATED_TOKENS),
-            logits_case(model, "prompt, YaRN factor 4", prompt, yarn, GENERATED_TOKENS),
-        ],
+        "cases": cases,
     }
 
 
@@ -108,43 +98,73 @@ def tokenizer_golden(tokenizer: Tokenizer) -> dict:
     return {"what": "ids and decoded text of strings", "made_by": "engine/specimens/export.py", "reference": "the tokenizers library", "cases": cases}
 
 
-def token_counts(corpus: Path, tokenizer: Tokenizer) -> dict[str, int]:
+def token_counts(corpus: Path, tokenizer: Tokenizer, kept: Path) -> dict[str, int]:
+    """Tokens of every split; counted once and kept beside the tokenizer."""
+    if kept.exists():
+        return json.loads(kept.read_text(encoding="utf-8"))
     counts = Counter()
     with corpus.open(encoding="utf-8") as lines:
         for file in map(json.loads, lines):
             counts[file["split"]] += len(tokenizer.encode(file["text"]).ids)
+    write_json(kept, dict(counts))
     return dict(counts)
 
 
-def recipe_of(state: dict, manifest: dict, config: ModelConfig) -> dict:
+def recipe_of(name: str, state: dict, manifest: dict, start: Path | None) -> dict:
     """Everything needed to repeat the run; the manifest stands for the files through its sha256."""
-    corpus = {name: value for name, value in manifest.items() if name != "fileHashes"}
-    model = {**asdict(config), "parameters": sum(tensor.numel() for tensor in state["model"].values())}
-    run = {"steps": state["step"], "tokens": state["tokens"], "seconds": round(state["seconds"])}
+    corpus = {key: manifest[key] for key in ("sha256", "freshSha256", "files", "bytes", "filesByLanguage", "tokens")}
+    model = {"name": name, **asdict(CONFIGS[name]), "parameters": sum(tensor.numel() for tensor in state["model"].values())}
+    run = {"steps": state["step"], "tokens": state["tokens"], "cpuSeconds": round(state["cpu_seconds"])}
     versions = {"torch": torch.__version__.split("+")[0], "tokenizers": tokenizers.__version__}
-    packs = {"kindWeights": KIND_WEIGHTS, "languageWeights": LANGUAGE_WEIGHTS, "absentShare": ABSENT_SHARE, "hardWeight": HARD_WEIGHT}
-    return {"model": model, "training": state["recipe"], "packs": packs, "run": run, "versions": versions, "corpus": corpus}
+    packs = {
+        "kindWeights": KIND_WEIGHTS, "focusWeights": FOCUS_WEIGHTS, "languageWeights": LANGUAGE_WEIGHTS, "absentShare": ABSENT_SHARE,
+        "hardWeight": HARD_WEIGHT, "needleShare": NEEDLE_SHARE, "usageFirstShare": USAGE_FIRST_SHARE,
+    }  # fmt: skip
+    recipe = {"model": model, "training": state["recipe"], "packs": packs, "run": run, "versions": versions, "corpus": corpus}
+    if start is None:
+        return recipe
+    before = json.loads((start / "recipe.json").read_text(encoding="utf-8"))
+    return {**recipe, "grownFrom": {"name": start.name, "layers": GROWN_LAYERS, "training": before["training"], "run": before["run"]}}
+
+
+def cycles_run(state: dict) -> list[dict]:
+    """The cycles of the recipe that this checkpoint has begun."""
+    begun, before = [], 0
+    for cycle in state["recipe"]["cycles"]:
+        if before < state["tokens"]:
+            begun.append(cycle)
+        before += sum(tokens for _, tokens in cycle["phases"])
+    return begun
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--name", choices=list(CONFIGS), required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--golden", type=Path, required=True)
+    parser.add_argument("--grown-from", type=Path, help="the exported model whose weights the training began with")
     arguments = parser.parse_args()
+    arguments.model.mkdir(parents=True, exist_ok=True)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(arguments.tokenizer / file, arguments.model / file)
     tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
     state = torch.load(arguments.checkpoint, weights_only=True)
-    config = ModelConfig(vocab_size=tokenizer.get_vocab_size())
+    state["recipe"]["cycles"] = cycles_run(state)
     longest = max(length for cycle in state["recipe"]["cycles"] for length, _ in cycle["phases"])
-    write_json(arguments.model / "config.json", config_of(config, tokenizer, longest))
+    write_json(arguments.model / "config.json", config_of(CONFIGS[arguments.name], tokenizer, longest))
     manifest = json.loads(arguments.corpus.with_suffix(".manifest.json").read_text(encoding="utf-8"))
-    manifest["tokens"] = token_counts(arguments.corpus, tokenizer)
-    write_json(arguments.model / "recipe.json", recipe_of(state, manifest, config))
+    manifest["tokens"] = token_counts(arguments.corpus, tokenizer, arguments.tokenizer / "tokens.json")
+    write_json(arguments.model / "recipe.json", recipe_of(arguments.name, state, manifest, arguments.grown_from))
+    log = arguments.checkpoint.parent / "log.jsonl"
+    if log.exists():
+        shutil.copyfile(log, arguments.model / "training.jsonl")
     weights = {name: tensor.to(torch.float16).contiguous() for name, tensor in state["model"].items()}
     (arguments.model / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
-    write_json(arguments.golden / "specimen_tokenizer.json", tokenizer_golden(tokenizer), indent=None)
-    write_json(arguments.golden / "specimen_logits.json", logits_golden(arguments.model, tokenizer), indent=None)
+    write_json(arguments.golden / "tokenizer.json", tokenizer_golden(tokenizer), indent=None)
+    write_json(arguments.golden / f"{arguments.name}.json", logits_golden(arguments.model, tokenizer), indent=None)
     print("tokens trained", state["tokens"], "bytes", (arguments.model / "model.safetensors").stat().st_size)
 
 

@@ -50,6 +50,11 @@ IMPORTS = {
 }
 RETURN = re.compile(r"^\s*return\s+\S")
 COMMENT_MARK = {"js": "//", "py": "#", "go": "//"}
+# One key with one plain value on its line: JSON, YAML, TOML, INI and property files.
+SETTINGS = [
+    re.compile(r'^\s*"([A-Za-z_@][\w.@/-]*)"\s*:\s*(?:"[^"]{1,100}"|-?\d[\w.]*|true|false|null)\s*,?$'),
+    re.compile(r"^\s*(?:- )?([A-Za-z_][\w.-]*)\s*(?::\s|=)\s*[^\s{\[|>#&*].{0,100}$"),
+]
 NOT_NAMES = set(
     "if for while switch catch function return with constructor else do try default from of in as new await yield typeof super this "
     "type interface import export const let var class static get set async null undefined true false self cls _ e i j k x".split()
@@ -126,7 +131,32 @@ def import_names(match: re.Match) -> set[str]:
     return {name for name in names if len(name) >= 3 and name not in NOT_NAMES}
 
 
+def has_parameters(line: str, name: str) -> bool:
+    """Whether a line holds a whole parameter list, not an empty one, behind a name it defines."""
+    start = line.find("(", line.find(name) + len(name))
+    depth = 0
+    for index in range(start, len(line)) if start >= 0 else ():
+        depth += {"(": 1, ")": -1}.get(line[index], 0)
+        if depth == 0:
+            inside = line[start + 1 : index].strip()
+            return inside not in ("", "self", "cls")
+    return False
+
+
+def find_settings(lines: list[str]) -> list[Fact]:
+    facts = []
+    for index, line in enumerate(lines):
+        match = next(filter(None, (pattern.match(line) for pattern in SETTINGS)), None)
+        if match and len(match[1]) >= 2:
+            facts.append(Fact("config", match[1], index, index, index))
+    return facts
+
+
 def find_facts(lines: list[str], language: str) -> list[Fact]:
+    if language == "config":
+        return find_settings(lines)
+    if language == "text":
+        return []
     facts = []
     for index, line in enumerate(lines):
         for imports in IMPORTS[language]:
@@ -144,6 +174,8 @@ def find_facts(lines: list[str], language: str) -> list[Fact]:
             if name in NOT_NAMES or len(name) < 2:
                 break
             facts.append(Fact("def", name, index, index, index))
+            if is_function and has_parameters(line, name):
+                facts.append(Fact("signature", name, index, index, index))
             if is_function and (answer := only_return(lines, index)) is not None:
                 facts.append(Fact("return", name, index, answer, answer))
             if (answer := comment_above(lines, index, language)) is not None:
@@ -152,6 +184,18 @@ def find_facts(lines: list[str], language: str) -> list[Fact]:
                 facts.append(Fact("docstring", name, index, answer, answer))
             break
     return facts
+
+
+CALL = re.compile(r"(?<![\w$])" + ID + r"\s*\(")
+
+
+def find_calls(lines: list[str]) -> dict[str, list[int]]:
+    """For every name that looks called somewhere, the lines that do so; definitions look the same and are among them."""
+    calls = {}
+    for index, line in enumerate(lines):
+        for name in set(CALL.findall(line)):
+            calls.setdefault(name, []).append(index)
+    return calls
 
 
 def may_define(line: str, name: str) -> bool:

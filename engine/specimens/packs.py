@@ -1,53 +1,32 @@
 """Training and evaluation packs: lines of several files under `=== path ===` headers, then questions with verbatim answers."""
 
-import bisect
-import json
 import random
 from collections import Counter, defaultdict
-from itertools import accumulate
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tokenizers import Tokenizer
 
-from facts import IDENTIFIER, Fact, find_facts, may_define
-from questions import ABSENT, ask
+import needles
+from facts import IDENTIFIER, NOT_NAMES, Fact, find_calls, may_define
+from library import Library, SourceFile
+from questions import ask
 
-KIND_WEIGHTS = {"def": 0.30, "const": 0.12, "return": 0.16, "import": 0.12, "comment": 0.12, "docstring": 0.03, "file": 0.09, "needle": 0.06}
+KIND_WEIGHTS = {
+    "def": 0.22, "signature": 0.05, "const": 0.12, "return": 0.24, "import": 0.10, "caller": 0.05, "comment": 0.20, "docstring": 0.08, "config": 0.08,
+    "file": 0.10, "needle": 0.4, "needleKeys": 0.2, "needleValues": 0.8, "needleQueries": 0.8, "variables": 0.5,
+}  # fmt: skip; needles are only in some packs, and there they come early
+FOCUS_WEIGHTS = {"return": 4.0, "comment": 4.0, "docstring": 3.0, "const": 2.0, "config": 2.0}  # of the kinds that windows are laid around; 1 for the others
 KINDS = [*KIND_WEIGHTS, "absent"]
-LANGUAGE_WEIGHTS = {"js": 1.0, "py": 3.0, "go": 1.0}
 ABSENT_SHARE = 0.13
+NEEDLE_SHARE = 0.3  # of the packs have planted facts
+USAGE_FIRST_SHARE = 0.5  # of the packs begin with a use of a name before its definition
 HARD_WEIGHT = 4.0
 MAX_ANSWER = 56
 MAX_HEADER = 40
+RICH_WEIGHT = 4.0  # of a definition about which more than its place can be asked
+CALLS = 4  # names asked about by their only call, at most
 FOLDERS = ["src", "lib", "app", "server", "client", "packages/core/src", "internal", "tools", "test", "src/util"]
-
-
-class SourceFile:
-    def __init__(self, record: dict, ids: np.ndarray, newline: int, blank: np.ndarray):
-        self.path, self.package, self.language = record["path"], record["package"], record["language"]
-        self.lines = record["text"].split("\n")
-        ends = np.flatnonzero(ids == newline)
-        self.starts = np.concatenate([[0], ends + 1])  # starts[i] is the first token of line i
-        self.ids, self.blank = ids, blank
-        self.facts = find_facts(self.lines, self.language)
-        self.defined = {}
-        for fact in self.facts:
-            if fact.kind == "def":
-                self.defined.setdefault(fact.name, fact.answer)
-
-    def tokens(self, first: int, last: int) -> np.ndarray:
-        """Tokens of the lines first..last-1, each with its line break."""
-        return self.ids[self.starts[first] : self.starts[last]]
-
-    def answer(self, line: int) -> list[int]:
-        """Tokens of one line without its indentation and its line break."""
-        ids = self.ids[self.starts[line] : self.starts[line + 1] - 1]
-        first = 0
-        while first < len(ids) and self.blank[ids[first]]:
-            first += 1
-        return ids[first:].tolist()
+ABSENT_KINDS = ["def", "def", "const", "return", "import", "caller", "comment", "file", "signature", "config", "needle"]
 
 
 class Piece(NamedTuple):
@@ -68,45 +47,6 @@ class Context(NamedTuple):
     ids: list[int]
     lines: list[str]
     questions: list[Question]
-
-
-class Library:
-    """The encoded files of one split, with an index of where names defined in a package are mentioned elsewhere."""
-
-    def __init__(self, corpus: Path, tokenizer: Tokenizer, split: str):
-        self.tokenizer = tokenizer
-        self.newline = tokenizer.encode("\n").ids[0]
-        self.absent = tokenizer.token_to_id(ABSENT)
-        texts = [tokenizer.id_to_token(i).replace("Ġ", " ").replace("ĉ", "\t").replace("č", "\r") for i in range(tokenizer.get_vocab_size())]
-        blank = np.array([text.strip(" \t\r") == "" for text in texts])
-        with corpus.open(encoding="utf-8") as lines:
-            records = [record for record in map(json.loads, lines) if record["split"] == split]
-        self.files = []
-        for start in range(0, len(records), 500):
-            batch = records[start : start + 500]
-            for record, encoding in zip(batch, tokenizer.encode_batch([record["text"] + "\n" for record in batch])):
-                self.files.append(SourceFile(record, np.array(encoding.ids, dtype=np.int16), self.newline, blank))
-        self.token_count = sum(len(file.ids) for file in self.files)
-        self.packages = defaultdict(list)
-        for file in self.files:
-            self.packages[file.package].append(file)
-        per_package = {name: sum(len(file.ids) for file in files) for name, files in self.packages.items()}
-        weights = [len(f.ids) / (t := per_package[f.package]) * min(t, 3000 + t**0.75) * LANGUAGE_WEIGHTS[f.language] for f in self.files]
-        self.cumulative = list(accumulate(weights))
-        self.words = sorted({word for file in self.files[:1500] for word in IDENTIFIER.findall(" ".join(file.lines[:60])) if 4 <= len(word) <= 9 and word.islower()})
-        self.names = sorted({name for file in self.files for name in file.defined if len(name) >= 4})
-
-    def any_file(self, rng: random.Random) -> SourceFile:
-        return self.files[bisect.bisect(self.cumulative, rng.random() * self.cumulative[-1])]
-
-    def mentions(self, file: SourceFile, name: str, rng: random.Random) -> tuple[SourceFile, int] | None:
-        """A line, in the same package, that mentions a name without defining it."""
-        siblings = self.packages[file.package]
-        for candidate in [file] + [rng.choice(siblings) for _ in range(6)]:
-            lines = [i for i, line in enumerate(candidate.lines) if name in line and i != candidate.defined.get(name) and name in IDENTIFIER.findall(line)]
-            if lines:
-                return candidate, rng.choice(lines)
-        return None
 
 
 class PackBuilder:
@@ -144,7 +84,8 @@ class PackBuilder:
         """A fact of a kind chosen first, so that rare kinds are not rare."""
         if not file.facts:
             return None
-        kind = self.rng.choice(sorted({fact.kind for fact in file.facts}))
+        kinds = sorted({fact.kind for fact in file.facts})
+        kind = self.rng.choices(kinds, [FOCUS_WEIGHTS.get(kind, 1.0) for kind in kinds])[0]
         return self.rng.choice([fact for fact in file.facts if fact.kind == kind])
 
     def usage_first(self, budget: int) -> list[Piece]:
@@ -153,7 +94,8 @@ class PackBuilder:
         definitions = [fact for fact in file.facts if fact.kind == "def" and len(fact.name) > 2]
         if not definitions:
             return []
-        fact = self.rng.choice(definitions)
+        rich = {fact.name for fact in file.facts if fact.kind in ("return", "comment", "docstring", "const")}
+        fact = self.rng.choices(definitions, [RICH_WEIGHT if fact.name in rich else 1.0 for fact in definitions])[0]
         found = self.library.mentions(file, fact.name, self.rng)
         if not found:
             return []
@@ -169,8 +111,8 @@ class PackBuilder:
     def pieces(self, budget: int) -> list[Piece]:
         """Files and windows that together fill about `budget` tokens, in the order shown."""
         rng, chosen, used = self.rng, [], 0
-        if rng.random() < 0.5:
-            chosen = self.usage_first(int(budget * rng.uniform(0.4, 0.95)))
+        if rng.random() < USAGE_FIRST_SHARE:
+            chosen = self.usage_first(int(budget * rng.uniform(0.35, 0.8)))
             used = sum(self.size(piece) for piece in chosen)
             if used > budget:
                 chosen, used = [], 0
@@ -183,7 +125,7 @@ class PackBuilder:
             file = rng.choice(self.library.packages[near.package]) if near and rng.random() < 0.7 else self.library.any_file(rng)
             if any(piece.file is file for piece in chosen):
                 continue
-            fact = self.focus(file) if rng.random() < 0.85 else None
+            fact = self.focus(file) if rng.random() < 0.95 else None
             piece = Piece(file, [self.window(file, max(wanted - 20, 40), fact.answer if fact else None)])
             if piece.ranges[0][1] - piece.ranges[0][0] < 2 or self.size(piece) > left:
                 continue
@@ -195,16 +137,17 @@ class PackBuilder:
     def size(self, piece: Piece) -> int:
         return 20 + sum(len(piece.file.tokens(*span)) for span in piece.ranges)
 
-    def needle(self) -> tuple[str, str]:
-        words = self.library.words
-        key = self.rng.choice(words) + (f"-{self.rng.choice(words)}" if self.rng.random() < 0.7 else "")
-        opening = "One of the special magic numbers" if self.rng.random() < 0.5 else "The special magic number"
-        return key, f"{opening} for {key} is: {self.rng.randrange(10**5, 10**7)}."
+    def planted(self, length: int) -> list[needles.Planted]:
+        """What a training pack of `length` tokens has planted: mostly nothing."""
+        if self.rng.random() >= NEEDLE_SHARE:
+            return []
+        kind = self.rng.choice(needles.KINDS)
+        return needles.plant(kind, self.rng.randint(2, max(3, min(8, length // 100))), self.library.words, self.rng)
 
-    def context(self, budget: int, needles: int = 0) -> Context:
+    def context(self, budget: int, planted: list[needles.Planted] = []) -> Context:
         """At most `budget` tokens of files and every question they answer with exactly one line."""
-        planted = dict(self.needle() for _ in range(needles))
-        budget -= sum(len(self.encode(text)) + 1 for text in planted.values())
+        sizes = {line: len(self.encode(line)) + 1 for fact in planted for line in fact.lines}
+        budget -= sum(sizes.values())
         blocks, facts = [], []  # blocks: (token ids with line break, text)
         paths = set()
         for piece in self.pieces(budget):
@@ -226,40 +169,60 @@ class PackBuilder:
                     facts.append((fact.kind, fact.name, file.answer(fact.answer), file.lines[fact.answer].strip()))
                     if fact.kind == "def":
                         facts.append(("file", fact.name, header_ids, header))
-        for key, text in planted.items():
-            blocks.insert(self.rng.randint(0, len(blocks)), (self.encode(text) + [self.library.newline], text))
-            facts.append(("needle", key, self.encode(text), text))
-        ids = [token for block, _ in blocks for token in block]
+        for slot, line in sorted(needles.places(planted, len(blocks), self.rng), key=lambda place: -place[0]):
+            blocks.insert(slot, (self.encode(line) + [self.library.newline], line))
         lines = [text for _, text in blocks]
+        facts += self.callers(blocks)
+        for fact in planted:
+            facts.append((fact.kind, fact.name, self.joined(fact.answers), fact.answers[0]))
+        ids = [token for block, _ in blocks for token in block]
         return Context(ids, lines, self.questions(lines, facts))
+
+    def joined(self, answers: list[str]) -> list[int]:
+        """The tokens of an answer of several lines, each but the first behind its own `A: `."""
+        return self.encode("\nA: ".join(answers))
+
+    def callers(self, blocks: list[tuple[list[int], str]]) -> list[tuple]:
+        """The only call of some names; a name whose definition is in sight comes first."""
+        lines = [text for _, text in blocks]
+        calls = {name: at for name, at in find_calls(lines).items() if len(name) >= 4 and name not in NOT_NAMES}
+        facts = []
+        for name in self.rng.sample(sorted(calls), len(calls)):
+            called = [index for index in calls[name] if not may_define(lines[index], name)]
+            if len(called) != 1 or lines[called[0]].lstrip().startswith(("//", "#", "*", "/*")):
+                continue
+            text = lines[called[0]].strip()
+            facts.append((len(calls[name]) == 1, ("caller", name, self.encode(text), text)))
+        return [fact for _, fact in sorted(facts, key=lambda entry: entry[0])[:CALLS]]
 
     def questions(self, lines: list[str], facts: list[tuple]) -> list[Question]:
         """Facts with one answer in this context, and names that have none."""
         rng = self.rng
         count = Counter((kind, name) for kind, name, _, _ in facts)
-        found = [f for f in facts if count[f[0], f[1]] == 1 and count["def", f[1]] <= 1 and len(f[2]) <= MAX_ANSWER]
+        found = [f for f in facts if count[f[0], f[1]] == 1 and count["def", f[1]] <= 1 and (len(f[2]) <= MAX_ANSWER or f[0] in needles.KINDS)]
         first_mention, mentions = {}, defaultdict(list)
         for index, line in enumerate(lines):
             for name in set(IDENTIFIER.findall(line)) if not line.startswith("=== ") else ():
                 first_mention.setdefault(name, line.strip())
                 mentions[name].append(line)
         questions = [Question(kind, name, answer, first_mention.get(name) != text) for kind, name, answer, text in found]
-        known = {kind: {name for k, name, _, _ in facts if k == kind} for kind in KIND_WEIGHTS}
         everything = "\n".join(lines)
-        for kind in ("def", "def", "const", "return", "import", "comment", "file"):
-            name = rng.choice(self.library.names)
-            if name not in everything:
+        for kind in ABSENT_KINDS:
+            names = {"config": self.library.settings, "needle": self.library.words}.get(kind, self.library.names)
+            name = rng.choice(names) if names else ""
+            if name and name not in everything:
                 questions.append(Question("absent", f"{kind}:{name}", [self.library.absent], False))
-        used = [name for name in sorted(mentions) if len(name) >= 4 and name not in known["def"] and name not in known["const"]]
+        known = {kind: {name for k, name, _, _ in facts if k == kind} for kind in ("def", "const", "config")}
+        used = [name for name in sorted(mentions) if len(name) >= 4 and not any(name in names for names in known.values())]
         for name in rng.sample(used, min(6, len(used))):
             if not any(may_define(line, name) for line in mentions[name]):
                 questions.append(Question("absent", f"{rng.choice(['def', 'def', 'file', 'const', 'return'])}:{name}", [self.library.absent], True))
         return questions
 
-    def turn(self, question: Question) -> tuple[list[int], list[int]]:
+    def turn(self, question: Question, unseen: bool = False) -> tuple[list[int], list[int]]:
         """Token ids of `Q: ...\\nA: ` and of the answer with its line break."""
         kind, name = (question.kind, question.name) if question.kind != "absent" else question.name.split(":", 1)
-        return self.encode(f"Q: {ask(kind, name, self.rng)}\nA: "), question.answer + [self.library.newline]
+        return self.encode(f"Q: {ask(kind, name, self.rng, unseen)}\nA: "), question.answer + [self.library.newline]
 
     def order(self, questions: list[Question]):
         """Draw without replacement: the kind by weight, then within the kind hard ones first more often."""
@@ -281,20 +244,24 @@ class PackBuilder:
                 del pool[kind]
 
     def pack(self, length: int) -> tuple[list[int], list[int]]:
-        """length+1 token ids and, for each, the number of its question kind + 1 if it is part of an answer, else 0."""
+        """length+1 token ids and, for each, the number of its question kind + 1 if it is part of an answer, else 0.
+
+        The token behind an answer belongs to it: it says whether another line follows (`A`) or the answer is over (`Q`, or the end).
+        """
         share = self.rng.uniform(0.12, 0.5) if length > 300 else self.rng.uniform(0.25, 0.42)
-        needles = self.rng.randint(1, max(2, length // 200)) if self.rng.random() < 0.2 else 0
-        context = self.context(int(length * (1 - share)), needles)
-        ids, kinds = list(context.ids), [0] * len(context.ids)
+        context = self.context(int(length * (1 - share)), self.planted(length))
+        ids, kinds, last = list(context.ids), [0] * len(context.ids), 0
         for question in self.order(context.questions):
             prompt, answer = self.turn(question)
-            if len(ids) + len(prompt) + len(answer) > length + 1:
+            if len(ids) + len(prompt) + len(answer) > length:
                 continue
+            number = KINDS.index(question.kind) + 1
             ids += prompt + answer
-            kinds += [0] * len(prompt) + [KINDS.index(question.kind) + 1] * len(answer)
+            kinds += [last] + [0] * (len(prompt) - 1) + [number] * len(answer)
+            last = number
         padding = length + 1 - len(ids)
-        pad = self.library.tokenizer.token_to_id("<|pad|>")
-        return (ids + [pad] * padding)[: length + 1], (kinds + [0] * padding)[: length + 1]
+        ids += [self.library.end] + [self.library.pad] * (padding - 1)
+        return ids, kinds + [last] + [0] * (padding - 1)
 
     def batch(self, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
         """ids and kinds, each [B, T+1] int64."""

@@ -1,4 +1,4 @@
-"""How people ask: wordings of every kind of question, and the answer that says the context does not hold it."""
+"""How people ask: wordings of every kind of question, those that only the evaluation uses, and the answer that says the context does not hold it."""
 
 import random
 
@@ -9,6 +9,10 @@ TEMPLATES = {
         "Where is {name} defined?", "Where is {name} declared?", "Where's {name}?", "Where is {name}?", "Where is {name} implemented?",
         "Find the definition of {name}.", "Show me {name}", "Show me where {name} is defined.", "Show the definition of {name}",
         "How is {name} defined?", "Which line defines {name}?", "Which line declares {name}?", "What is {name}?", "Go to the definition of {name}",
+    ],
+    "signature": [
+        "What are the parameters of {name}?", "What parameters does {name} take?", "What arguments does {name} accept?",
+        "What is the signature of {name}?", "Show me the signature of {name}", "Which arguments can I pass to {name}?", "How do I call {name}?",
     ],
     "const": [
         "What is the value of {name}?", "What is {name} set to?", "What value does {name} have?", "What's the value of {name}?",
@@ -23,6 +27,10 @@ TEMPLATES = {
         "Which file imports {name}?", "Which line imports {name}?", "Where is {name} imported?", "Where is {name} imported from?",
         "Where does {name} come from?", "Show me the import of {name}", "Find the import of {name}.", "What imports {name}?", "How is {name} imported?",
     ],
+    "caller": [
+        "Where is {name} called?", "Which line calls {name}?", "What calls {name}?", "Who calls {name}?", "Show me the call of {name}",
+        "Find where {name} is called.", "Where is {name} used?",
+    ],
     "comment": [
         "What does the comment above {name} say?", "What does the comment on {name} say?", "How is {name} documented?", "What is {name} for?",
         "What is the comment of {name}?", "Show me the comment above {name}", "What does the documentation of {name} say?", "What does {name} do?",
@@ -30,6 +38,10 @@ TEMPLATES = {
     "docstring": [
         "What does the docstring of {name} say?", "How is {name} documented?", "What is {name} for?", "What is the docstring of {name}?",
         "Show me the docstring of {name}", "What does the documentation of {name} say?", "What does {name} do?",
+    ],
+    "config": [
+        "What is {name} set to in the configuration?", "What is {name} configured to?", "What is the setting of {name}?",
+        "Which value does the key {name} have?", "What is the configured value of {name}?", "Show me the setting {name}", "How is {name} configured?",
     ],
     "file": [
         "Which file defines {name}?", "In which file is {name} defined?", "What file is {name} in?", "Which file contains the definition of {name}?",
@@ -39,18 +51,51 @@ TEMPLATES = {
         "What is the special magic number for {name}?", "What is the special magic number for {name} mentioned in the provided text?",
         "What is the magic number for {name}?", "Find the special magic number for {name}.",
     ],
+    "needleValues": [
+        "What are all the special magic numbers for {name}?", "What are all the special magic numbers for {name} mentioned in the provided text?",
+        "List all magic numbers for {name}.", "Find every special magic number for {name}.",
+    ],
+    "needleQueries": [
+        "What are the special magic numbers for {name}?", "What are the special magic numbers for {name} mentioned in the provided text?",
+        "Find the special magic numbers for {name}.",
+    ],
+    "variables": [
+        "Find all variables that are assigned the value {name}.", "Find all variables that are assigned the value {name} in the text above.",
+        "Which variables have the value {name}?", "List every variable that gets the value {name}.",
+    ],
 }  # fmt: skip
 
+# Never seen in training: how much a different wording costs is the difference between these and the ones above.
+UNSEEN = {
+    "def": ["Take me to {name}", "At which line does the definition of {name} start?", "Where can I find the code of {name}?"],
+    "signature": ["What does {name} expect as arguments?", "Which parameters are declared by {name}?"],
+    "const": ["Tell me the value that {name} holds.", "What number or text is stored in {name}?"],
+    "return": ["What comes back from {name}?", "What will I get when I call {name}?", "What is the result of {name}?"],
+    "import": ["Which statement brings in {name}?", "From which module do we import {name}?"],
+    "caller": ["From where do we call {name}?", "Which code invokes {name}?"],
+    "comment": ["What explains {name}?", "Read me the comment that stands above {name}."],
+    "docstring": ["What explains {name}?", "Read me the docstring of {name}."],
+    "config": ["Which setting is used for {name}?", "What did we configure for {name}?"],
+    "file": ["Name the file that has {name} in it.", "{name} is defined in which file?"],
+    "needle": ["Which special magic number belongs to {name}?", "Tell me the magic number of {name}."],
+    "needleValues": ["Which special magic numbers belong to {name}?"],
+    "needleQueries": ["Tell me the magic numbers of {name}."],
+    "variables": ["Which variables end up with the value {name}?"],
+}
 
-def ask(kind: str, name: str, rng: random.Random) -> str:
+PLAIN_NAMES = {"needle", "needleKeys", "needleValues", "needleQueries", "variables"}
+CALLABLE = {"def", "signature", "return", "caller", "comment", "docstring"}
+
+
+def ask(kind: str, name: str, rng: random.Random, unseen: bool = False) -> str:
     """One question in a random wording, sometimes typed carelessly."""
-    question = rng.choice(TEMPLATES[kind])
+    question = rng.choice((UNSEEN if unseen else TEMPLATES)["needle" if kind == "needleKeys" else kind])
     style = rng.random()
-    if kind != "needle" and style < 0.45:
+    if kind not in PLAIN_NAMES and style < 0.45:
         name = f"`{name}`"
-    elif kind != "needle" and style < 0.50:
+    elif kind not in PLAIN_NAMES and style < 0.50:
         name = f'"{name}"'
-    elif kind in ("def", "return", "comment", "docstring") and style < 0.54:
+    elif kind in CALLABLE and style < 0.54:
         name = f"{name}()"
     if rng.random() < 0.2:
         question = question[0].lower() + question[1:]

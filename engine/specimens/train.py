@@ -1,8 +1,9 @@
-"""Train the specimen from scratch. The schedule is counted in tokens, so a run does not depend on the speed of the machine.
+"""Train one specimen from scratch. The schedule is counted in tokens, so a run does not depend on the speed of the machine.
 
-    python train.py --corpus corpus.jsonl --tokenizer DIR/tokenizer.json --out RUN [--resume]
+    python train.py --model rope|alibi|mamba|rwkv7|ask --corpus corpus.jsonl --tokenizer tokenizer.json --out RUN [--cycles N] [--threads N] [--grow DIR]
 
-RUN receives `checkpoint.pt` every two minutes and at the end, and `log.jsonl` with one line of measurements per evaluation.
+The siblings (all but `ask`) share one recipe and see the same packs in the same order. RUN receives `checkpoint.pt` every two minutes and at
+the end, `cycle-N.pt` behind every cycle, and `log.jsonl` with one line of measurements per evaluation. A run goes on from its checkpoint.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import os
 import random
 import time
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,11 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from model import KeyShiftForCausalLM, ModelConfig
-from packs import KINDS, Library, PackBuilder
+from library import Library
+from model import LanguageModel, Positions, apply, parameter_count
+from packs import KINDS, PackBuilder
+from scans import set_threads
+from siblings import CONFIGS, build, grow
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,8 @@ class Cycle:
 
 @dataclass(frozen=True)
 class Recipe:
+    cycles: tuple
     seed: int = 20
-    cycles: tuple = (
-        Cycle(((256, 3_836_000), (512, 4_000_000), (1024, 5_164_000), (2048, 1_000_000)), peak=1.0, constant_share=0.55),
-        Cycle(((512, 1_500_000), (1024, 6_500_000), (2048, 3_000_000)), peak=0.6, constant_share=0.3),
-        Cycle(((1024, 2_000_000), (2048, 2_000_000)), peak=0.35, constant_share=0.1),
-    )
     batch_tokens: int = 4096
     scored_share: float = 0.40  # of the positions of a batch; every answer token first, then a sample of the others
     other_weight: float = 0.1  # of a scored token that is no answer token, which weighs 1
@@ -86,6 +87,26 @@ class Recipe:
         return min(1.0, (step + 1) / self.warmup_steps) * cycle.peak * decay
 
 
+SIBLINGS = Recipe(
+    cycles=(
+        Cycle(((256, 1_250_000), (512, 1_750_000)), peak=1.0, constant_share=0.45),
+        Cycle(((512, 4_000_000),), peak=0.7, constant_share=0.3),
+        Cycle(((512, 6_000_000),), peak=0.5, constant_share=0.2),
+    )
+)
+# Behind the 29 M tokens of the model it grows from.
+ASK = Recipe(
+    cycles=(
+        Cycle(((512, 2_500_000), (1024, 4_000_000), (2048, 3_500_000)), peak=0.6, constant_share=0.35),
+        Cycle(((512, 1_500_000), (1024, 5_000_000), (2048, 5_500_000)), peak=0.5, constant_share=0.3),
+    )
+)
+
+
+def recipe_of(name: str) -> Recipe:
+    return ASK if name == "ask" else SIBLINGS
+
+
 def orthogonalize(update: Tensor) -> Tensor:
     """Five Newton-Schulz steps towards the nearest matrix with equal singular values."""
     x = update.bfloat16()
@@ -117,19 +138,19 @@ class Muon:
 
 
 class Trainer:
-    def __init__(self, recipe: Recipe, model: KeyShiftForCausalLM):
+    def __init__(self, recipe: Recipe, model: LanguageModel):
         self.recipe, self.model = recipe, model
-        matrices = [p for name, p in model.named_parameters() if "proj" in name]
-        others = [p for name, p in model.named_parameters() if "proj" not in name]
-        self.muon = Muon(matrices, recipe.muon_momentum, recipe.muon_decay)
+        named = list(model.named_parameters())
+        self.muon = Muon([p for name, p in named if model.is_matrix(name)], recipe.muon_momentum, recipe.muon_decay)
+        others = [p for name, p in named if not model.is_matrix(name)]
         self.adam = torch.optim.AdamW(others, lr=recipe.adam_lr, betas=recipe.adam_betas, weight_decay=0.0, fused=True)
-        self.compiled_loss = torch.compile(self.loss, dynamic=False)
+        model.compiled = torch.compile(apply, dynamic=False)
         self.step_count = self.tokens = 0
-        self.seconds = 0.0
+        self.cpu_seconds = 0.0
 
-    def loss(self, ids: Tensor, cos: Tensor, sin: Tensor, positions: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    def loss(self, ids: Tensor, where: Positions, positions: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         """ids [B, T]; positions [N] into the flattened B*T; targets and weights [N]."""
-        states = self.model.hidden(ids, cos, sin).flatten(0, 1)[positions]
+        states = self.model.hidden(ids, where, torch.bfloat16).flatten(0, 1)[positions]
         losses = F.cross_entropy(self.model.head(states).float(), targets, reduction="none")
         return (losses * weights).sum() / weights.sum()
 
@@ -149,9 +170,9 @@ class Trainer:
         positions = self.scored(kinds, np.random.default_rng([recipe.seed, self.step_count]))
         weights = np.where(kinds[positions] > 0, 1.0, recipe.other_weight).astype(np.float32)
         targets = ids[:, 1:].reshape(-1)[positions]
-        cos, sin = self.model.tables(length, torch.bfloat16)
+        where = self.model.positions(length, torch.bfloat16)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = self.compiled_loss(torch.from_numpy(ids[:, :-1]), cos, sin, *map(torch.from_numpy, (positions, targets, weights)))
+            loss = self.loss(torch.from_numpy(ids[:, :-1]), where, *map(torch.from_numpy, (positions, targets, weights)))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
         factor = recipe.lr_factor(self.step_count, self.tokens)
@@ -166,7 +187,7 @@ class Trainer:
     def save(self, path: Path) -> None:
         state = {
             "model": self.model.state_dict(), "adam": self.adam.state_dict(), "muon": self.muon.buffers, "recipe": asdict(self.recipe),
-            "step": self.step_count, "tokens": self.tokens, "seconds": self.seconds,
+            "step": self.step_count, "tokens": self.tokens, "cpu_seconds": self.cpu_seconds,
         }  # fmt: skip
         torch.save(state, path.with_suffix(".tmp"))
         os.replace(path.with_suffix(".tmp"), path)
@@ -177,16 +198,16 @@ class Trainer:
         self.adam.load_state_dict(state["adam"])
         for buffer, saved in zip(self.muon.buffers, state["muon"]):
             buffer.copy_(saved)
-        self.step_count, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        self.step_count, self.tokens, self.cpu_seconds = state["step"], state["tokens"], state["cpu_seconds"]
 
 
 @torch.no_grad()
-def measure(model: KeyShiftForCausalLM, packs: dict[int, tuple[np.ndarray, np.ndarray]]) -> dict:
+def measure(model: LanguageModel, packs: dict[int, tuple[np.ndarray, np.ndarray]]) -> dict:
     """Teacher-forced accuracy on held-out packs: share of answer tokens, and per kind the share of answers without an error."""
     report = {}
     for length, (ids, kinds) in packs.items():
         with torch.autocast("cpu", torch.bfloat16):
-            states = model.hidden(torch.from_numpy(ids[:, :-1]), *model.tables(length, torch.bfloat16))
+            states = model.hidden(torch.from_numpy(ids[:, :-1]), model.positions(length, torch.bfloat16), torch.bfloat16)
             rows, columns = np.nonzero(kinds[:, 1:])
             right = model.head(states[rows, columns]).argmax(-1).numpy() == ids[:, 1:][rows, columns]
         kind = kinds[:, 1:][rows, columns]
@@ -198,48 +219,56 @@ def measure(model: KeyShiftForCausalLM, packs: dict[int, tuple[np.ndarray, np.nd
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=list(CONFIGS), required=True)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--grow", type=Path, help="an exported transformer of fewer layers whose weights `ask` begins with")
+    parser.add_argument("--cycles", type=int, help="stop behind this many cycles of the recipe")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     checkpoint = arguments.out / "checkpoint.pt"
 
-    recipe = Recipe()
+    recipe = recipe_of(arguments.model)
+    ends = list(accumulate(cycle.total_tokens for cycle in recipe.cycles))[: arguments.cycles]
     torch.set_num_threads(arguments.threads)
+    set_threads(arguments.threads)
     torch.manual_seed(recipe.seed)
     tokenizer = Tokenizer.from_file(str(arguments.tokenizer))
-    model = KeyShiftForCausalLM(ModelConfig(vocab_size=tokenizer.get_vocab_size()))
+    model = build(CONFIGS[arguments.model])
     model.initialize()
+    if arguments.grow:
+        grow(model, arguments.grow)
     trainer = Trainer(recipe, model)
-    if arguments.resume:
+    if checkpoint.exists():
         trainer.restore(checkpoint)
     builder = PackBuilder(Library(arguments.corpus, tokenizer, "heldout"), random.Random(recipe.seed + 1))
     heldout = {length: builder.batch(max(8, 16384 // length), length) for length in (256, 512, 1024)}
     library = Library(arguments.corpus, tokenizer, "train")
-    print("parameters", sum(p.numel() for p in model.parameters()), "training tokens", library.token_count, flush=True)
+    print(arguments.model, "parameters", parameter_count(model), "training tokens", library.token_count, "at", trainer.tokens, flush=True)
 
     saved = measured = time.monotonic()
     average = None
-    while trainer.tokens < recipe.total_tokens:
-        started = time.monotonic()
+    while trainer.tokens < ends[-1]:
+        started = time.process_time()
         loss = trainer.step(library)
-        trainer.seconds += time.monotonic() - started
+        trainer.cpu_seconds += time.process_time() - started
         average = loss if average is None else 0.98 * average + 0.02 * loss
-        last = trainer.tokens >= recipe.total_tokens
-        if last or time.monotonic() - measured > 180:
-            entry = {"seconds": round(trainer.seconds), "tokens": trainer.tokens, "step": trainer.step_count, "loss": round(average, 4)}
+        ended = next((number for number, end in enumerate(ends, 1) if end <= trainer.tokens < end + recipe.batch_tokens), None)
+        if ended or time.monotonic() - measured > 120:
+            entry = {"cpuSeconds": round(trainer.cpu_seconds), "tokens": trainer.tokens, "step": trainer.step_count, "loss": round(average, 4)}
             line = json.dumps({**entry, "length": recipe.length_at(trainer.tokens - 1), "heldout": measure(model, heldout)})
             with (arguments.out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(line + "\n")
             print(line, flush=True)
             measured = time.monotonic()
-        if last or time.monotonic() - saved > 120:
+        if ended or time.monotonic() - saved > 100:
             trainer.save(checkpoint)
             saved = time.monotonic()
+        if ended:
+            trainer.save(arguments.out / f"cycle-{ended}.pt")
 
 
 if __name__ == "__main__":

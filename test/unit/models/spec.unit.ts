@@ -85,6 +85,17 @@ describe("a model's facts from config.json", () => {
     assert.notEqual(spec.absentTokenId, undefined);
   });
 
+  it("reads the bundled family with ALiBi", () => {
+    const config = { ...llama, model_type: "lcp_keyshift", position_embedding_type: "alibi", alibi_bias_max: 4 };
+    const spec = decoder(config);
+    assert.deepEqual(
+      [spec.alibi, spec.rotaryDim, spec.layers, spec.keyShift, spec.qkNorm],
+      [{ maxBias: 4 }, 0, Array(2).fill({ window: undefined, rotation: "none" }), true, true],
+    );
+    assert.equal(decoder({ ...config, position_embedding_type: undefined }).alibi, undefined);
+    assert.throws(() => parseSpec({ ...config, position_embedding_type: "learned" }), /position_embedding_type "learned"/);
+  });
+
   const readings: [what: string, change: object, expected: object][] = [
     ["qwen2 biases", { model_type: "qwen2" }, { qkvBias: true, outBias: false, qkNorm: false }],
     ["qwen3 norms", { model_type: "qwen3", head_dim: 16 }, { qkvBias: false, qkNorm: true, headDim: 16, rotaryDim: 16 }],
