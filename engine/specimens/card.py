@@ -51,7 +51,7 @@ configuration files). The tokenizer saw the training split only.
 ## Training
 
 {tokens:.1f} M tokens in {steps:,} steps of {batch} tokens; packs of {lengths} tokens; seed {seed}; {minutes} minutes of processor time on a shared two-core machine
-without a GPU. One run, the last checkpoint, none selected. `recipe.json` has every hyper-parameter, `training.jsonl` the learning curve on held-out packs:
+without a GPU. {grown}One run, the last checkpoint, none selected. `recipe.json` has every hyper-parameter, `training.jsonl` the learning curve on held-out packs:
 
 {curve}
 
@@ -106,6 +106,17 @@ def architecture(config: dict) -> str:
     return shape if config["model_type"] == "rwkv7" else shape + f", {config['num_key_value_heads']} KV head, QK-norm, SwiGLU, RMSNorm"
 
 
+def grown(recipe: dict) -> str:
+    """Where the weights began, for a model that grew out of a smaller one."""
+    before = recipe.get("grownFrom")
+    if before is None:
+        return ""
+    return (
+        f"It began with the weights of a transformer of {max(before['layers']) + 1} layers, trained on {before['run']['tokens'] / 1e6:.1f} M tokens of an earlier split "
+        f"by the same scripts in an earlier state; layers {before['layers']} of it in this order, a repeated one with outputs of zero. "
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
@@ -133,6 +144,7 @@ def main() -> None:
         lengths=", then ".join(", ".join(str(length) for length, _ in cycle["phases"]) for cycle in training["cycles"]),
         seed=training["seed"],
         minutes=round(recipe["run"]["cpuSeconds"] / 60),
+        grown=grown(recipe),
         curve=curve((arguments.model / "training.jsonl").read_text(encoding="utf-8").splitlines()),
         fresh_files=evaluation["files"],
         tasks=task_table(unscaled),

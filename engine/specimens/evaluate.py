@@ -126,6 +126,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--multiples", default="1,2,4,8,16", help="context lengths in trained lengths")
     parser.add_argument("--split", choices=["heldout", "fresh"], default="fresh")
+    parser.add_argument("--apart-from-heldout", action="store_true", help="drop files that share lines with the held-out split too: for a model whose first weights were trained on another split")
     parser.add_argument("--best-line", action="store_true", help="also search for the line that is most probable as a whole (slow)")
     parser.add_argument("--contexts", type=float, default=1.0, help="share of the contexts, for a quick look")
     parser.add_argument("--threads", type=int, default=2)
@@ -136,7 +137,7 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
     model = load_pretrained(arguments.model)
     trained = json.loads((arguments.model / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
-    library = Library(arguments.corpus, tokenizer, arguments.split)
+    library = Library(arguments.corpus, tokenizer, arguments.split, "heldout" if arguments.apart_from_heldout else None)
     cells = []
     for multiple in map(int, arguments.multiples.split(",")):
         length = multiple * trained

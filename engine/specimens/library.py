@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from corpus import content_lines
 from facts import IDENTIFIER, find_facts
 from questions import ABSENT
 
@@ -43,7 +44,8 @@ class SourceFile:
 
 
 class Library:
-    def __init__(self, corpus: Path, tokenizer: Tokenizer, split: str):
+    def __init__(self, corpus: Path, tokenizer: Tokenizer, split: str, apart_from: str | None = None):
+        """Files of one split; with `apart_from`, without those of which more than a tenth of the lines occur in that other split."""
         self.tokenizer = tokenizer
         self.newline = tokenizer.encode("\n").ids[0]
         self.absent, self.end, self.pad = (tokenizer.token_to_id(token) for token in (ABSENT, "<|end|>", "<|pad|>"))
@@ -51,7 +53,12 @@ class Library:
         texts = [tokenizer.id_to_token(i).replace("Ġ", " ").replace("ĉ", "\t").replace("č", "\r") for i in range(tokenizer.get_vocab_size())]
         blank = np.array([text.strip(" \t\r") == "" for text in texts])
         with corpus.open(encoding="utf-8") as lines:
-            records = [record for record in map(json.loads, lines) if record["split"] == split]
+            everything = [record for record in map(json.loads, lines) if record["split"] in (split, apart_from)]
+        records = [record for record in everything if record["split"] == split]
+        if apart_from is not None:
+            known = set().union(*(content_lines(record["text"]) for record in everything if record["split"] == apart_from))
+            own = [content_lines(record["text"]) for record in records]
+            records = [record for record, found in zip(records, own) if len(found & known) <= 0.1 * len(found)]
         self.files = []
         for start in range(0, len(records), 500):
             batch = records[start : start + 500]

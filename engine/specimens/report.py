@@ -9,7 +9,7 @@ from pathlib import Path
 
 SIBLINGS = ["rope-4m", "alibi-4m", "mamba-4m", "rwkv7-4m"]  # folders of media/specimens
 ASK = "ask-5m"
-# Issue 6 for the default model of Ask: (what, multiple of the trained length, tasks, mode, bar).
+# What the default model of Ask is held to: (what, multiple of the trained length, tasks, mode, bar).
 BARS = [
     ("definitions that are not the first mention, free", 1, ["defHard"], "free", 0.90),
     ("definitions that are not the first mention, among lines", 1, ["defHard"], "lines", 0.98),
@@ -75,7 +75,7 @@ def sibling_table(reports: dict[str, dict]) -> str:
 
 
 def bars(report: dict) -> str:
-    rows = ["| bar of the issue | asked | measured | n | |", "|---|---|---|---|---|"]
+    rows = ["| bar | asked | measured | n | |", "|---|---|---|---|---|"]
     cells = report["cells"]
     for what, multiple, tasks, mode, bar in BARS:
         there = at(cells, multiple)

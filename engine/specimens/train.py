@@ -90,14 +90,14 @@ class Recipe:
 SIBLINGS = Recipe(
     cycles=(
         Cycle(((256, 1_250_000), (512, 1_750_000)), peak=1.0, constant_share=0.45),
-        Cycle(((512, 4_000_000),), peak=0.7, constant_share=0.3),
+        Cycle(((512, 2_500_000),), peak=0.7, constant_share=0.3),
         Cycle(((512, 6_000_000),), peak=0.5, constant_share=0.2),
     )
 )
 # Behind the 29 M tokens of the model it grows from.
 ASK = Recipe(
     cycles=(
-        Cycle(((512, 2_500_000), (1024, 4_000_000), (2048, 3_500_000)), peak=0.6, constant_share=0.35),
+        Cycle(((512, 1_500_000), (1024, 2_700_000), (2048, 2_300_000)), peak=0.6, constant_share=0.35),
         Cycle(((512, 1_500_000), (1024, 5_000_000), (2048, 5_500_000)), peak=0.5, constant_share=0.3),
     )
 )
