@@ -14,7 +14,7 @@ import {
   tokenizerSettings,
 } from "./settings.ts";
 
-/** Absolute path of the model folder or GGUF file the user set; undefined means the bundled model. */
+/** Absolute path of the model folder or GGUF file the user set, or the name of a bundled model; undefined means the default. */
 export function modelPathSetting(): string | undefined {
   const path = vscode.workspace.getConfiguration().get<string>(settingIds.modelPath, "").trim();
   return path === "" ? undefined : path;

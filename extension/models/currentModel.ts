@@ -1,16 +1,17 @@
+import { basename } from "node:path";
 import * as vscode from "vscode";
 import { modelPathSetting, onSettingChange, writeModelPath } from "../config.ts";
 import { plainError } from "../../engine/errors.ts";
-import { bundledModelFolder, isGgufPath, type ModelFolder, readModelFolder } from "./location.ts";
+import { bundledModelFolders, isGgufPath, type ModelFolder, readModelFolder } from "./location.ts";
 import { readModel } from "./modelFacts.ts";
 
 /** What the header of a GGUF file says of the context; a vocabulary comes before it, so that it takes a moment to read. */
 type GgufContext = { tokens: number } | { message: string } | "reading";
 
-/** Which model the user works with: that of the setting, else the bundled one. */
+/** Which model the user works with: that of the setting, else the first of the bundled ones. */
 export class CurrentModel implements vscode.Disposable {
-  /** Folder of the model that comes with the extension. */
-  readonly bundledPath: string;
+  /** Folders of the models that come with the extension, the default first. */
+  readonly bundledPaths: readonly [string, ...string[]];
   private readonly changed = new vscode.EventEmitter<void>();
   private readonly watching: vscode.Disposable;
   private gguf: { path: string; context: GgufContext } | undefined;
@@ -21,13 +22,23 @@ export class CurrentModel implements vscode.Disposable {
   readonly onDidLearn = this.learned.event;
 
   constructor(packageRoot: string) {
-    this.bundledPath = bundledModelFolder(packageRoot);
+    this.bundledPaths = bundledModelFolders(packageRoot);
     this.watching = onSettingChange("modelPath", () => this.changed.fire());
   }
 
   /** The folder, or the GGUF file, that is meant, unchecked. */
   get path(): string {
-    return modelPathSetting() ?? this.bundledPath;
+    const setting = modelPathSetting() ?? this.defaultPath;
+    return this.bundledPaths.find((path) => basename(path) === setting) ?? setting;
+  }
+
+  /** The one that is meant where nothing is set. */
+  get defaultPath(): string {
+    return this.bundledPaths[0];
+  }
+
+  isBundled(path: string): boolean {
+    return this.bundledPaths.includes(path);
   }
 
   /** The model with its files; throws why it is none. */
@@ -43,9 +54,9 @@ export class CurrentModel implements vscode.Disposable {
     return this.gguf?.context;
   }
 
-  /** From now on this one is meant. */
+  /** From now on this one is meant. A bundled one is kept by its name, because its folder changes with every version of the extension. */
   async use(path: string): Promise<void> {
-    await writeModelPath(path === this.bundledPath ? "" : path);
+    await writeModelPath(path === this.defaultPath ? "" : this.isBundled(path) ? basename(path) : path);
   }
 
   private readGguf(path: string): void {

@@ -116,10 +116,10 @@ export class ModelFeatures implements vscode.Disposable {
     const row = await this.target(argument, ({ origin }) => origin !== "bundled");
     if (row === undefined) return false;
     if (row.origin === "bundled")
-      throw new EngineError("bad-argument", "the bundled model belongs to the extension", "choose another model to remove");
+      throw new EngineError("bad-argument", `${row.label} belongs to the extension`, "choose another model to remove");
     if (!(await confirmRemoval(row))) return false;
     await this.downloads.stop(row.path);
-    if (row.chosen) await this.services.model.use(this.services.model.bundledPath);
+    if (row.chosen) await this.services.model.use(this.services.model.defaultPath);
     await this.known.remove(row.path);
     this.list.refresh();
     return true;

@@ -15,11 +15,18 @@ export interface ModelFolder {
   readonly files: readonly { name: string; sizeBytes: number }[];
 }
 
-/** The model that comes with the product, below the package's root. */
-export const bundledModel = ["media", "specimens", "keyshift-4m"] as const;
+/** The models that come with the product: the one that answers, then the siblings that differ in their mechanism only. */
+const bundledNames = ["keyshift-4m", "rope-4m", "alibi-4m", "mamba-4m", "rwkv7-4m"] as const;
+
+/** Where the models that come with the product lie, the default first. */
+export function bundledModelFolders(packageRoot: string): [string, ...string[]] {
+  const [first, ...others] = bundledNames;
+  const folder = (name: string): string => join(packageRoot, "media", "specimens", name);
+  return [folder(first), ...others.map(folder)];
+}
 
 export function bundledModelFolder(packageRoot: string): string {
-  return join(packageRoot, ...bundledModel);
+  return bundledModelFolders(packageRoot)[0];
 }
 
 /** Whether a path means a GGUF file and not a folder, by its name. */

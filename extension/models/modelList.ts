@@ -40,11 +40,11 @@ export class ModelList implements vscode.Disposable {
     );
   }
 
-  /** The bundled model first, then the others as they were added; the chosen one also where it is not on the list. */
+  /** The bundled models first, then the others as they were added; the chosen one also where it is not on the list. */
   async rows(): Promise<ModelRow[]> {
     const known = await this.known.all();
-    const bundled: KnownModel = { path: this.model.bundledPath, source: { kind: "disk" } };
-    const all = [bundled, ...known.filter(({ path }) => path !== bundled.path)];
+    const bundled = this.model.bundledPaths.map((path): KnownModel => ({ path, source: { kind: "disk" } }));
+    const all = [...bundled, ...known.filter(({ path }) => !this.model.isBundled(path))];
     const { path: chosen } = this.model;
     if (!all.some(({ path }) => path === chosen)) all.push({ path: chosen, source: { kind: "disk" } });
     return Promise.all(all.map((model) => this.row(model)));
@@ -71,7 +71,7 @@ export class ModelList implements vscode.Disposable {
     return {
       path,
       label: modelLabel(path),
-      origin: path === this.model.bundledPath ? "bundled" : source.kind,
+      origin: this.model.isBundled(path) ? "bundled" : source.kind,
       source: source.kind === "hub" ? source : undefined,
       state: this.downloads.isRunning(path)
         ? { kind: "downloading", progress: this.downloads.progressOf(path) }

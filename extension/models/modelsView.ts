@@ -63,10 +63,8 @@ export class ModelsView implements vscode.TreeDataProvider<ModelNode>, vscode.Di
     if (node !== undefined) return rowFacts(node.row).map((fact) => ({ row: node.row, fact }));
     try {
       const rows = await this.list.rows();
-      const onlyBundled = rows.length === 1;
-      this.setState(onlyBundled ? "only-bundled" : "listed");
-      // With nothing but the bundled model the welcome text tells more than its row would.
-      return onlyBundled ? [] : rows.map((row) => ({ row }));
+      this.setState("listed");
+      return rows.map((row) => ({ row }));
     } catch (error) {
       this.setState("failed");
       this.report("the list of models", error);

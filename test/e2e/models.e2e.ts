@@ -10,6 +10,14 @@ import { Workbench } from "../support/workbench.ts";
 
 const repository = "tiny-org/keyshift";
 const question = "Where is `retryCeiling` defined?";
+/** Label and family of what comes with the extension. */
+const bundled = {
+  "keyshift-4m": "lcp_keyshift",
+  "rope-4m": "lcp_keyshift",
+  "alibi-4m": "lcp_keyshift",
+  "mamba-4m": "mamba",
+  "rwkv7-4m": "rwkv7",
+};
 
 describe("models in the window", () => {
   let hub: HubServer;
@@ -37,16 +45,17 @@ describe("models in the window", () => {
     workbench.page.locator(".quick-input-list .monaco-list-row", { hasText: text }).first();
   const input = (): Locator => workbench.page.locator(".quick-input-widget input").first();
 
-  it("say in the empty view what there is and how to add one", async () => {
+  it("list those that come with the extension, each with its mechanism's family and trained length", async () => {
     await workbench.runCommand("Long Context: Focus on Models View");
-    const welcome = view().locator(".welcome-view");
-    await welcome.getByText("Only the model that comes with the extension is here").waitFor({ timeout: 60_000 });
-    assert.ok(await welcome.getByRole("button", { name: "Add Model…" }).isVisible());
-    await workbench.screenshot("models-welcome");
+    for (const [label, family] of Object.entries(bundled)) {
+      await row(label).waitFor({ timeout: 60_000 });
+      assert.match(await row(label).innerText(), new RegExp(`${family} · [\\d.]+K? context · f16 · [\\d.]+ MB · bundled`));
+    }
+    await workbench.screenshot("models-bundled");
   });
 
   it("are added from a hub: the sheet has files, size, licence and place before anything is downloaded", async () => {
-    await view().locator(".welcome-view").getByRole("button", { name: "Add Model…" }).click();
+    await view().getByRole("button", { name: "Add Model…" }).click();
     await quickRow("Hugging Face repository").waitFor({ timeout: 30_000 });
     await workbench.screenshot("models-add");
     await quickRow("Hugging Face repository").click();

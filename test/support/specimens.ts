@@ -28,7 +28,10 @@ export interface Specimen {
  */
 export const RELATIVE = 2e-4;
 
-export const specimens: readonly Specimen[] = [specimen("keyshift-4m", "specimen_logits.json")];
+export const specimens: readonly Specimen[] = [
+  specimen("keyshift-4m", "specimen_logits.json"),
+  ...["rope", "alibi", "mamba", "rwkv7"].map((name) => specimen(`${name}-4m`, `specimens/${name}.json`)),
+];
 
 /** Lays the positions of a case out. */
 export function place(runner: Runner, spec: ModelSpec, { rope_parameters: rope, ids }: SpecimenCase): void {

@@ -5,7 +5,21 @@ import { readFileSync, statSync } from "node:fs";
 import { before, describe, it } from "node:test";
 
 const vsix = "long-context-playground.vsix";
-const limitMiB = 40;
+const limitMiB = 48;
+const siblings = ["rope-4m", "alibi-4m", "mamba-4m", "rwkv7-4m"];
+const siblingsLimitMB = 40;
+
+/** Of every bundled model. */
+const specimenFiles = [
+  "README.md",
+  "config.json",
+  "eval.json",
+  "model.safetensors",
+  "recipe.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "training.jsonl",
+];
 
 const expected = [
   "[Content_Types].xml",
@@ -45,13 +59,7 @@ const expected = [
   "extension/media/models.svg",
   "extension/media/playground.png",
   "extension/media/schemas/contextSet.schema.json",
-  "extension/media/specimens/keyshift-4m/README.md",
-  "extension/media/specimens/keyshift-4m/config.json",
-  "extension/media/specimens/keyshift-4m/eval.json",
-  "extension/media/specimens/keyshift-4m/model.safetensors",
-  "extension/media/specimens/keyshift-4m/recipe.json",
-  "extension/media/specimens/keyshift-4m/tokenizer.json",
-  "extension/media/specimens/keyshift-4m/tokenizer_config.json",
+  ...["keyshift-4m", ...siblings].flatMap((name) => specimenFiles.map((file) => `extension/media/specimens/${name}/${file}`)),
 ];
 
 describe("vsix", () => {
@@ -68,6 +76,11 @@ describe("vsix", () => {
 
   it(`is at most ${limitMiB} MiB`, () => {
     assert.ok(statSync(vsix).size <= limitMiB * 2 ** 20);
+  });
+
+  it(`has the four siblings in at most ${siblingsLimitMB} MB`, () => {
+    const bytes = siblings.map((name) => statSync(`media/specimens/${name}/model.safetensors`).size);
+    assert.ok(bytes.reduce((a, b) => a + b) <= siblingsLimitMB * 1e6);
   });
 
   it("ships bundles without source maps or machine paths", () => {

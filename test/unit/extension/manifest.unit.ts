@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { levels } from "../../../engine/pack/levels.ts";
 import { commandIds } from "../../../extension/commandIds.ts";
 import { chatCommands, modelVendor, participantId, participantName } from "../../../extension/chat/names.ts";
-import { bundledModel } from "../../../extension/models/location.ts";
+import { bundledModelFolders } from "../../../extension/models/location.ts";
 import { modelsViewId } from "../../../extension/models/viewId.ts";
 import { playgroundViewType } from "../../../extension/panel/viewType.ts";
 import { budgetViewId, checkTaskType, contextSetFolder } from "../../../extension/budget/names.ts";
@@ -92,7 +92,7 @@ test("the views lie in the Long Context container and explain why they are empty
   for (const reason of ["workspaceFolderCount == 0", "== counting", "== failed", "== empty"])
     assert.equal(welcome.filter((when) => when.includes(reason)).length, 1, reason);
   const ofModels = contributes.viewsWelcome.filter(({ view }) => view === modelsViewId).map(({ when }) => when);
-  assert.deepEqual(ofModels, ["longContext.modelsState == only-bundled", "longContext.modelsState == failed"]);
+  assert.deepEqual(ofModels, ["longContext.modelsState == failed"]);
 });
 
 test("every command on rows is in the menu of rows and can be reached from the palette", () => {
@@ -180,5 +180,5 @@ test("icons and the bundled model lie where the code looks", () => {
     ...contributes.viewsContainers.activitybar.map(({ icon }) => icon),
     ...Object.values(contributes.views).flatMap((views) => views.map(({ icon }) => icon)),
   ];
-  for (const path of [...icons, bundledModel.join("/")]) assert.ok(existsSync(path), path);
+  for (const path of [...icons, ...bundledModelFolders(".")]) assert.ok(existsSync(path), path);
 });
