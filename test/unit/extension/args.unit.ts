@@ -4,7 +4,8 @@ import { parseAttention } from "../../../engine/attention/policy.ts";
 import { policyTable } from "../../../engine/attention/policyTable.ts";
 import { abortedError, EngineError } from "../../../engine/errors.ts";
 import { releasedSearch } from "../../../engine/position/search.ts";
-import { parseCommand, UsageError } from "../../../extension/cli/args.ts";
+import { parseCommand } from "../../../extension/cli/args.ts";
+import { UsageError } from "../../../extension/cli/usages.ts";
 import { policyLines } from "../../../extension/cli/attentionText.ts";
 import { failureOf, jsonLine, ProgressLine, short } from "../../../extension/cli/output.ts";
 
