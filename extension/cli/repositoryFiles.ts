@@ -16,7 +16,7 @@ export interface RepositoryOptions {
   modelPath: string;
   packageRoot: string;
   signal: AbortSignal;
-  onProgress(done: number, all: number): void;
+  onProgress: (done: number, all: number) => void;
 }
 
 /**

@@ -10,9 +10,9 @@ import { PackText } from "./packText.ts";
 export interface AnswerOptions extends Omit<AskOptions, "rope" | "quote" | "sampling"> {
   rope: RopeChoice;
   signal: AbortSignal;
-  onEvent?(event: AskEvent): void;
+  onEvent?: (event: AskEvent) => void;
   /** Called with every answer. */
-  onAnswer(record: AnswerRecord): void;
+  onAnswer: (record: AnswerRecord) => void;
 }
 
 /** What of a session is used. */

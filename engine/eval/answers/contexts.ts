@@ -20,7 +20,7 @@ export interface ContextOptions {
   perType: number;
   seed: number;
   /** Tokens of a line that is planted. */
-  countTokens(line: string): number;
+  countTokens: (line: string) => number;
 }
 
 /** Questions of one type from one context: more would measure the context and not the model. */
@@ -39,7 +39,10 @@ const NEEDLES = 4;
 export function contextsOf(options: ContextOptions): QuestionContext[] {
   const { files, lengthTokens, reserveTokens, perType, seed } = options;
   const budget = lengthTokens - reserveTokens - needleRoom(options);
-  const known = files.map((file) => ({ file, facts: factsOf(file) })).filter(({ file }) => file.tokens <= budget);
+  const known = files
+    .filter(({ tokens }) => tokens <= budget)
+    .sort((a, b) => (a.path < b.path ? -1 : 1))
+    .map((file) => ({ file, facts: factsOf(file) }));
   const names = [...new Set(files.flatMap(({ symbols }) => symbols.map(({ name }) => name)))]
     .filter((name) => /^\w{4,}$/.test(name))
     .sort();

@@ -66,8 +66,10 @@ function symbolFacts({ path, lines, symbols }: SourceFile): Fact[] {
     const text = lines[nameLine - 1];
     // What an outline names by an expression, or on another line, cannot be found by its name.
     if (text === undefined || nameIn(name) === undefined || !/^[A-Za-z_$][\w$]*$/.test(name) || !text.includes(name)) continue;
+    // A field has a meaning only beside its type: "Where is first defined?" has more answers than lines show.
+    const asked = !/field|property|element/.test(kind);
     const add = (factKind: FactKind, line: number): void => {
-      facts.push({ kind: factKind, name, first: Math.min(nameLine, line), last: Math.max(nameLine, line), line, asked: true });
+      facts.push({ kind: factKind, name, first: Math.min(nameLine, line), last: Math.max(nameLine, line), line, asked });
     };
     add("definition", nameLine);
     const comment = commentAbove(lines, nameLine) ?? docstringBelow(path, lines, nameLine);

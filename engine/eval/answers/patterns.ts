@@ -92,8 +92,8 @@ export const importOpens =
   /^\s*(?:import|export)\b[^"']*\{[^}"']*$|^\s*from\s+[\w.]+\s+import\s+\([^)]*$|^\s*(?:pub\s+)?use\s[^;]*\{[^}]*$/;
 export const importCloses = /[})]/;
 
-/** A line that returns a value; one that the expression goes on after counts by its beginning. */
-export const returnLine = /^\s*return\s+\S/;
+/** A line that returns a whole value: an expression that goes on behind it is no answer. */
+export const returnLine = /^\s*return\s+\S.*[^\s{([,=+\-*/&|?:.\\]$|^\s*return\s+[^\s{([`]$/;
 /** Functions inside a function: whose return it is, no line says. */
 export const innerFunction = /=>\s*\{\s*$|\bfunction\b|\bdef\s|\bfunc\s*\(|\bfn\s|\|\s*\{\s*$|\blambda\b/;
 
@@ -131,7 +131,9 @@ export function bindingOf(name: string): (line: string) => boolean {
     `\\b(?:function\\*?|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|namespace|module|record|macro_rules!|#\\s*define)\\s+(?:\\([^)]*\\)\\s*)?${word}`,
     `\\b(?:const|let|var|for|catch|as)\\b[^=]*${word}`,
     `${word}\\s*(?:[-+*/%|&^]|<<|>>|\\?\\?|\\|\\||&&)?=(?![=>])`,
-    `${word}\\s*(?:=>|:=|\\?:|:|\\+\\+|--)`,
+    `${word}\\s*(?:=>|:=|\\?:|\\+\\+|--)`,
+    // A key, a field or a parameter; what stands before the colon of a choice has neither in front.
+    `(?:^|[{(,;[|&<]|\\b(?:readonly|static|public|private|protected|abstract)\\s)\\s*${word}\\s*:`,
     `^\\s*${modifiers}(?:function|def|func|fn)\\b[^)]*\\([^)]*${word}`,
     `\\([^()]*${word}[^()]*\\)\\s*(?::[^=]*)?=>`,
     // Methods: with a body, in an interface, in an interface of Go; then parameters of a method.
@@ -153,9 +155,11 @@ function escaped(name: string): string {
   return name.replace(/[$.-]/g, "\\$&");
 }
 
-/** Whether a line calls a name, outside of comments and of strings. */
+/** Whether a line calls a name of its own object or of none, outside of comments and of strings: what other objects call so is another thing. */
 export function calls(line: string, name: string): boolean {
-  return [...line.matchAll(callOf(name))].some(({ index }) => isCode(line.slice(0, index)));
+  return [...line.matchAll(callOf(name))].some(
+    ({ index }) => isCode(line.slice(0, index)) && !/(?<!this|self)\??\.$/.test(line.slice(0, index)),
+  );
 }
 
 /** Whether what stands behind this beginning of a line is neither in a string nor behind a comment mark. */
@@ -167,7 +171,7 @@ function isCode(before: string): boolean {
 const NO_NAMES = new Set(
   (
     "if for while switch catch function return with constructor else do try default from of in as new await yield typeof super this type interface " +
-    "import export const let var class static get set async null undefined true false self cls void string number boolean main init use mod crate std"
+    "import export const let var class static get set async null undefined true false self cls void string number boolean main init use mod crate std module exports"
   ).split(" "),
 );
 const FEWEST_LETTERS = 3;

@@ -25,7 +25,7 @@ export const tableLegend =
 /** The rows as a Markdown table whose columns line up; a dash where a column does not apply. */
 export function answerTable(rows: readonly AnswerRow[]): string {
   const cells = [columns.map(([title]) => title), ...rows.map((row) => columns.map(([, cell]) => cell(row)))];
-  const widths = columns.map((_, i) => Math.max(...cells.map((line) => (line[i] ?? "").length)));
+  const widths = columns.map((_, i) => Math.max(2, ...cells.map((line) => (line[i] ?? "").length)));
   const written = cells.map(
     (line) =>
       `| ${line.map((cell, i) => (i === 1 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join(" | ")} |\n`,
