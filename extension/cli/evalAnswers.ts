@@ -1,5 +1,5 @@
 import { writeFile } from "node:fs/promises";
-import { abortedError, EngineError } from "../../engine/errors.ts";
+import { abortedError, EngineError, throwIfAborted } from "../../engine/errors.ts";
 import { answerContext, requestOf } from "../../engine/eval/answers/ask.ts";
 import type { AnswerRecord, QuestionContext } from "../../engine/eval/answers/api.ts";
 import { contextsOf } from "../../engine/eval/answers/contexts.ts";
@@ -88,10 +88,18 @@ async function makeQuestions(
     onProgress: (done, all) => progress.show(`reading ${done} / ${all} files`, done / all),
   });
   progress.clear();
-  const lengths = command.lengths.map((lengthTokens) => {
-    const options = { files, lengthTokens, reserveTokens: RESERVE_TOKENS, perType, seed, countTokens };
-    return { lengthTokens, contexts: contextsOf(options), rope: undefined, leftOut: undefined };
-  });
+  const lengths: LengthRun[] = [];
+  for (const [index, lengthTokens] of command.lengths.entries()) {
+    const contexts: QuestionContext[] = [];
+    for (const context of contextsOf({ files, lengthTokens, reserveTokens: RESERVE_TOKENS, perType, seed, countTokens })) {
+      contexts.push(context);
+      progress.show(`making questions about ${grouped(lengthTokens)} tokens`, index / command.lengths.length);
+      await new Promise<void>((resume) => setImmediate(resume));
+      throwIfAborted(signal);
+    }
+    lengths.push({ lengthTokens, contexts, rope: undefined, leftOut: undefined });
+  }
+  progress.clear();
   if (lengths.every(({ contexts }) => contexts.length === 0)) {
     const smallest = Math.min(...files.map(({ tokens }) => tokens));
     throw new EngineError(
@@ -132,8 +140,10 @@ function lengthText({ lengthTokens, contexts, rope, leftOut }: LengthRun, plan: 
   const tokens = `${grouped(lengthTokens)} tokens`;
   if (leftOut !== undefined) return `${tokens}: left out (${leftOut})`;
   const questions = contexts.reduce((sum, context) => sum + context.questions.length, 0);
-  const because = plan === undefined ? "" : `; ${plan.limit.explanation}`;
-  return `${tokens}: ${grouped(questions)} questions about ${grouped(contexts.length)} contexts, RoPE ${JSON.stringify(rope)}${because}`;
+  const asked = `${grouped(questions)} questions about ${grouped(contexts.length)} contexts`;
+  // Where the repository is smaller than the length, the prompt says so.
+  const first = plan === undefined ? "" : `, the first prompt ${grouped(plan.promptTokens)} tokens; ${plan.limit.explanation}`;
+  return `${tokens}: ${asked}, RoPE ${JSON.stringify(rope)}${first}`;
 }
 
 function nothingFits(lengths: readonly LengthRun[]): EngineError {

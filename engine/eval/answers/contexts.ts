@@ -36,7 +36,7 @@ const NEEDLES = 4;
  * than the length is in none of them. The same files and seed give the same contexts; fewer questions than `perType` where the files do not hold
  * as many.
  */
-export function contextsOf(options: ContextOptions): QuestionContext[] {
+export function* contextsOf(options: ContextOptions): Generator<QuestionContext> {
   const { files, lengthTokens, reserveTokens, perType, seed } = options;
   const budget = lengthTokens - reserveTokens - needleRoom(options);
   const known = files
@@ -48,7 +48,6 @@ export function contextsOf(options: ContextOptions): QuestionContext[] {
     .sort();
   const missing = new Map<QuestionType, number>(questionTypes.map((type) => [type, perType]));
   const used = new Set<string>();
-  const contexts: QuestionContext[] = [];
   const anchors = shuffled(known, drawFor(seed, "anchors", lengthTokens));
   let dry = 0;
   for (let round = 0; anchors.length > 0 && dry < MOST_DRY; round++) {
@@ -63,13 +62,16 @@ export function contextsOf(options: ContextOptions): QuestionContext[] {
       .sort((a, b) => (a.path < b.path ? -1 : 1));
     const needles = makeNeedles(needleCount(wanted, round), packed.flatMap(({ lines }) => lines).join("\n"), draw);
     const { files: grown, planted } = plant(packed, needles, draw);
-    const questions = choose(questionsOf({ files: grown, planted, otherNames: names, draw }), { missing, used, order: draw });
+    const questions = choose(questionsOf({ files: grown, planted, otherNames: names, wanted: new Set(wanted), draw }), {
+      missing,
+      used,
+      order: draw,
+    });
     dry = questions.length === 0 ? dry + 1 : 0;
     if (questions.length === 0) continue;
     const given = grown.map(({ path, lines, planted: isPlanted }) => ({ path, lines, planted: isPlanted }));
-    contexts.push({ lengthTokens, anchor: anchor.file.path, files: given, questions });
+    yield { lengthTokens, anchor: anchor.file.path, files: given, questions };
   }
-  return contexts;
 }
 
 interface KnownFile {

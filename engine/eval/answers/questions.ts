@@ -18,6 +18,8 @@ export interface QuestionOptions {
   planted: readonly Planted[];
   /** Names that the rest of the repository defines: what people could ask although it is not in this context. */
   otherNames: readonly string[];
+  /** Types that are made; others cost nothing. */
+  wanted: ReadonlySet<QuestionType>;
   draw: Draw;
 }
 
@@ -27,18 +29,38 @@ const LONGEST_ANSWER = 160;
 const ABSENT = 8;
 const ABSENT_WORDINGS = ["definition", "definition", "file", "constant", "return"] as const satisfies readonly Wording[];
 
-/** All questions of a context, each with one answer and no other, in an order that the files decide. */
-export function questionsOf({ files, planted, otherNames, draw }: QuestionOptions): Question[] {
+/** What can be asked of a fact. */
+const typesOf: Readonly<Record<Fact["kind"], readonly QuestionType[]>> = {
+  definition: ["definition", "definition-hard", "file", "caller"],
+  signature: ["signature"],
+  constant: ["constant"],
+  return: ["return"],
+  import: ["import"],
+  comment: ["comment"],
+  key: ["key"],
+};
+
+/** All wanted questions of a context, each with one answer and no other, in an order that the files decide. */
+export function questionsOf({ files, planted, otherNames, wanted, draw }: QuestionOptions): Question[] {
   const text = new PackText(files);
   const facts = new Facts(files, text);
-  const found: Omit<Question, "text">[] = facts.all.flatMap((fact) => asked(fact, facts, text));
+  const found: Omit<Question, "text">[] = facts.all
+    .filter(({ kind }) => typesOf[kind].some((type) => wanted.has(type)))
+    .flatMap((fact) => asked(fact, facts, text));
   for (const { key, path, line, of } of planted) {
     const expected = text.firstMention(key);
     if (expected?.path === path && expected.line === line && text.holding(key).length === 1)
       found.push({ type: of === 1 ? "needle" : "needle-multi", name: key, expected });
   }
   const answerable = found.map((question) => ({ ...question, text: phrase(wordingOf(question.type), question.name, draw) }));
-  return [...answerable, ...absentQuestions(facts, text, otherNames, draw)];
+  const all = [
+    ...answerable,
+    ...(wanted.has("absent-unseen") ? unseenNames(text, otherNames, draw).map(absent("absent-unseen", draw)) : []),
+    ...(wanted.has("absent-used")
+      ? shuffled(usedNames(facts, text), draw).slice(0, ABSENT).map(absent("absent-used", draw))
+      : []),
+  ];
+  return all.filter(({ type }) => wanted.has(type));
 }
 
 /** A fact of one context: it stands in one of its files. */
@@ -139,14 +161,18 @@ function wordingOf(type: QuestionType): Wording {
   }
 }
 
-function absentQuestions(facts: Facts, text: PackText, otherNames: readonly string[], draw: Draw): Question[] {
-  const question = (type: QuestionType, name: string): Question => ({
+function absent(type: QuestionType, draw: Draw): (name: string) => Question {
+  return (name) => ({
     ...{ type, name, expected: undefined },
     text: phrase(oneOf(ABSENT_WORDINGS, draw) ?? "definition", name, draw),
   });
+}
+
+/** Names that occur nowhere in the context: of other files where there are some, else made up. */
+function unseenNames(text: PackText, otherNames: readonly string[], draw: Draw): string[] {
   const unseen: string[] = [];
   for (const name of shuffled(otherNames, draw)) {
-    if (unseen.length >= ABSENT) break;
+    if (unseen.length >= ABSENT) return unseen;
     if (!text.mentions(name)) unseen.push(name);
   }
   while (unseen.length < ABSENT) {
@@ -154,11 +180,7 @@ function absentQuestions(facts: Facts, text: PackText, otherNames: readonly stri
     if (made === undefined) break;
     if (!unseen.includes(made)) unseen.push(made);
   }
-  const used = shuffled(usedNames(facts, text), draw);
-  return [
-    ...unseen.map((name) => question("absent-unseen", name)),
-    ...used.slice(0, ABSENT).map((name) => question("absent-used", name)),
-  ];
+  return unseen;
 }
 
 /** A name of two words of the context that does not stand there; undefined where none is found. */

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import type { Question, QuestionContext } from "../../../engine/eval/answers/api.ts";
-import { contextsOf } from "../../../engine/eval/answers/contexts.ts";
+import { type Question, type QuestionContext, questionTypes } from "../../../engine/eval/answers/api.ts";
+import { type ContextOptions, contextsOf } from "../../../engine/eval/answers/contexts.ts";
 import { drawFor } from "../../../engine/eval/answers/draw.ts";
 import { factsOf } from "../../../engine/eval/answers/facts.ts";
 import { questionsOf } from "../../../engine/eval/answers/questions.ts";
@@ -16,7 +16,10 @@ async function asked(texts: Record<string, string>): Promise<string[]> {
     ...{ path, lines, planted: false },
     facts: factsOf({ path, lines, symbols }),
   }));
-  const questions = questionsOf({ files: given, planted: [], otherNames: ["elsewhereOnly"], draw: drawFor(1) });
+  const questions = questionsOf({
+    ...{ files: given, planted: [], otherNames: ["elsewhereOnly"] },
+    ...{ wanted: new Set(questionTypes), draw: drawFor(1) },
+  });
   for (const { expected, type } of questions) {
     const line = given.find(({ path }) => path === expected?.path)?.lines[(expected?.line ?? 0) - 1];
     if (expected) assert.equal(expected.text, type === "file" ? expected.path : line?.trim());
@@ -224,8 +227,9 @@ describe("contexts", () => {
         .map((name) => [`${folder}/${name}`, readFileSync(`${folder}/${name}`, "utf8")] as const),
     ),
   );
+  const all = (options: ContextOptions): QuestionContext[] => [...contextsOf(options)];
   const made = async (seed: number, lengthTokens = 6000): Promise<QuestionContext[]> =>
-    contextsOf({
+    all({
       ...{ files: await outlinedFiles(texts), lengthTokens, reserveTokens: 192, perType: 5, seed },
       countTokens: roughTokens,
     });
@@ -271,8 +275,8 @@ describe("contexts", () => {
   it("are the same for the same seed, whatever the order of the files, and others for another", async () => {
     const files = await outlinedFiles(texts);
     const options = { lengthTokens: 6000, reserveTokens: 192, perType: 5, seed: 0, countTokens: roughTokens };
-    assert.deepEqual(contextsOf({ ...options, files: [...files].reverse() }), contextsOf({ ...options, files }));
-    assert.notDeepEqual(contextsOf({ ...options, files, seed: 1 }), contextsOf({ ...options, files }));
+    assert.deepEqual(all({ ...options, files: [...files].reverse() }), all({ ...options, files }));
+    assert.notDeepEqual(all({ ...options, files, seed: 1 }), all({ ...options, files }));
   });
 
   it("are none where every file is longer than the length", async () => {
