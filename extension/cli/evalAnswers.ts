@@ -126,7 +126,7 @@ async function fits(
   }
   try {
     const plan = await session.plan(await requestOf(context.files, question, options), options.signal);
-    if (plan.rows.some(({ included }) => !included)) length.leftOut = plan.limit.explanation;
+    if (plan.rows.some(({ included }) => !included)) length.leftOut = `the window ends before: ${plan.limit.explanation}`;
     length.rope = formatRope(plan.rope);
     return plan;
   } catch (error) {
@@ -140,7 +140,7 @@ function lengthText({ lengthTokens, contexts, rope, leftOut }: LengthRun, plan: 
   const tokens = `${grouped(lengthTokens)} tokens`;
   if (leftOut !== undefined) return `${tokens}: left out (${leftOut})`;
   const questions = contexts.reduce((sum, context) => sum + context.questions.length, 0);
-  const asked = `${grouped(questions)} questions about ${grouped(contexts.length)} contexts`;
+  const asked = `${grouped(questions)} questions about ${grouped(contexts.length)} ${contexts.length === 1 ? "context" : "contexts"}`;
   // Where the repository is smaller than the length, the prompt says so.
   const first = plan === undefined ? "" : `, the first prompt ${grouped(plan.promptTokens)} tokens; ${plan.limit.explanation}`;
   return `${tokens}: ${asked}, RoPE ${JSON.stringify(rope)}${first}`;

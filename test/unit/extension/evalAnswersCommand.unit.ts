@@ -78,7 +78,7 @@ describe("lcp eval-answers", () => {
       assert.match(out, /^\| length \| type .*\n(\|.*\n)+/);
       assert.match(out, /\| +2,048 \| definition +\| +1 \| 100 % \| +100 % \| +100 % \|/);
       assert.match(out, /\| +2,048 \| unanswerable +\| +2 \| 100 % \|/);
-      assert.match(err, /2,048 tokens: \d+ questions about \d contexts, RoPE \{"rope_type":"default"\}/);
+      assert.match(err, /2,048 tokens: \d+ questions about \d contexts?, RoPE \{"rope_type":"default"\}/);
     }));
 
   it("prints and writes what there is when it is stopped, and ends as stopped", () =>
@@ -107,6 +107,8 @@ describe("lcp eval-answers", () => {
         await failed([join(folder, "empty")], "empty-workspace", /has no text file/);
         await failed([join(folder, "long")], "empty-workspace", /has nothing that can be asked/);
         await failed([join(folder, "tiny"), "--model", join(folder, "none")], "no-such-folder", /the model .* does not exist/);
+        const beyond = ["engine/pack", "--per-type", "1", "--backend", "ort", "--rope", "model", "--lengths", "8192"];
+        await failed(beyond, "context-too-long", /no length can be asked: the window ends before: .*2,048 tokens/);
         assert.throws(
           () => parseCommand(["eval-answers", ...ferry, "--lengths", "12"]),
           /--lengths has "12", not a whole number from 256/,
