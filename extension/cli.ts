@@ -1,16 +1,18 @@
 /** `lcp`: the headless door. Same engine, same walker and counts as in the editor, in Node. */
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Command, parseCommand, usages } from "./cli/args.ts";
+import { type Command, parseCommand } from "./cli/args.ts";
 import { attentionHelp, policyLines } from "./cli/attentionText.ts";
 import { ask } from "./cli/ask.ts";
 import { count } from "./cli/count.ts";
 import { doctor } from "./cli/doctor.ts";
 import { logits } from "./cli/logits.ts";
+import { evalAnswers } from "./cli/evalAnswers.ts";
 import { failureOf, type Output } from "./cli/output.ts";
 import { pack } from "./cli/pack.ts";
 import { plan } from "./cli/plan.ts";
 import { ropeSearch } from "./cli/ropeSearch.ts";
+import { usages } from "./cli/usages.ts";
 
 /** This file is built to dist/cli.mjs. */
 const packageRoot = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -42,7 +44,8 @@ async function main(args: string[]): Promise<number> {
     await run(parseCommand(args), controller.signal);
     return 0;
   } catch (error) {
-    const failure = failureOf(error, args.includes("--json"));
+    // Where --json names a file, standard output is for people.
+    const failure = failureOf(error, args.includes("--json") && args[0] !== "eval-answers");
     output.out(failure.out);
     output.err(failure.err);
     return failure.exitCode;
@@ -66,6 +69,8 @@ async function run(command: Command, signal: AbortSignal): Promise<void> {
       return ropeSearch(command, packageRoot, output, signal);
     case "plan":
       return plan(command, packageRoot, output, signal);
+    case "eval-answers":
+      return evalAnswers(command, packageRoot, output, signal);
     case "doctor":
       return doctor(command, packageRoot, output);
   }

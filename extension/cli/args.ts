@@ -3,23 +3,14 @@ import type { BackendChoice, Sampling, WeightFormat, MatmulPrecision } from "../
 import type { AttentionChoice, KvFormats } from "../../engine/attention/api.ts";
 import { parseAttention } from "../../engine/attention/policy.ts";
 import { EngineError } from "../../engine/errors.ts";
-import { kvFormats, parseKvFormats } from "../../engine/kv-cache/kvFormats.ts";
+import { parseKvFormats } from "../../engine/kv-cache/kvFormats.ts";
 import { releasedSearch, searchOfSize, type SearchOptions } from "../../engine/position/search.ts";
 import { type PackFormat, packFormats } from "../../engine/pack/exportPack.ts";
 import { settingDefaults } from "../settings.ts";
+import { oneOf, type Range, readNumber, readSize } from "./argValues.ts";
+import { backends, type Named, precisions, quotes, UsageError, usages, weightFormats } from "./usages.ts";
 
 type OptionTable = NonNullable<ParseArgsConfig["options"]>;
-
-/** The command line was written wrongly; exit status 2. */
-export class UsageError extends Error {
-  readonly usage: string;
-
-  constructor(message: string, usage: string) {
-    super(message);
-    this.name = "UsageError";
-    this.usage = usage;
-  }
-}
 
 /** What opens a model. `model` undefined means the bundled one. */
 export interface OpenArgs {
@@ -126,6 +117,23 @@ export type Command =
       /** Graphics cards that share the prompt, and bytes a second from one to the next. */
       ring: { ranks: number; linkBytesPerSecond: number } | undefined;
     } & ModelArgs)
+  | ({
+      name: "eval-answers";
+      folder: string;
+      /** Tokens that prompt and answer may take, ascending. */
+      lengths: number[];
+      /** Questions of each type at each length, at most. */
+      perType: number;
+      seed: number;
+      /** Globs; only files that one of them names. Empty: all. */
+      include: string[];
+      /** File that everything is written to, every answer included. */
+      json: string | undefined;
+      /** File that the share of attended planted lines is written to. */
+      attended: string | undefined;
+      /** How it was called, for what is written. */
+      line: string;
+    } & ModelArgs)
   | { name: "doctor"; json: boolean; model: string | undefined };
 
 const openOptions = {
@@ -143,33 +151,6 @@ const modelOptions = {
 } as const satisfies OptionTable;
 
 const json = { json: { type: "boolean" } } as const;
-
-const backends = ["auto", "wgsl", "ort", "reference"] as const satisfies readonly BackendChoice[];
-const weightFormats = ["file", "f32", "q8_0", "q4_0"] as const satisfies readonly WeightFormat[];
-const precisions = ["exact", "fast"] as const satisfies readonly MatmulPrecision[];
-const quotes = ["constrained", "free"] as const;
-
-const backendUsage = `[--model <folder>] [--backend ${backends.join("|")}]`;
-const quantUsage = `[--quant ${weightFormats.join("|")}] [--products ${precisions.join("|")}]`;
-const kvUsage = `[--kv ${kvFormats.join("|")} or <keys>,<values>]`;
-const modelUsage = `${backendUsage} [--rope <kind, JSON or .json file>] [--attention <policy>] ${kvUsage} ${quantUsage}`;
-
-/** One line per command, shown by `lcp help` and with every usage error. */
-export const usages = {
-  count: "lcp count <folder> [--tokenizer <name or path>] [--include <glob>]... [--files] [--budget N] [--json]",
-  pack:
-    `lcp pack <folder> [--window N] [--reserve N] [--set <file>] [--format ${packFormats.join("|")}] [--question "..."] ` +
-    "[--tokenizer <name or path>] [--include <glob>]... [--git] [--allow-secrets <path>]... [--prices <file>] [--budget N] [--out <file>] [--json]",
-  ask: `lcp ask <folder> "<question>" ${modelUsage} [--max-tokens N] [--temperature T] [--top-p P] [--seed N] [--quote ${quotes.join("|")}] [--prefix-cache <folder>] [--prefix-cache-max <size>] [--json]`,
-  logits: `lcp logits --ids 1,2,3 ${modelUsage} [--all] [--json]`,
-  "rope-search":
-    `lcp rope-search <folder> --target-length N ${backendUsage} ${quantUsage} [--documents N] [--population N] [--iterations N] [--seed N] ` +
-    "[--include <glob>]... [--out <rope.json>] [--resume <state.json>] [--json]",
-  plan:
-    `lcp plan --tokens N ${modelUsage.replace("<folder>", "<folder, config.json or .gguf>")} [--bits B] [--memory <size>] [--all] ` +
-    "[--no-measure] [--flops <TFLOP/s>] [--bandwidth <GB/s>] [--ranks N --link <GB/s>] [--json]",
-  doctor: "lcp doctor [--model <folder>] [--json]",
-} as const;
 
 /** Reads the arguments behind `lcp`; throws UsageError. */
 export function parseCommand(args: readonly string[]): Command {
@@ -191,6 +172,8 @@ export function parseCommand(args: readonly string[]): Command {
       return ropeSearch(rest);
     case "plan":
       return plan(rest);
+    case "eval-answers":
+      return evalAnswers(rest);
     case "doctor":
       return doctor(rest);
     default: {
@@ -390,6 +373,38 @@ function plan(args: string[]): Command {
   };
 }
 
+function evalAnswers(args: string[]): Command {
+  const name = "eval-answers";
+  const { values, positionals } = parse(name, args, {
+    ...modelOptions,
+    lengths: { type: "string" },
+    "per-type": { type: "string" },
+    seed: { type: "string" },
+    include: { type: "string", multiple: true },
+    json: { type: "string" },
+    attended: { type: "string" },
+  });
+  const [folder] = expect(name, positionals, ["folder"]);
+  const range = { from: 256, to: MOST_PLANNED, whole: true };
+  const lengths = (values.lengths ?? "2048").split(",").map((tokens) => readNumber(name, "--lengths", tokens.trim(), range));
+  for (const option of ["json", "attended"] as const)
+    if (values[option]?.trim() === "") throw new UsageError(`--${option} names no file`, usages[name]);
+  const number = (option: "per-type" | "seed", otherwise: number, from: number): number =>
+    values[option] === undefined ? otherwise : readNumber(name, `--${option}`, values[option], { from, whole: true });
+  return {
+    name,
+    folder,
+    ...modelArgs(name, values),
+    lengths: [...new Set(lengths)].sort((a, b) => a - b),
+    perType: number("per-type", 10, 1),
+    seed: number("seed", 0, 0),
+    include: globsOf(name, values.include),
+    json: values.json,
+    attended: values.attended,
+    line: ["npm run eval:answers --", ...args].join(" "),
+  };
+}
+
 /** The device counts positions no further. */
 const MOST_PLANNED = 2 ** 24;
 
@@ -398,8 +413,6 @@ function doctor(args: string[]): Command {
   expect("doctor", positionals, []);
   return { name: "doctor", json: values.json ?? false, model: values.model };
 }
-
-type Named = keyof typeof usages;
 
 function parse<Options extends OptionTable>(name: Named, args: string[], options: Options) {
   try {
@@ -456,44 +469,4 @@ function openArgs(name: Named, values: OpenValues): OpenArgs {
     weightFormat: oneOf(name, "--quant", values.quant ?? "file", weightFormats),
     products: oneOf(name, "--products", values.products ?? "exact", precisions),
   };
-}
-
-function oneOf<Value extends string>(name: Named, option: string, given: string, known: readonly Value[]): Value {
-  const found = known.find((value) => value === given);
-  if (found !== undefined) return found;
-  throw new UsageError(`${option} is "${given}", not one of ${known.join(", ")}`, usages[name]);
-}
-
-interface Range {
-  from?: number;
-  above?: number;
-  to?: number;
-  whole?: boolean;
-}
-
-function readNumber(name: Named, option: string, text: string, { from, above, to, whole }: Range): number {
-  const value = text === "" ? NaN : Number(text);
-  const fits =
-    (from === undefined || value >= from) && (above === undefined || value > above) && (to === undefined || value <= to);
-  if (Number.isFinite(value) && fits && (!whole || Number.isSafeInteger(value))) return value;
-  const wanted = [
-    whole ? "a whole number" : "a number",
-    ...(from === undefined ? [] : [`from ${from}`]),
-    ...(above === undefined ? [] : [`above ${above}`]),
-    ...(to === undefined ? [] : [`up to ${to}`]),
-  ];
-  throw new UsageError(`${option} has "${text}", not ${wanted.join(" ")}`, usages[name]);
-}
-
-const units: Readonly<Record<string, number>> = {
-  ...{ "": 1, kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12 },
-  ...{ kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, tib: 2 ** 40 },
-};
-
-/** Bytes of "16GB", "7.5 GiB" or "8000000000". */
-function readSize(name: Named, option: string, text: string): number {
-  const [, digits = "", unit = ""] = /^\s*([\d.]+)\s*([a-z]*)\s*$/i.exec(text) ?? [];
-  const bytes = digits === "" ? NaN : Number(digits) * (units[unit.toLowerCase()] ?? NaN);
-  if (bytes > 0) return Math.floor(bytes);
-  throw new UsageError(`${option} has "${text}", not a size such as 16GB or 8GiB`, usages[name]);
 }

@@ -41,7 +41,8 @@ export async function freeze(
   return { files, excluded: excluded.sort(byPath), readFile };
 }
 
-function emptyFolder(folder: string, excluded: readonly ExcludedRow[]): EngineError {
+/** Of a folder without a text file. */
+export function emptyFolder(folder: string, excluded: readonly ExcludedRow[]): EngineError {
   const first = excluded[0];
   const because = first ? ` (${excluded.length} left out, ${first.path}: ${first.reason})` : "";
   const remedy = "give a folder with source files";

@@ -1,5 +1,5 @@
 import { EngineError, plainError } from "../../engine/errors.ts";
-import { UsageError } from "./args.ts";
+import { UsageError } from "./usages.ts";
 
 /** Where a command writes; a test passes its own. */
 export interface Output {

@@ -4,7 +4,8 @@ import { parseAttention } from "../../../engine/attention/policy.ts";
 import { policyTable } from "../../../engine/attention/policyTable.ts";
 import { abortedError, EngineError } from "../../../engine/errors.ts";
 import { releasedSearch } from "../../../engine/position/search.ts";
-import { parseCommand, UsageError } from "../../../extension/cli/args.ts";
+import { parseCommand } from "../../../extension/cli/args.ts";
+import { UsageError } from "../../../extension/cli/usages.ts";
 import { policyLines } from "../../../extension/cli/attentionText.ts";
 import { failureOf, jsonLine, ProgressLine, short } from "../../../extension/cli/output.ts";
 
@@ -74,6 +75,21 @@ test("every option reaches the command", () => {
       prefixCache: { folder: "kept", maxBytes: 2.5 * 2 ** 30 },
     },
   );
+  const evaluated =
+    "src --lengths 4096,2048,4096 --per-type 3 --seed 5 --backend ort --include *.ts --json a.json --attended b.json";
+  assert.deepEqual(parseCommand(["eval-answers", ...evaluated.split(" ")]), {
+    name: "eval-answers",
+    folder: "src",
+    lengths: [2048, 4096],
+    perType: 3,
+    seed: 5,
+    include: ["*.ts"],
+    json: "a.json",
+    attended: "b.json",
+    line: `npm run eval:answers -- ${evaluated}`,
+    ...{ model: undefined, backend: "ort", rope: "auto", kv: undefined, weightFormat: "file", products: "exact" },
+    attention: { policy: { kind: "flash" } },
+  });
   assert.deepEqual(parseCommand(["logits", "--ids", "1, 2,3", "--all", "--backend", "reference"]), {
     name: "logits",
     json: false,

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { join, resolve } from "node:path";
 import { describe, it } from "node:test";
 import { EngineError } from "../../../engine/errors.ts";
-import { parseCommand, UsageError } from "../../../extension/cli/args.ts";
+import { parseCommand } from "../../../extension/cli/args.ts";
+import { UsageError } from "../../../extension/cli/usages.ts";
 import { plan } from "../../../extension/cli/plan.ts";
 import { withTempTree } from "../../support/tempTree.ts";
 

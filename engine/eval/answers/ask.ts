@@ -1,0 +1,101 @@
+/** Asks the questions of contexts through a session, as the panel and `lcp ask` do. */
+import type { RopeChoice, SnapshotFile } from "../../api.ts";
+import type { AskEvent, AskOptions, AskRequest, AskResult } from "../../generate/api.ts";
+import { attentionMass } from "../../generate/attentionMass.ts";
+import { hex, sha256 } from "../../kv-cache/sha256.ts";
+import type { Session } from "../../session.ts";
+import type { AnswerRecord, ContextFile, Question, QuestionContext } from "./api.ts";
+import { PackText } from "./packText.ts";
+
+export interface AnswerOptions extends Omit<AskOptions, "rope" | "quote" | "sampling"> {
+  rope: RopeChoice;
+  signal: AbortSignal;
+  onEvent?: (event: AskEvent) => void;
+  /** Called with every answer. */
+  onAnswer: (record: AnswerRecord) => void;
+}
+
+/** What of a session is used. */
+export type AskingSession = Pick<Session, "ask" | "pool" | "info">;
+
+/** Asks all questions of one context one after the other, so that its prefix is read once. Throws what `Session.ask` throws. */
+export async function answerContext(
+  session: AskingSession,
+  context: QuestionContext,
+  index: number,
+  options: AnswerOptions,
+): Promise<void> {
+  const text = new PackText(context.files);
+  for (const question of context.questions) {
+    const record = await answered(session, context, question, options);
+    if (record === undefined) return;
+    const firstMention = text.firstMention(question.name);
+    options.onAnswer({ ...record, lengthTokens: context.lengthTokens, context: index, question, firstMention });
+  }
+}
+
+type Answered = Omit<AnswerRecord, "lengthTokens" | "context" | "question" | "firstMention">;
+
+/** Undefined where it was stopped: half an answer is no answer. */
+async function answered(
+  session: AskingSession,
+  context: QuestionContext,
+  question: Question,
+  options: AnswerOptions,
+): Promise<Answered | undefined> {
+  const { signal, onEvent } = options;
+  const started = performance.now();
+  let firstTokenMs: number | undefined;
+  const result = await session.ask(await requestOf(context.files, question, options), signal, (event) => {
+    if (event.type === "token" || event.type === "candidate") firstTokenMs ??= performance.now() - started;
+    onEvent?.(event);
+  });
+  if (result.stoppedBy === "user") return undefined;
+  const answeredMs = performance.now() - started;
+  const { answer, absent, citations, promptTokens, reusedTokens } = result;
+  const isPlanted = question.type === "needle" || question.type === "needle-multi";
+  const attended = isPlanted ? await mostAttendedLine(session, result) : undefined;
+  const record = { answer, absent, citations, promptTokens, reusedTokens, firstTokenMs: firstTokenMs ?? answeredMs, answeredMs };
+  return attended === undefined ? record : { ...record, attended };
+}
+
+/** The request that such a question makes; a file with planted lines has another hash than the one of the repository. */
+export async function requestOf(
+  files: readonly ContextFile[],
+  question: Pick<Question, "text">,
+  { rope, attention, maxAnswerTokens }: Pick<AnswerOptions, "rope" | "attention" | "maxAnswerTokens">,
+): Promise<AskRequest> {
+  const encoder = new TextEncoder();
+  const texts = new Map<string, Uint8Array>();
+  const snapshot: SnapshotFile[] = [];
+  for (const { path, lines } of files) {
+    const bytes = encoder.encode(lines.map((line) => `${line}\n`).join(""));
+    const hash = hex(await sha256(bytes));
+    texts.set(hash, bytes);
+    snapshot.push({ path, hash, sizeBytes: bytes.length });
+  }
+  return {
+    question: question.text,
+    files: snapshot,
+    history: [],
+    readFile: async ({ hash }) => texts.get(hash) ?? new Uint8Array(),
+    ...{ rope, attention, maxAnswerTokens },
+    sampling: { temperature: 0, topP: 1, seed: 0 },
+    quote: "constrained",
+  };
+}
+
+/** The line of the files on which most of the answer's attention fell; undefined where queries were not kept. */
+async function mostAttendedLine(session: AskingSession, result: AskResult): Promise<{ path: string; line: number } | undefined> {
+  if (session.info.tap.layers.length === 0) return undefined;
+  const places = result.packed.flatMap(({ path, tokenEnd, lineTokens }) =>
+    Array.from(lineTokens, (start, i) => ({ path, line: i + 1, start, end: lineTokens[i + 1] ?? tokenEnd })),
+  );
+  // The last token of the prompt made the first of the answer; the last one of the answer made nothing.
+  const start = result.answerStart - 1;
+  const queries = { start, end: start + Math.max(1, result.answerTokens) };
+  const mass = await attentionMass((request) => session.pool(request), queries, places);
+  const best = mass.reduce((found, share, i) => (share > (mass[found] ?? 0) ? i : found), 0);
+  const place = places[best];
+  return place && (mass[best] ?? 0) > 0 ? { path: place.path, line: place.line } : undefined;
+}
