@@ -34,7 +34,7 @@ export interface Playground {
   stop: () => void;
   newQuestion: () => void;
   showRun: (id: string) => void;
-  reveal: (citation: Citation) => void;
+  reveal: (lines: Pick<Citation, "path" | "startLine" | "endLine">) => void;
   copyAnswer: () => void;
   /** Shows a RoPE draft; one that can be read is saved and applies to the next run. */
   editRope: (draft: RopeDraft) => void;

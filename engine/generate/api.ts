@@ -35,6 +35,28 @@ export interface FileAttention {
   share: number;
 }
 
+/** Neighbouring lines that drew much of the answer's attention: where the model looked, which is no evidence. */
+export interface Attended {
+  path: string;
+  startLine: number;
+  endLine: number;
+  /** Of all the answer's attention on lines of files, [0, 1]. */
+  share: number;
+  /** The lines as they stand in the file, joined by "\n". */
+  quote: string;
+}
+
+/** How often attended lines held the answer when that was measured for a model (`attended.json` in its folder). */
+export interface AttendedPrecision {
+  /** Questions whose answer stood in the attended lines, of all that were asked. */
+  hits: number;
+  asked: number;
+  /** Length of the contexts. */
+  contextTokens: number;
+  /** What measures it again. */
+  command: string;
+}
+
 export interface AskOptions {
   rope: RopeChoice;
   /** Recurrent models have none and do not read it. */
@@ -130,7 +152,13 @@ export interface AskResult {
   absent: boolean;
   stoppedBy: "end" | "length" | "user";
   citations: readonly Citation[];
+  /** One or two sentences around the quotes, in plain text with code between backticks; empty where there is nothing to say. */
+  prose: string;
   lookedAt: readonly FileAttention[];
+  /** At most three, heaviest first; none where the model has no attention. */
+  attended: readonly Attended[];
+  /** Absent where nobody measured it for this model. */
+  attendedPrecision?: AttendedPrecision | undefined;
   promptTokens: number;
   /** Prompt tokens that were not computed, and of these the ones that were kept from an earlier session. */
   reusedTokens: number;
