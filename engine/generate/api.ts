@@ -57,6 +57,35 @@ export interface AttendedPrecision {
   command: string;
 }
 
+/** Lines that were left out of a prompt; both lines are 0 where the whole file was. */
+export interface LeftOut {
+  path: string;
+  startLine: number;
+  endLine: number;
+}
+
+/** How probable an answer is with the lines it cites and without them. */
+export interface AnswerCheck {
+  leftOut: readonly LeftOut[];
+  answerTokens: number;
+  /** Probability of the answer per token, as a geometric mean, behind its own prompt and behind the one without the lines. */
+  withLines: number;
+  withoutLines: number;
+  verdict: "depends" | "partly" | "hardly";
+}
+
+/** An answer depends on lines without which it is at most so much of as probable per token as with them ... */
+export const DEPENDS_AT_MOST = 0.5;
+/** ... and hardly does where it is at least so much. */
+export const HARDLY_AT_LEAST = 0.9;
+
+export interface CheckProgress {
+  /** The prompt without the cited lines is read first, then the one with them again. */
+  reading: "without" | "with";
+  doneTokens: number;
+  totalTokens: number;
+}
+
 export interface AskOptions {
   rope: RopeChoice;
   /** Recurrent models have none and do not read it. */

@@ -45,6 +45,8 @@ export interface AskedPrompt {
   request: AnswerRequest;
   packed: PackedPrompt;
   attention: AskRequest["attention"] | undefined;
+  /** What the model said, and where that stands. */
+  answer: Pick<Answered, "answer" | "citations"> & { ids: readonly number[] };
 }
 
 /** What of a request matters once the prompt is there. */
@@ -73,12 +75,14 @@ export async function answerQuestion(
   const prefilled = await prefill(engine, packed, attention, signal, onEvent);
   const decodeStarted = performance.now();
   const keptOfPrompt = engine.held.runner.keptMass;
-  const answer = await answerFrom(model, engine.held, packed, request, signal, onEvent);
+  const { part, ids } = await answerFrom(model, engine.held, packed, request, signal, onEvent);
   const { question, sampling, quote, maxAnswerTokens } = request;
-  engine.asked = { request: { question, sampling, quote, maxAnswerTokens }, packed, attention };
+  const { answer, citations } = part;
+  const asked = { question, sampling, quote, maxAnswerTokens };
+  engine.asked = { request: asked, packed, attention, answer: { answer, citations, ids } };
   return {
     question,
-    ...answer,
+    ...part,
     promptTokens: packed.ids.length,
     ...prefilled,
     attendedPrecision: model.attendedPrecision,
@@ -181,7 +185,7 @@ export type AnswerPart = Pick<
   "answer" | "absent" | "prose" | "stoppedBy" | "citations" | "lookedAt" | "attended" | "answerTokens"
 >;
 
-/** Decodes and cites behind a prompt that is in the cache. */
+/** Decodes and cites behind a prompt that is in the cache; `ids` are the answer's tokens. */
 export async function answerFrom(
   model: AskModel,
   held: HeldTokens,
@@ -189,7 +193,7 @@ export async function answerFrom(
   request: AnswerRequest,
   signal: AbortSignal,
   onEvent: OnEvent,
-): Promise<AnswerPart> {
+): Promise<{ part: AnswerPart; ids: readonly number[] }> {
   const { spec, tokenizer } = model;
   const { pack, ids } = packed;
   const extractive = spec.promptFormat === "extractive";
@@ -225,7 +229,7 @@ export async function answerFrom(
     absent,
     citations: absent ? [] : await citations(),
   };
-  return {
+  const part: AnswerPart = {
     ...said,
     prose: proseOf({ ...said, question: request.question, rows: pack.rows, form: extractive ? "lines" : "text" }),
     stoppedBy: decoded.stoppedBy,
@@ -233,6 +237,7 @@ export async function answerFrom(
     attended: await attendedRuns(cite),
     answerTokens: decoded.ids.length,
   };
+  return { part, ids: decoded.ids };
 }
 
 /** The last token of the prompt made the first of the answer, so its query belongs to it. */

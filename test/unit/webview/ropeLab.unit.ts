@@ -89,6 +89,7 @@ function labOf(answers: Partial<Pick<EngineClient, "previewRope" | "searchRope">
     headFacts: never,
     loseDevice: never,
     previewRope: never,
+    checkAnswer: never,
     searchRope: never,
     ...answers,
   };
