@@ -139,6 +139,8 @@ export interface CommonSpec {
   /** Token that says "not in the context" (specimens). */
   readonly absentTokenId: number | undefined;
   readonly promptFormat: "extractive" | "chat" | "plain";
+  /** Lines that an answer of an extractive model has (`answer_lines`): one, or as many as it says by itself. */
+  readonly answerLines: "one" | "many";
 }
 
 /** A transformer decoder. */
@@ -386,10 +388,7 @@ export interface Runner {
    * CUT_TOKENS; snapshots of a recurrent model; or exactly `length`); returns the new length.
    */
   truncate(lengthTokens: number): number;
-  /**
-   * Runs `ids` through the model behind what is cached, in chunks of bounded time. When it throws `aborted`,
-   * finished chunks stay cached and `length` says how far it came.
-   */
+  /** Runs `ids` behind what is cached, in chunks of bounded time. Throwing `aborted` keeps finished chunks: `length` says how far it came. */
   append(ids: readonly number[] | Int32Array, options?: AppendOptions): Promise<Float32Array<ArrayBuffer> | undefined>;
   /** Next token after the last appended one, sampled where the logits are; `allowed` restricts it. */
   sample(sampling: Sampling, allowed?: TokenMask): Promise<number>;

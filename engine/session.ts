@@ -4,7 +4,6 @@ import type {
   CacheError,
   DenseScores,
   ModelFiles,
-  ModelSpec,
   PooledAttention,
   PoolRequest,
   RopeChoice,
@@ -12,12 +11,20 @@ import type {
   Runtime,
   SessionInfo,
   WeightFormat,
-  WeightStore,
   MatmulPrecision,
 } from "./api.ts";
 import type { AttentionChoice, AttentionFacts, KeptMass, KvFormats, RingReport } from "./attention/api.ts";
 import { F32_CACHE, WHOLE } from "./attention/wholeOnly.ts";
-import type { AskEvent, AskPlan, AskRequest, AskResult, Reply, ReplyRequest } from "./generate/api.ts";
+import type {
+  AnswerCheck,
+  AskEvent,
+  AskPlan,
+  AskRequest,
+  AskResult,
+  CheckProgress,
+  Reply,
+  ReplyRequest,
+} from "./generate/api.ts";
 import { chooseBackend, type ChosenBackend } from "./backends/choose.ts";
 import { type OpenRunner, openRunner } from "./backends/open.ts";
 import { EngineError, plainError, throwIfAborted } from "./errors.ts";
@@ -31,8 +38,7 @@ import type {
 } from "./eval/api.ts";
 import { type EvaluatedModel, measurePerplexity } from "./eval/perplexity.ts";
 import { searchRope } from "./eval/ropeSearch.ts";
-import { bytesOf } from "./formats/layouts.ts";
-import { storedFormat } from "./formats/stored.ts";
+import { checkAnswer } from "./generate/ablation.ts";
 import { type AskedPrompt, type AskModel, answerQuestion } from "./generate/ask.ts";
 import { askModelOf } from "./generate/askModel.ts";
 import { HeldTokens } from "./generate/heldTokens.ts";
@@ -44,10 +50,10 @@ import { WindowChooser } from "./generate/window.ts";
 import type { PrefixStatistics, PrefixStore } from "./kv-cache/api.ts";
 import { cachedFormats } from "./kv-cache/format.ts";
 import { loadModel, type LoadedModel } from "./models/load.ts";
-import { tensorShapes } from "./models/weights.ts";
 import type { AttentionTable, AttentionTableRequest } from "./planner/api.ts";
 import { attentionTable, RateKeeper } from "./planner/attentionTable.ts";
 import { openModel } from "./planner/openModel.ts";
+import { weightsAsStored } from "./planner/weightBytes.ts";
 import { resolveRope } from "./position/choose.ts";
 import { checkIds } from "./reference/checks.ts";
 
@@ -90,6 +96,8 @@ export interface Session {
   readonly prefixStatistics: PrefixStatistics | undefined;
   /** The last question again under another scaling, at once and approximately. Throws what `previewAnswer` throws. */
   previewRope(rope: RopeChoice, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<RopePreview>;
+  /** How much the last answer depends on what it cites. Throws what `checkAnswer` throws. */
+  checkAnswer(signal: AbortSignal, onProgress: (progress: CheckProgress) => void): Promise<AnswerCheck>;
   /** How well the model foretells a text; empties the cache. Throws what `scoreTokens` throws. */
   perplexity(ids: readonly number[], request: PerplexityRequest): Promise<PerplexityReport>;
   /** Searches for LongRoPE's factors on the user's files; empties the cache. An abort ends it with what there is. Throws what `searchRope` throws. */
@@ -202,7 +210,7 @@ class OpenSession implements Session {
       backendBecause: chosen.because,
       device: runner.device,
       weightFormat: this.options.weightFormat,
-      weightBytes: weightBytes(this.loaded.spec, this.loaded.weights, this.options.weightFormat),
+      weightBytes: weightsAsStored(this.loaded.spec, this.loaded.weights, this.options.weightFormat),
       quantizationError: runner.quantizationError,
       kv: runner.kv,
       capacityTokens: runner.capacityTokens,
@@ -328,6 +336,10 @@ class OpenSession implements Session {
 
   previewRope(rope: RopeChoice, signal: AbortSignal, onEvent: (event: AskEvent) => void): Promise<RopePreview> {
     return this.exclusive(signal, () => this.untilLost((engine) => previewAnswer(this.model(), engine, rope, signal, onEvent)));
+  }
+
+  checkAnswer(signal: AbortSignal, onProgress: (progress: CheckProgress) => void): Promise<AnswerCheck> {
+    return this.exclusive(signal, () => this.untilLost((engine) => checkAnswer(this.model(), engine, signal, onProgress)));
   }
 
   perplexity(ids: readonly number[], request: PerplexityRequest): Promise<PerplexityReport> {
@@ -472,14 +484,4 @@ function checkRequest(request: AskRequest): void {
 
 function deviceLost(): EngineError {
   return new EngineError("device-lost", "the GPU device was lost", "ask again: the model is read anew");
-}
-
-/** Bytes of the weights as they are stored: in the file's format or the chosen one, what is no matrix in f32. */
-function weightBytes(spec: ModelSpec, weights: WeightStore, format: WeightFormat): number {
-  let bytes = 0;
-  for (const [name, shape] of tensorShapes(spec)) {
-    const numbers = shape.reduce((product, size) => product * size, 1);
-    bytes += bytesOf(storedFormat(name, shape, weights.format(name), format), numbers);
-  }
-  return bytes;
 }

@@ -1,7 +1,7 @@
 /** The page's end of the engine: starts the worker, answers what only the page can fetch, and survives the worker's death. */
 import type { PooledAttention, PoolRequest } from "../engine/api.ts";
 import type { AttentionFacts } from "../engine/attention/api.ts";
-import type { AskPlan, AskResult, Reply } from "../engine/generate/api.ts";
+import type { AnswerCheck, AskPlan, AskResult, Reply } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import type { RopePreview, RopeSearchResult } from "../engine/eval/api.ts";
 import type { AttentionTable } from "../engine/planner/api.ts";
@@ -35,6 +35,8 @@ export interface EngineClient {
   planAttention(params: EngineCalls["engine/planAttention"]["params"], signal: AbortSignal): Promise<AttentionTable>;
   /** The last question under another scaling, approximately. */
   previewRope(params: EngineCalls["engine/previewRope"]["params"], signal: AbortSignal): Promise<RopePreview>;
+  /** How much the last answer depends on what it cites; throws what `Session.checkAnswer` throws. */
+  checkAnswer(params: EngineCalls["engine/checkAnswer"]["params"], signal: AbortSignal): Promise<AnswerCheck>;
   /** Waits for the engine to open; an abort gives what there is. */
   searchRope(params: EngineCalls["engine/searchRope"]["params"], signal: AbortSignal): Promise<RopeSearchResult>;
   pool(request: PoolRequest, signal: AbortSignal): Promise<PooledAttention>;
@@ -92,6 +94,9 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
     channel.subscribe("run", (run) => {
       dispatch({ type: "runEvent", ...run });
     });
+    channel.subscribe("check", (check) => {
+      dispatch({ type: "checkEvent", ...check });
+    });
     channel.subscribe("search", (search) => {
       dispatch({ type: "searchEvent", ...search });
     });
@@ -130,6 +135,9 @@ export function createEngine(host: Host, addresses: PageAddresses, dispatch: (ac
     },
     async previewRope(params, signal) {
       return (await opened).call("engine/previewRope", params, { signal });
+    },
+    async checkAnswer(params, signal) {
+      return (await opened).call("engine/checkAnswer", params, { signal });
     },
     async searchRope(params, signal) {
       const channel = await unlessAborted(opened, signal);

@@ -12,6 +12,8 @@ import type { HeatPicture, HeatWindow, Span } from "./heatmap/model.ts";
 import { openChannel } from "./protocol/channel.ts";
 import type { Port } from "./protocol/channel.ts";
 import type { EngineReport, HostCalls, HostTopics, PanelCalls, PanelSettings, PanelTopics, SavedRun } from "./protocol/panel.ts";
+import { createAnswerChecks } from "./answerCheck.ts";
+import type { AnswerChecks } from "./answerCheck.ts";
 import { createAttentionLab } from "./attentionLab.ts";
 import type { AttentionLab } from "./attentionLab.ts";
 import { afterPause, followPrompt } from "./promptPlan.ts";
@@ -34,12 +36,13 @@ export interface Playground {
   stop: () => void;
   newQuestion: () => void;
   showRun: (id: string) => void;
-  reveal: (citation: Citation) => void;
+  reveal: (lines: Pick<Citation, "path" | "startLine" | "endLine">) => void;
   copyAnswer: () => void;
   /** Shows a RoPE draft; one that can be read is saved and applies to the next run. */
   editRope: (draft: RopeDraft) => void;
   lab: RopeLab;
   attention: AttentionLab;
+  checks: AnswerChecks;
   changeSettings: (change: Partial<PanelSettings>) => void;
   chooseModel: () => void;
   restartEngine: () => void;
@@ -244,6 +247,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
   });
 
   const attention = createAttentionLab({ store, engine, dispatch, changeSettings });
+  const checks = createAnswerChecks({ store, engine, dispatch, engineFree });
   const lab = createRopeLab({
     store,
     host,
@@ -262,6 +266,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     changeSettings,
     lab,
     attention,
+    checks,
     toggleChip(chip) {
       dispatch({ type: "chip", chip });
     },
@@ -368,6 +373,7 @@ function logEntry(action: Action): HostCalls["log/write"]["params"] | undefined 
     case "runFailed":
     case "previewFailed":
     case "searchFailed":
+    case "checkFailed":
     case "heatFailed": {
       const { code, message, facts } = action.error;
       return code === "aborted"

@@ -69,6 +69,10 @@ const page: Channel<PageCalls, EngineTopics, PageTopics> = openChannel<PageCalls
       openedSession().previewRope(rope, signal, (event) => {
         page.publish("run", { runId, event });
       }),
+    "engine/checkAnswer": ({ checkId }, { signal }) =>
+      openedSession().checkAnswer(signal, (progress) => {
+        page.publish("check", { checkId, progress });
+      }),
     "engine/searchRope": ({ searchId, request }, { signal }) =>
       openedSession().searchRope({ ...request, readFile: fileReader(signal) }, signal, (event) => {
         page.publish("search", { searchId, event });

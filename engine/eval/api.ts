@@ -98,7 +98,16 @@ export interface RopeSearchResult {
  */
 export interface RopePreview extends Pick<
   AskResult,
-  "question" | "answer" | "absent" | "stoppedBy" | "citations" | "lookedAt" | "answerTokens" | "promptTokens"
+  | "question"
+  | "answer"
+  | "absent"
+  | "prose"
+  | "stoppedBy"
+  | "citations"
+  | "lookedAt"
+  | "attended"
+  | "answerTokens"
+  | "promptTokens"
 > {
   approximate: true;
   rope: RopeScaling;

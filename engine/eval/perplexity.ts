@@ -173,13 +173,13 @@ async function scoreSegment(
 const LOGIT_BYTES = 32 * 2 ** 20;
 
 /** Tokens of one piece: whole pages where that many rows fit. */
-function logitRows(vocabSize: number): number {
+export function logitRows(vocabSize: number): number {
   const rows = Math.max(1, Math.floor(LOGIT_BYTES / (4 * vocabSize)));
   return rows < CUT_TOKENS ? rows : rows - (rows % CUT_TOKENS);
 }
 
 /** log softmax(logits)[id] in float64. */
-function logSoftmax(logits: Float32Array, id: number): number {
+export function logSoftmax(logits: Float32Array, id: number): number {
   let largest = -Infinity;
   for (const logit of logits) if (!(logit <= largest)) largest = logit;
   let sum = 0;

@@ -35,6 +35,57 @@ export interface FileAttention {
   share: number;
 }
 
+/** Neighbouring lines that drew much of the answer's attention: where the model looked, which is no evidence. */
+export interface Attended {
+  path: string;
+  startLine: number;
+  endLine: number;
+  /** Of all the answer's attention on lines of files, [0, 1]. */
+  share: number;
+  /** The lines as they stand in the file, joined by "\n". */
+  quote: string;
+}
+
+/** How often attended lines held the answer when that was measured for a model (`attended.json` in its folder). */
+export interface AttendedPrecision {
+  /** Questions whose answer stood in the attended lines, of all that were asked. */
+  hits: number;
+  asked: number;
+  /** Length of the contexts. */
+  contextTokens: number;
+  /** What measures it again. */
+  command: string;
+}
+
+/** Lines that were left out of a prompt; both lines are 0 where the whole file was. */
+export interface LeftOut {
+  path: string;
+  startLine: number;
+  endLine: number;
+}
+
+/** How probable an answer is with the lines it cites and without them. */
+export interface AnswerCheck {
+  leftOut: readonly LeftOut[];
+  answerTokens: number;
+  /** Probability of the answer per token, as a geometric mean, behind its own prompt and behind the one without the lines. */
+  withLines: number;
+  withoutLines: number;
+  verdict: "depends" | "partly" | "hardly";
+}
+
+/** An answer depends on lines without which it is at most so much of as probable per token as with them ... */
+export const DEPENDS_AT_MOST = 0.5;
+/** ... and hardly does where it is at least so much. */
+export const HARDLY_AT_LEAST = 0.9;
+
+export interface CheckProgress {
+  /** The prompt without the cited lines is read first, then the one with them again. */
+  reading: "without" | "with";
+  doneTokens: number;
+  totalTokens: number;
+}
+
 export interface AskOptions {
   rope: RopeChoice;
   /** Recurrent models have none and do not read it. */
@@ -130,7 +181,13 @@ export interface AskResult {
   absent: boolean;
   stoppedBy: "end" | "length" | "user";
   citations: readonly Citation[];
+  /** One or two sentences around the quotes, in plain text with code between backticks; empty where there is nothing to say. */
+  prose: string;
   lookedAt: readonly FileAttention[];
+  /** At most three, heaviest first; none where the model has no attention. */
+  attended: readonly Attended[];
+  /** Absent where nobody measured it for this model. */
+  attendedPrecision?: AttendedPrecision | undefined;
   promptTokens: number;
   /** Prompt tokens that were not computed, and of these the ones that were kept from an earlier session. */
   reusedTokens: number;

@@ -1,18 +1,21 @@
 import type { ModelSpec, Runner } from "../api.ts";
-import type { AskEvent, AskRequest, AskResult, Citation } from "./api.ts";
+import type { AskEvent, AskRequest, AskResult, AttendedPrecision, Citation } from "./api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
 import type { BodyCache } from "../pack/body.ts";
 import type { ChatTemplate } from "../pack/chatTemplate.ts";
 import { type Pack, packFiles } from "../pack/pack.ts";
-import { ABSENT_ANSWER, planPrompt, type Prompt } from "../pack/prompt.ts";
+import { ABSENT_ANSWER, planPrompt, type Prompt, saysAbsent } from "../pack/prompt.ts";
 import type { ResolvedRope } from "../position/choose.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { citeLine, type CiteOptions, citePlaces, citeText, lookedAt } from "./cite.ts";
-import { decodeAnswer, type Decoded } from "./decode.ts";
+import { attendedRuns } from "./attended.ts";
+import { citeLines, type CiteOptions, citePlaces, citeText, lookedAt } from "./cite.ts";
+import { type Decoded, decodeTokens } from "./decode.ts";
 import type { HeldTokens } from "./heldTokens.ts";
 import type { PrefixPlace } from "./prefixPlace.ts";
 import { EVENT_MS, prefill, throttle } from "./prefill.ts";
+import { proseOf } from "./prose.ts";
 import { QuoteIndex } from "./quote.ts";
+import { decodeQuotedLines, MAX_ANSWER_LINES, type QuotedLine } from "./quotedLines.ts";
 import type { WindowChooser } from "./window.ts";
 
 /** What stays the same whichever backend runs. */
@@ -22,6 +25,8 @@ export interface AskModel {
   chatTemplate: ChatTemplate | undefined;
   /** Tokens that end an answer. */
   stopIds: ReadonlySet<number>;
+  /** Undefined where nobody measured it for this model. */
+  attendedPrecision: AttendedPrecision | undefined;
   bodies: BodyCache;
 }
 
@@ -40,6 +45,8 @@ export interface AskedPrompt {
   request: AnswerRequest;
   packed: PackedPrompt;
   attention: AskRequest["attention"] | undefined;
+  /** What the model said, and where that stands. */
+  answer: Pick<Answered, "answer" | "citations"> & { ids: readonly number[] };
 }
 
 /** What of a request matters once the prompt is there. */
@@ -68,14 +75,17 @@ export async function answerQuestion(
   const prefilled = await prefill(engine, packed, attention, signal, onEvent);
   const decodeStarted = performance.now();
   const keptOfPrompt = engine.held.runner.keptMass;
-  const answer = await answerFrom(model, engine.held, packed, request, signal, onEvent);
+  const { part, ids } = await answerFrom(model, engine.held, packed, request, signal, onEvent);
   const { question, sampling, quote, maxAnswerTokens } = request;
-  engine.asked = { request: { question, sampling, quote, maxAnswerTokens }, packed, attention };
+  const { answer, citations } = part;
+  const asked = { question, sampling, quote, maxAnswerTokens };
+  engine.asked = { request: asked, packed, attention, answer: { answer, citations, ids } };
   return {
     question,
-    ...answer,
+    ...part,
     promptTokens: packed.ids.length,
     ...prefilled,
+    attendedPrecision: model.attendedPrecision,
     attentionFrom: engine.held.runner.tap.from ?? 0,
     answerStart: packed.ids.length,
     rope: packed.rope.scaling,
@@ -170,9 +180,12 @@ function checkFits(pack: Pack, prompt: Prompt, rope: ResolvedRope, maxAnswerToke
   );
 }
 
-export type AnswerPart = Pick<Answered, "answer" | "absent" | "stoppedBy" | "citations" | "lookedAt" | "answerTokens">;
+export type AnswerPart = Pick<
+  Answered,
+  "answer" | "absent" | "prose" | "stoppedBy" | "citations" | "lookedAt" | "attended" | "answerTokens"
+>;
 
-/** Decodes and cites behind a prompt that is in the cache. */
+/** Decodes and cites behind a prompt that is in the cache; `ids` are the answer's tokens. */
 export async function answerFrom(
   model: AskModel,
   held: HeldTokens,
@@ -180,7 +193,7 @@ export async function answerFrom(
   request: AnswerRequest,
   signal: AbortSignal,
   onEvent: OnEvent,
-): Promise<AnswerPart> {
+): Promise<{ part: AnswerPart; ids: readonly number[] }> {
   const { spec, tokenizer } = model;
   const { pack, ids } = packed;
   const extractive = spec.promptFormat === "extractive";
@@ -188,35 +201,48 @@ export async function answerFrom(
     extractive && request.quote === "constrained"
       ? new QuoteIndex({ pack, tokenizer, vocabSize: spec.vocabSize, absentTokenId: spec.absentTokenId })
       : undefined;
-  const decoded = await decodeAnswer({
+  const common = {
     runner: held.runner,
-    prompt: ids,
     tokenizer,
     sampling: request.sampling,
     stopIds: model.stopIds,
     maxTokens: request.maxAnswerTokens,
-    quotes,
     signal,
-    onText: (text) => onEvent({ type: "token", text }),
-    onCandidate: (text) => onEvent({ type: "candidate", text }),
-  });
+    onText: (text: string) => onEvent({ type: "token", text }),
+  };
+  const onCandidate = (text: string): void => onEvent({ type: "candidate", text });
+  const maxLines = spec.answerLines === "many" ? MAX_ANSWER_LINES : 1;
+  const quoted = quotes && (await decodeQuotedLines({ ...common, prompt: ids, quotes, maxLines, onCandidate }));
+  const decoded: Decoded = quoted ?? (await decodeTokens(common));
   held.hold([...ids, ...decoded.ids]);
-  const absent = spec.absentTokenId !== undefined && decoded.ids[0] === spec.absentTokenId;
-  if (absent) onEvent({ type: "token", text: ABSENT_ANSWER });
-  const cite: CiteOptions = { pack, queries: answerQueries(held.runner, ids.length), pool: poolOf(held.runner, decoded) };
-  return {
-    answer: absent ? ABSENT_ANSWER : extractive ? decoded.text : decoded.text.trim(),
+  const saidByToken = spec.absentTokenId !== undefined && decoded.ids[0] === spec.absentTokenId;
+  const absent = saidByToken || (spec.promptFormat === "chat" && decoded.stoppedBy === "end" && saysAbsent(decoded.text));
+  if (saidByToken) onEvent({ type: "token", text: ABSENT_ANSWER });
+  const queries = answerQueries(held.runner, ids.length, decoded);
+  const cite: CiteOptions = { pack, queries, pool: poolOf(held.runner, decoded) };
+  const citations = async (): Promise<Citation[]> => {
+    if (quotes && quoted) return citeQuoted(quoted.lines, quotes, cite);
+    return extractive ? citeLines(decoded.text, cite) : citeText(decoded.text, cite);
+  };
+  const said = {
+    answer: saidByToken ? ABSENT_ANSWER : extractive ? decoded.text : decoded.text.trim(),
     absent,
+    citations: absent ? [] : await citations(),
+  };
+  const part: AnswerPart = {
+    ...said,
+    prose: proseOf({ ...said, question: request.question, rows: pack.rows, form: extractive ? "lines" : "text" }),
     stoppedBy: decoded.stoppedBy,
-    citations: absent ? [] : await citationsOf(decoded, extractive, quotes, cite),
     lookedAt: await lookedAt(cite),
+    attended: await attendedRuns(cite),
     answerTokens: decoded.ids.length,
   };
+  return { part, ids: decoded.ids };
 }
 
 /** The last token of the prompt made the first of the answer, so its query belongs to it. */
-function answerQueries(runner: Runner, answerStart: number) {
-  return { start: answerStart - 1, end: Math.max(answerStart, runner.length) };
+function answerQueries(runner: Runner, answerStart: number, { ids }: Decoded) {
+  return { start: answerStart - 1, end: Math.max(answerStart, Math.min(runner.length, answerStart + ids.length)) };
 }
 
 /** Attention is read for whole answers only: who stopped one does not wait for it. */
@@ -225,26 +251,23 @@ function poolOf(runner: Runner, decoded: Decoded): CiteOptions["pool"] {
   return (request) => runner.pool(request);
 }
 
-async function citationsOf(
-  decoded: Decoded,
-  extractive: boolean,
-  quotes: QuoteIndex | undefined,
-  cite: CiteOptions,
-): Promise<Citation[]> {
-  if (quotes && decoded.quote) return citeQuote(decoded, quotes.occurrences(decoded.quote), cite);
-  return extractive ? citeLine(decoded.text, cite) : citeText(decoded.text, cite);
+/** Every line's places, in the order of the lines. */
+async function citeQuoted(lines: readonly QuotedLine[], quotes: QuoteIndex, cite: CiteOptions): Promise<Citation[]> {
+  const citations: Citation[] = [];
+  for (const line of lines) citations.push(...(await citeQuote(line, quotes.occurrences(line.quote), cite)));
+  return citations;
 }
 
 /** An unfinished quote is cited once few lines remain that it can be the beginning of; it quotes only what was said. */
 async function citeQuote(
-  decoded: Decoded,
+  { text, quote }: QuotedLine,
   places: ReturnType<QuoteIndex["occurrences"]>,
   cite: CiteOptions,
 ): Promise<Citation[]> {
-  if (decoded.quote?.end === "line") return citePlaces(places, cite);
-  if (decoded.text.trim() === "" || places.length > MAX_UNFINISHED_PLACES) return [];
+  if (quote.end === "line") return citePlaces(places, cite);
+  if (text.trim() === "" || places.length > MAX_UNFINISHED_PLACES) return [];
   const citations = await citePlaces(places, cite);
-  return citations.map((citation) => (citation.quote.startsWith(decoded.text) ? { ...citation, quote: decoded.text } : citation));
+  return citations.map((citation) => (citation.quote.startsWith(text) ? { ...citation, quote: text } : citation));
 }
 
 const MAX_UNFINISHED_PLACES = 8;

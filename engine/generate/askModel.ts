@@ -14,6 +14,7 @@ export function askModelOf(loaded: LoadedModel): AskModel {
         ? undefined
         : { source: loaded.chatTemplate, bosToken: loaded.bosToken ?? "", eosToken: loaded.eosToken ?? "" },
     stopIds: new Set([...spec.eosTokenIds, ...ownEos(loaded, tokenizer.tokenId(loaded.eosToken ?? ""))]),
+    attendedPrecision: loaded.attendedPrecision,
     bodies: new BodyCache(),
   };
 }

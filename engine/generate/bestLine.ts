@@ -8,6 +8,8 @@ export interface BestLineOptions {
   /** Token ids of the prompt: what a cut takes away is run again. */
   prompt: Int32Array;
   quotes: QuoteIndex;
+  /** Where the line begins: `quotes.start`, or `quotes.further` behind another line. */
+  from: QuoteState;
   /** Longest answer; a line that is longer is cut. */
   maxTokens: number;
   signal?: AbortSignal;
@@ -39,7 +41,7 @@ interface Beginning {
 export async function mostProbableLine(options: BestLineOptions): Promise<BestLine> {
   const { runner, prompt, quotes, maxTokens, signal } = options;
   const branch = new Branch(runner, prompt, signal);
-  let open: Beginning[] = [{ ids: [], quote: quotes.start, logProb: 0 }];
+  let open: Beginning[] = [{ ids: [], quote: options.from, logProb: 0 }];
   let best: Beginning | undefined;
   try {
     for (let passes = 0; ; passes++) {

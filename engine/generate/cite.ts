@@ -51,10 +51,14 @@ export async function citeText(answer: string, options: CiteOptions): Promise<Ci
   return uniqueCitations(citations);
 }
 
-/** Citations of an extractive model that spelt freely: its answer is one line of the files, or it is not verified. */
-export async function citeLine(answer: string, options: CiteOptions): Promise<Citation[]> {
-  const wanted = answer.trim();
-  if (wanted === "") return [];
+/** Citations of an extractive model that spelt freely: what it said is lines of the files, or it is not verified. */
+export async function citeLines(answer: string, options: CiteOptions): Promise<Citation[]> {
+  const citations: Citation[] = [];
+  for (const line of answer.trim().split(/\s*\n(?:A: )?\s*/)) if (line !== "") citations.push(...(await citeLine(line, options)));
+  return citations;
+}
+
+async function citeLine(wanted: string, options: CiteOptions): Promise<Citation[]> {
   const places: QuotePlace[] = [];
   for (const { path } of options.pack.files) {
     if (headerLine(path) === wanted) places.push({ path, line: 0 });
@@ -81,10 +85,10 @@ export async function lookedAt(options: CiteOptions): Promise<FileAttention[]> {
     .slice(0, MAX_LOOKED_AT);
 }
 
-/** The header line is ours, so it cites the first line that is given of the file it names. */
+/** The header line is ours, so it cites the first line that is given of the file it names; of a file without any, its beginning. */
 function citationAt({ path, line }: QuotePlace, pack: CiteOptions["pack"]): Citation {
   const lines = pack.lines(path);
-  const shown = line > 0 ? line : lines.findIndex((text) => text !== undefined) + 1;
+  const shown = line > 0 ? line : Math.max(1, lines.findIndex((text) => text !== undefined) + 1);
   return { path, startLine: shown, endLine: shown, quote: (lines[shown - 1] ?? "").trim(), verified: true };
 }
 

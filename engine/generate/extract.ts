@@ -5,7 +5,7 @@ export interface ClaimedQuote {
 }
 
 /**
- * Quotes in free text: fenced blocks, and code between backticks that is more than a name. A bare `path:line` quotes
+ * Quotes in free text: fenced blocks, and what stands between backticks or quotation marks and is more than a name. A bare `path:line` quotes
  * nothing: it is returned as it stands, because the line is only the model's word.
  */
 export function extractQuotes(answer: string, paths: readonly string[]): ClaimedQuote[] {
@@ -22,7 +22,12 @@ export function extractQuotes(answer: string, paths: readonly string[]): Claimed
     if (place !== undefined) quotes.push({ quote, named: place });
     else if (isQuote(quote, paths)) quotes.push({ quote, named: namedBefore(prose, match.index, paths) });
   }
-  for (const match of prose.replace(/`[^`\n]*`/g, " ").matchAll(/[\w@$./-]*\w:\d+(?:-\d+)?/g)) {
+  const words = prose.replace(/`[^`\n]*`/g, (code) => " ".repeat(code.length));
+  for (const match of words.matchAll(/"([^"\n]+)"|“([^”\n]+)”/g)) {
+    const quote = (match[1] ?? match[2] ?? "").trim();
+    if (isQuote(quote, paths)) quotes.push({ quote, named: namedBefore(prose, match.index, paths) });
+  }
+  for (const match of words.matchAll(/[\w@$./-]*\w:\d+(?:-\d+)?/g)) {
     const named = placeIn(match[0], paths);
     if (named !== undefined) quotes.push({ quote: match[0], named });
   }

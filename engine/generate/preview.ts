@@ -56,10 +56,10 @@ export async function previewAnswer(
   await runner.append(ids.subarray(keptTokens), { signal, onProgress: report });
   const decodeStarted = performance.now();
   try {
-    const answer = await answerFrom(model, held, { ...packed, rope: resolved }, request, signal, onEvent);
+    const { part } = await answerFrom(model, held, { ...packed, rope: resolved }, request, signal, onEvent);
     return {
       question: request.question,
-      ...answer,
+      ...part,
       approximate: true,
       rope: scaling,
       limit,

@@ -16,6 +16,8 @@ export interface QuoteState {
   readonly depth: number;
   /** The quote is complete, or the model said that there is none. */
   readonly end?: "line" | "absent";
+  /** Behind another line: the model cannot say any more that there is none. */
+  readonly isFurther?: true;
 }
 
 export interface QuoteOptions {
@@ -33,6 +35,8 @@ export interface QuoteOptions {
  */
 export class QuoteIndex {
   readonly start: QuoteState;
+  /** Where another line of the same answer begins. */
+  readonly further: QuoteState;
   /** Ends a quote. */
   readonly newlineId: number;
   private readonly tokens: Int32Array;
@@ -41,7 +45,9 @@ export class QuoteIndex {
   private readonly places: readonly QuotePlace[];
   /** Units in the order of their token sequences. */
   private readonly order: Int32Array;
+  /** Tokens that lines begin with, which are many. */
   private readonly rootMask: TokenMask;
+  private readonly furtherMask: TokenMask;
   private readonly stepMask: TokenMask;
 
   constructor(private readonly options: QuoteOptions) {
@@ -68,15 +74,18 @@ export class QuoteIndex {
     this.places = places;
     this.order = Int32Array.from(order.sort((a, b) => compareUnits(this.tokens, this.offsets, a, b)));
     this.start = { lo: 0, hi: unitCount, depth: 0 };
+    this.further = { ...this.start, isFurther: true };
     const words = Math.ceil(options.vocabSize / 32);
     this.stepMask = new Uint32Array(words);
     this.rootMask = new Uint32Array(words);
     this.fillMask(this.start, this.rootMask);
+    this.furtherMask = new Uint32Array(words);
+    this.fillMask(this.further, this.furtherMask);
   }
 
   /** Tokens allowed next. The array is reused by the next call. */
   mask(state: QuoteState): TokenMask {
-    if (state.depth === 0) return this.rootMask;
+    if (state.depth === 0) return state.isFurther ? this.furtherMask : this.rootMask;
     this.stepMask.fill(0);
     this.fillMask(state, this.stepMask);
     return this.stepMask;
@@ -85,7 +94,7 @@ export class QuoteIndex {
   /** The state behind one more token; throws `internal` for one that the mask forbids. */
   advance(state: QuoteState, id: number): QuoteState {
     const { lo, hi, depth } = state;
-    if (depth === 0 && id === this.options.absentTokenId) return { ...state, end: "absent" };
+    if (depth === 0 && !state.isFurther && id === this.options.absentTokenId) return { ...state, end: "absent" };
     const open = this.endedUntil(state);
     if (id === this.newlineId && open > lo) return { lo, hi: open, depth, end: "line" };
     const from = this.firstWhere(open, hi, (unit) => this.token(unit, depth) >= id);
@@ -126,8 +135,8 @@ export class QuoteIndex {
   }
 
   private fillMask(state: QuoteState, mask: TokenMask): void {
-    const { lo, hi, depth } = state;
-    if (depth === 0 && this.options.absentTokenId !== undefined) allow(mask, this.options.absentTokenId);
+    const { lo, hi, depth, isFurther } = state;
+    if (depth === 0 && !isFurther && this.options.absentTokenId !== undefined) allow(mask, this.options.absentTokenId);
     let at = this.endedUntil(state);
     if (at > lo) allow(mask, this.newlineId);
     while (at < hi) {

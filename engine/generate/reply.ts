@@ -5,7 +5,7 @@ import { conversationPrompt, questionAndTexts } from "../pack/conversation.ts";
 import type { Pack } from "../pack/pack.ts";
 import type { Reply, ReplyRequest } from "./api.ts";
 import { answerQuestion, type AskEngine, type AskModel, type OnEvent } from "./ask.ts";
-import { decodeAnswer } from "./decode.ts";
+import { decodeTokens } from "./decode.ts";
 import { prefill } from "./prefill.ts";
 
 /**
@@ -30,16 +30,14 @@ export async function replyTo(
   const { rope, maxTokens } = roomFor(engine, request, attention, ids.length);
   engine.asked = undefined;
   const prefilled = await prefill(engine, { pack: noFiles(ids), ids, rope }, attention, signal, onEvent);
-  const decoded = await decodeAnswer({
+  const decoded = await decodeTokens({
     runner: held.runner,
-    prompt: ids,
     tokenizer,
     sampling: request.sampling,
     stopIds: model.stopIds,
     maxTokens,
     signal,
     onText: (text) => onEvent({ type: "token", text }),
-    onCandidate: (text) => onEvent({ type: "candidate", text }),
   });
   held.hold([...ids, ...decoded.ids]);
   const { text, stoppedBy } = decoded;

@@ -14,7 +14,7 @@ const VECTOR_NUMBERS = 64;
 const READS_AT_ONCE = 8;
 
 /** What ends an answer and how a prompt is written say nothing about keys and states. */
-const UNSEEN: ReadonlySet<string> = new Set(["bosTokenId", "eosTokenIds", "absentTokenId", "promptFormat"]);
+const UNSEEN: ReadonlySet<string> = new Set(["bosTokenId", "eosTokenIds", "absentTokenId", "promptFormat", "answerLines"]);
 
 export async function modelHash(spec: ModelSpec, weights: WeightStore, signal?: AbortSignal): Promise<string> {
   const facts = JSON.stringify(spec, (name, value: unknown) =>

@@ -22,6 +22,7 @@ export function commonOf(fields: JsonFields, modelType: string, tiedByDefault: b
     eosTokenIds: tokenIds(fields, "eos_token_id"),
     absentTokenId: fields.tokenId("absent_token_id"),
     promptFormat: promptFormatOf(fields),
+    answerLines: answerLinesOf(fields),
   };
 }
 
@@ -39,6 +40,12 @@ function promptFormatOf(fields: JsonFields): CommonSpec["promptFormat"] {
   const format = fields.string("prompt_format", "chat");
   if (format === "chat" || format === "extractive" || format === "plain") return format;
   throw badConfig(`prompt_format ${shown(format)} is not extractive, chat or plain`);
+}
+
+function answerLinesOf(fields: JsonFields): CommonSpec["answerLines"] {
+  const lines = fields.string("answer_lines", "one");
+  if (lines === "one" || lines === "many") return lines;
+  throw badConfig(`answer_lines ${shown(lines)} is not one or many`);
 }
 
 export function positive(fields: JsonFields, key: string, fallback: number): number {

@@ -1,11 +1,13 @@
 import type { ModelFiles, ModelSpec, WeightStore } from "../api.ts";
 import { EngineError, throwIfAborted } from "../errors.ts";
+import type { AttendedPrecision } from "../generate/api.ts";
 import { isRecord, parseJson, shown } from "../formats/json.ts";
 import { parsePythonJson } from "../formats/jsonText.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
 import { rwkvConfigFromWeights } from "../recurrent/checkpoint.ts";
 import { loadTokenizer } from "../tokenizer/load.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { attendedPrecision } from "./attendedFile.ts";
 import { openFolderWeights } from "./folderWeights.ts";
 import { loadGguf } from "./loadGguf.ts";
 import { parseSpec } from "./spec.ts";
@@ -25,13 +27,15 @@ export interface LoadedModel {
   bosToken: string | undefined;
   eosToken: string | undefined;
   parameterCount: number;
+  /** attended.json; undefined where the folder has none. */
+  attendedPrecision: AttendedPrecision | undefined;
 }
 
 const CONFIG = "config.json";
 const TOKENIZER = "tokenizer.json";
 const REMEDY = "choose a Hugging Face model folder with config.json, tokenizer.json and safetensors weights";
 
-/** Reads config.json, generation_config.json, tokenizer.json, tokenizer_config.json and the weights' headers, or one GGUF file. Throws `not-found`, `unsupported-model`, `bad-weights` … */
+/** Reads config.json, generation_config.json, attended.json, tokenizer.json, tokenizer_config.json and the weights' headers, or one GGUF file. Throws `not-found`, `unsupported-model`, `bad-weights` … */
 export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promise<LoadedModel> {
   throwIfAborted(signal);
   if (files.ggufName !== undefined) return loadGguf(files, files.ggufName, signal);
@@ -54,6 +58,7 @@ export async function loadModel(files: ModelFiles, signal?: AbortSignal): Promis
     bosToken: settings.bosToken,
     eosToken: settings.eosToken,
     parameterCount: parameterCount(spec),
+    attendedPrecision: await attendedPrecision(files),
   };
 }
 

@@ -26,6 +26,7 @@ export async function loadGguf(files: ModelFiles, name: string, signal?: AbortSi
     bosToken: specialTokenText(metadata, "bos"),
     eosToken: specialTokenText(metadata, "eos"),
     parameterCount: parameterCount(spec),
+    attendedPrecision: undefined,
   };
 }
 

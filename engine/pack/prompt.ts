@@ -43,15 +43,20 @@ export function planPrompt(options: PromptOptions): Prompt {
   }
 }
 
-/** As trained: the question and `A: ` in one piece, the answer in another, a line break behind it. */
+/** In front of every line of an extractive model's answer. */
+export const ANSWER_OPENING = "A: ";
+
+/** As trained: the question and `A: ` in one piece, the answer in another, a line break behind it; further lines begin with `A: ` again. */
 function extractivePrompt({ tokenizer, spec, question, history }: PromptOptions): Prompt {
-  const ask = (text: string) => tokenizer.encode(`Q: ${oneLine(text)}\nA: `);
+  const ask = (text: string) => tokenizer.encode(`Q: ${oneLine(text)}\n${ANSWER_OPENING}`);
   const newline = tokenizer.encode("\n");
-  const answered = (answer: string) =>
-    answer === ABSENT_ANSWER && spec.absentTokenId !== undefined
-      ? Int32Array.of(spec.absentTokenId)
-      : tokenizer.encode(oneLine(answer));
-  const after = [...history.flatMap((turn) => [ask(turn.question), answered(turn.answer), newline]), ask(question)];
+  const between = [newline, tokenizer.encode(ANSWER_OPENING)];
+  const answered = (answer: string): Int32Array[] => {
+    if (answer === ABSENT_ANSWER && spec.absentTokenId !== undefined) return [Int32Array.of(spec.absentTokenId)];
+    const lines = spec.answerLines === "many" ? answer.trim().split(/\s*\n\s*/) : [oneLine(answer)];
+    return lines.flatMap((line, i) => [...(i === 0 ? [] : between), tokenizer.encode(line)]);
+  };
+  const after = [...history.flatMap((turn) => [ask(turn.question), ...answered(turn.answer), newline]), ask(question)];
   return { before: Int32Array.from(tokenizer.prefixIds), after: concat(after) };
 }
 
@@ -63,8 +68,18 @@ function plainPrompt({ tokenizer, question, history }: PromptOptions): Prompt {
   };
 }
 
+/** What a chat model is asked to say, and nothing else, where the files do not hold the answer. */
+const ABSENT_WORDS = "Not in the files.";
+
 const INSTRUCTION =
-  "Here are files of a repository. Answer from them alone, and quote every line you rely on word for word between backticks.\n\n";
+  "Here are files of a repository, each behind a line with its path. Answer from them alone. Quote every line you rely on word for word between " +
+  "backticks, and name the path of its file in front of it. If nothing in these files answers the question, reply with exactly: " +
+  `${ABSENT_WORDS}\n\n`;
+
+/** Whether a chat model's whole answer is that the files do not hold it; an answer that only says so among other things is one. */
+export function saysAbsent(answer: string): boolean {
+  return /^["“`*]*not in the files[."”`*]*$/i.test(answer.trim());
+}
 
 /** Renders the template around placeholders, then encodes what the template wrote and what stands for them each in its own way. */
 function chatPrompt({ tokenizer, chatTemplate, question, history }: PromptOptions): Prompt {

@@ -1,5 +1,5 @@
 /** What a model's weights take where they are kept, and what of them one token reads. */
-import type { ModelSpec, TensorFormat, WeightFormat } from "../api.ts";
+import type { ModelSpec, TensorFormat, WeightFormat, WeightStore } from "../api.ts";
 import { bytesOf } from "../formats/layouts.ts";
 import { storedFormat } from "../formats/stored.ts";
 import { matrixBytes, matrixFormatOf, type MatrixFormat } from "../kernels/matrixFormats.ts";
@@ -20,6 +20,16 @@ export function weightsByBits(spec: ModelSpec, bits: number): WeightBytes {
   const bytes = (parameterCount(spec) * bits) / 8;
   const table = spec.tiedEmbeddings ? 0 : (spec.vocabSize * spec.hiddenSize * bits) / 8;
   return { bytes, readBytes: bytes - table };
+}
+
+/** Bytes of the weights as they are stored: in the file's format or the chosen one, what is no matrix in f32. */
+export function weightsAsStored(spec: ModelSpec, weights: WeightStore, format: WeightFormat): number {
+  let bytes = 0;
+  for (const [name, shape] of tensorShapes(spec)) {
+    const numbers = shape.reduce((product, size) => product * size, 1);
+    bytes += bytesOf(storedFormat(name, shape, weights.format(name), format), numbers);
+  }
+  return bytes;
 }
 
 /** In buffers of a graphics device: matrices in panels of 32 rows, the rest in f32. */

@@ -44,7 +44,7 @@ export async function modelKey(
 }
 
 /** What ends an answer and how a prompt is written say nothing about the state. */
-const UNSEEN: ReadonlySet<string> = new Set(["bosTokenId", "eosTokenIds", "absentTokenId", "promptFormat"]);
+const UNSEEN: ReadonlySet<string> = new Set(["bosTokenId", "eosTokenIds", "absentTokenId", "promptFormat", "answerLines"]);
 
 /** Numbers of each tensor that go into the key: checkpoints of one training differ in nearly every number. */
 const SAMPLED_NUMBERS = 64;

@@ -33,12 +33,10 @@ export function answerNotes(result: AskResult, facts: QuestionFacts): string[] {
   ];
 }
 
-/** Where nothing in the files answers. */
-export function absentText(rows: readonly PackRow[]): string {
-  const read = rows.filter(({ included }) => included).length;
-  const left = rows.length - read;
-  const more = left === 0 ? "" : `, but ${filesText(left)} did not fit and may hold it`;
-  return `**Not found.** The model says that the answer is not in the ${filesText(read)} it read${more}.`;
+/** The sentences around an answer's quotes as Markdown that shows just these. */
+export function proseText({ prose, absent }: Pick<AskResult, "prose" | "absent">): string {
+  const pieces = prose.split("`").map((piece, i) => (i % 2 === 1 ? inlineCode(piece) : literal(piece)));
+  return `${absent ? "**Not found.** " : ""}${pieces.join("")}`;
 }
 
 /** What is said of quotes that are not in the files. */

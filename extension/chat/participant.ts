@@ -7,7 +7,7 @@ import { currentRoots } from "../corpus/currentRoots.ts";
 import { commandIds } from "../commandIds.ts";
 import { modelLabel } from "../models/location.ts";
 import type { CurrentModel } from "../models/currentModel.ts";
-import { absentText, answerNotes, planText, progressText, type QuestionFacts, unverifiedNote } from "./answerText.ts";
+import { answerNotes, planText, progressText, proseText, type QuestionFacts, unverifiedNote } from "./answerText.ts";
 import type { ChatEngine } from "./chatEngine.ts";
 import { showCitations } from "./citations.ts";
 import { chooseContext, missingFiles, scopeText, snapshotFiles } from "./contextChoice.ts";
@@ -199,12 +199,14 @@ class ShownAnswer {
     if (text !== undefined) this.stream.progress(text);
   }
 
-  end({ absent, answer, citations, rows }: AskResult): void {
-    if (absent) this.say(absentText(rows));
-    else if (this.streams) {
+  end(result: AskResult): void {
+    const { absent, answer, citations } = result;
+    if (this.streams) {
       this.say(this.safe.end());
       if (!this.said) this.say("The model said nothing.");
-    } else this.say(codeBlock(answer, languageOf(citations[0]?.path ?? "")));
+      if (absent) this.say(`\n\n${proseText(result)}`);
+    } else if (absent) this.say(proseText(result));
+    else this.say(`${proseText(result)}\n\n${codeBlock(answer, languageOf(citations[0]?.path ?? ""))}`);
   }
 
   private say(markdown: string): void {

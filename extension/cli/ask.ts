@@ -43,7 +43,7 @@ export async function ask(
   };
   const result = await withSession(command, packageRoot, output, signal, run, { prefixes });
   if (json) output.out(jsonLine(asJson(result)));
-  else output.out(`${streamed ? "" : result.answer}${asText(result)}`);
+  else output.out(`${streamed ? "" : answerText(result)}${asText(result)}`);
   if (result.stoppedBy === "user") throw abortedError();
 }
 
@@ -127,8 +127,17 @@ function asJson(result: AskResult): Record<string, unknown> {
     ring,
     limit,
     lookedAt,
+    prose: result.prose,
+    attended: result.attended,
+    attendedPrecision: result.attendedPrecision,
     dropped: rows.filter(({ included }) => !included),
   };
+}
+
+/** An answer of quotes, behind its sentences. */
+function answerText({ prose, answer, absent }: AskResult): string {
+  if (absent || prose === "") return answer;
+  return `${prose.replaceAll("`", "")}\n${answer}`;
 }
 
 /** What follows the streamed answer. */
@@ -140,7 +149,7 @@ function asText(result: AskResult): string {
   const reused = reusedTokens > 0 ? ` (${grouped(reusedTokens)} reused${restored})` : "";
   return [
     answer.endsWith("\n") || answer === "" ? "" : "\n",
-    ...(result.absent ? ["The model says that the answer is not in these files.\n"] : []),
+    ...(result.absent ? [`${result.prose}\n`] : []),
     ...citations.map(citationLine),
     `${grouped(promptTokens)} prompt tokens${reused}, ${grouped(answerTokens)} answer tokens`,
     `; pack ${seconds(timings.packMs)}, prefill ${seconds(timings.prefillMs)}, decode ${seconds(timings.decodeMs)}\n`,

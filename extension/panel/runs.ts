@@ -64,7 +64,8 @@ export function parseRun(text: string): SavedRun {
     if (typeof part !== "object" || part === null || !("uint32" in part) || typeof part.uint32 !== "string") return part;
     return new Uint32Array(new Uint8Array(Buffer.from(part.uint32, "base64")).buffer);
   });
-  if (isSavedRun(value)) return value;
+  // Runs of earlier versions have no sentences around their quotes and no attended lines.
+  if (isSavedRun(value)) return { ...value, result: { ...{ prose: "", attended: [] }, ...value.result } };
   throw new EngineError("bad-argument", "it has no id, time or result", "delete the file");
 }
 

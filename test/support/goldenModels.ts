@@ -169,6 +169,7 @@ export function randomModel(overrides: Partial<DecoderSpec> = {}, seedName = "")
     eosTokenIds: [2],
     absentTokenId: undefined,
     promptFormat: "plain",
+    answerLines: "one",
   };
   const spec = { ...base, ...overrides };
   const tensors = new Map(

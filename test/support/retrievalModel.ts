@@ -18,8 +18,8 @@ const MARGIN = 40;
 const SHARPNESS = 80;
 const SLOT = { token: 0, before: 1, twoBefore: 2, found: 3 } as const;
 
-/** `codes` has a row for every token of the vocabulary. */
-export function retrievalModel(codes: TokenCodes, vocabSize: number): { spec: DecoderSpec; weights: WeightStore } {
+/** `codes` has a row for every token of the vocabulary; what was found has the logit `certainty`, any other token at most 5/6 of it. */
+export function retrievalModel(codes: TokenCodes, vocabSize: number, certainty = 1): { spec: DecoderSpec; weights: WeightStore } {
   const { width } = codes;
   const hiddenSize = 4 * width + 4;
   const constant = 4 * width;
@@ -48,7 +48,7 @@ export function retrievalModel(codes: TokenCodes, vocabSize: number): { spec: De
   for (let token = 0; token < vocabSize; token++) {
     for (const [i, value] of codes.code(token).entries()) {
       set(EMBEDDING, token, slot("token") + i, value);
-      set(headName(spec), token, slot("found") + i, value);
+      set(headName(spec), token, slot("found") + i, certainty * value);
     }
     set(EMBEDDING, token, constant, 1);
   }

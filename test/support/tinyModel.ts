@@ -29,6 +29,8 @@ export const tinyChatTemplate =
 export interface TinyModelOptions {
   /** `chat` has a template, and a vocabulary in which every token has a text. */
   promptFormat?: "extractive" | "plain" | "chat";
+  /** An extractive model's answer may have several lines. */
+  answerLines?: "many";
   maxPositions?: number;
   /** Layers; two by default. */
   layers?: number;
@@ -70,6 +72,7 @@ export function tinyModelContents(options: TinyModelOptions = {}): Record<string
     eos_token_id: [0],
     absent_token_id: 2,
     prompt_format: options.promptFormat ?? "extractive",
+    ...(options.answerLines ? { answer_lines: options.answerLines } : {}),
   };
   return {
     ...(options.promptFormat === "chat" ? { "chat_template.jinja": tinyChatTemplate } : {}),

@@ -6,9 +6,11 @@ import type { AskEvent, AskRequest } from "../../engine/generate/api.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { openReferenceRunner } from "../../engine/reference/open.ts";
 import { openSession, type SessionOptions } from "../../engine/session.ts";
+import { loadTokenizer } from "../../engine/tokenizer/load.ts";
 import { FakeRunner } from "../support/fakeRunner.ts";
-import { memoryWorkspace, tinyModelFiles, type TinyModelOptions } from "../support/tinyModel.ts";
+import { memoryWorkspace, tinyModelFiles, type TinyModelOptions, tinyTokenizerJson } from "../support/tinyModel.ts";
 
+const tinyTokenizer = loadTokenizer(tinyTokenizerJson);
 const runtime: Runtime = { gpu: undefined, ortWasm: () => Promise.reject(new Error("not here")), ortThreads: 1 };
 
 const CONTENTS = {
@@ -248,6 +250,37 @@ describe("a session that loses its device", () => {
     const result = await session.ask(request("Where is go?"), never, ignore);
     assert.equal(result.stoppedBy, "end");
     assert.equal(opened.length, 2);
+  });
+});
+
+describe("a chat model", () => {
+  /** Says this, then ends its turn. */
+  const saying = async (text: string) => {
+    const ids = [...tinyTokenizer.encode(text), 0];
+    let said = 0;
+    const { session } = await openFake((kind) => new FakeRunner({ kind, vocabSize: 266, choose: () => ids[said++] ?? 0 }), {
+      promptFormat: "chat",
+    });
+    return session.ask(request("Where is go?", { maxAnswerTokens: 80 }), never, ignore);
+  };
+
+  it("that says that nothing answers is taken at its word, and cites nothing", async () => {
+    const result = await saying("Not in the files.");
+    assert.deepEqual([result.absent, result.answer, result.citations], [true, "Not in the files.", []]);
+    assert.match(result.prose, /nothing in the 2 files it read/);
+  });
+
+  it("has its quotes verified, whatever it says of them", async () => {
+    const result = await saying('In src/a.ts: `return limit;` and "return 4;".');
+    assert.equal(result.absent, false);
+    assert.deepEqual(
+      result.citations.map(({ path, startLine, verified }) => [path, startLine, verified]),
+      [
+        ["src/a.ts", 3, true],
+        ["src/a.ts", 0, false],
+      ],
+    );
+    assert.equal(result.prose, "Found word for word in the files: src/a.ts, line 3.");
   });
 });
 

@@ -13,6 +13,7 @@ import type { LiveRun } from "../state/store.ts";
 import { duration, exact, percent, plural } from "../state/words.ts";
 import { cacheErrorLine, denseScoresLine, keptMassLine, ringLines } from "./attention.ts";
 import { backendName } from "./header.ts";
+import { attendedLines, proseLine } from "./spans.ts";
 
 /** What has been streamed so far; the box has its final place from the first token on. */
 export function liveAnswer(live: LiveRun): TemplateResult {
@@ -26,15 +27,16 @@ export function answer(run: SavedRun, play: Playground): TemplateResult {
   const { result } = run;
   return html`<article class="answer-block" data-run=${run.id}>
     <h2>${result.question}</h2>
+    ${result.absent ? nothing : proseLine(result.prose)}
     ${
       result.absent
         ? html`<p class="answer absent" data-testid="lc-answer" data-absent="true">
-            The model says that the answer is not in these files.
+            ${result.prose || "The model says that the answer is not in these files."}
           </p>`
         : html`<pre class="answer" data-testid="lc-answer">${result.answer}</pre>`
     }
     ${result.stoppedBy === "end" ? nothing : html`<p class="dim">${stopText(result)}</p>`} ${citations(result, play)}
-    ${lookedAt(result.lookedAt)}
+    ${attendedLines(result, play)} ${lookedAt(result.lookedAt)}
     <p class="meta">${cost(result)}</p>
     ${keptMassLine(result, "lc-kept-mass")} ${cacheErrorLine(result, "lc-cache-error")} ${ringLines(result)}
     ${denseScoresLine(result, "lc-dense-scores")}

@@ -9,6 +9,7 @@ import type { PromptPlan } from "../state/promptPlan.ts";
 import { busyWith, shownRun } from "../state/store.ts";
 import type { FailedRun, LiveRun, State } from "../state/store.ts";
 import { exact, plural, sentence, short } from "../state/words.ts";
+import { answerCheck } from "./ablation.ts";
 import { answer, leftOut, liveAnswer } from "./answer.ts";
 
 export function askPanel(state: State, play: Playground): TemplateResult {
@@ -26,7 +27,7 @@ export function askPanel(state: State, play: Playground): TemplateResult {
     </div>
     <div class="context">${contextLine(state, play)}</div>
     <div class="runline" data-testid="lc-progress" data-phase=${state.live?.phase ?? "idle"}>${runLine(state, play)}</div>
-    ${state.live ? liveAnswer(state.live) : state.failed ? failure(state.failed, play) : run ? answer(run, play) : emptyState(state)}
+    ${state.live ? liveAnswer(state.live) : state.failed ? failure(state.failed, play) : run ? html`${answer(run, play)} ${answerCheck(run, state, play)}` : emptyState(state)}
     ${state.live?.packed ? leftOut(state.live.packed.rows) : nothing} ${earlierTurns(state)} ${savedRuns(state, play)}
   </section>`;
 }
@@ -47,6 +48,7 @@ export function totalText({ budget }: State): string {
 function askable(state: State): { disabled: boolean; title: string } {
   const busy = busyWith(state);
   if (busy === "answering") return { disabled: true, title: "A question is being answered; stop it first" };
+  if (busy === "checking") return { disabled: true, title: "An answer is being checked; stop that first" };
   if (busy === "previewing") return { disabled: true, title: "A preview is being answered; stop it in the RoPE lab first" };
   if (busy === "searching") return { disabled: true, title: "A LongRoPE search is running; stop it in the RoPE lab first" };
   if (state.engine.status === "failed") return { disabled: true, title: "The engine is not running" };

@@ -10,7 +10,16 @@ import type {
   MatmulPrecision,
 } from "../../engine/api.ts";
 import type { AttentionFacts, KvFormats } from "../../engine/attention/api.ts";
-import type { AskEvent, AskOptions, AskPlan, AskResult, Reply, ReplyRequest } from "../../engine/generate/api.ts";
+import type {
+  AnswerCheck,
+  AskEvent,
+  AskOptions,
+  AskPlan,
+  AskResult,
+  CheckProgress,
+  Reply,
+  ReplyRequest,
+} from "../../engine/generate/api.ts";
 import type { AttentionTable, AttentionTableRequest } from "../../engine/planner/api.ts";
 import type { RopePreview, RopeSearchEvent, RopeSearchRequest, RopeSearchResult } from "../../engine/eval/api.ts";
 import type { PrefixListing, PrefixName } from "../../engine/kv-cache/api.ts";
@@ -53,6 +62,8 @@ export interface EngineCalls {
   "engine/planAttention": { params: AttentionTableRequest; result: AttentionTable };
   /** The last question again under another scaling, approximately; its events come as `run` under this id. */
   "engine/previewRope": { params: { runId: string; rope: RopeChoice }; result: RopePreview };
+  /** How much the last answer depends on what it cites; `check` says under this id how far it is. */
+  "engine/checkAnswer": { params: { checkId: string }; result: AnswerCheck };
   /** An abort ends it with what there is. */
   "engine/searchRope": {
     params: { searchId: string; request: Omit<RopeSearchRequest, "readFile"> };
@@ -85,6 +96,7 @@ export type RankCalls = Pick<PageCalls, "model/read">;
 export interface EngineTopics {
   run: { runId: string; event: AskEvent };
   search: { searchId: string; event: RopeSearchEvent };
+  check: { checkId: string; progress: CheckProgress };
   /** Sent again after a lost device: backend and device can be others then. */
   session: SessionInfo;
   opening: { stage: string; doneBytes: number; totalBytes: number };

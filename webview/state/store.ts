@@ -8,6 +8,8 @@ import { wholeWindow } from "../heatmap/model.ts";
 import type { Cell, HeatPicture, HeatWindow } from "../heatmap/model.ts";
 import type { BudgetSnapshot, PanelSettings, PanelState, SavedRun } from "../protocol/panel.ts";
 import type { AttentionDraft } from "./attentionDraft.ts";
+import { reduceCheck } from "./answerCheck.ts";
+import type { CheckAction, CheckState } from "./answerCheck.ts";
 import { reduceAttentionPlan } from "./attentionPlan.ts";
 import type { AttentionPlan, AttentionPlanAction } from "./attentionPlan.ts";
 import type { HeadShade } from "./headShade.ts";
@@ -98,6 +100,8 @@ export interface State {
   /** The run whose context is in the engine's cache, under whichever scaling: what a preview answers again. */
   contextRun: string | undefined;
   lab: LabState;
+  /** Of the last answer, by leaving out what it cites. */
+  check: CheckState;
   heat: HeatState;
   /** One thing that went wrong beside a run, until it is dismissed. */
   notice: { message: string; remedy: string } | undefined;
@@ -139,6 +143,7 @@ export type Action =
   | { type: "heatFailed"; error: PlainError }
   | { type: "notice"; notice: { message: string; remedy: string } | undefined }
   | AttentionPlanAction
+  | CheckAction
   | LabAction;
 
 export function initialState(view: { tab: Tab; question: string }): State {
@@ -163,6 +168,7 @@ export function initialState(view: { tab: Tab; question: string }): State {
     cachedRun: undefined,
     contextRun: undefined,
     lab: freshLab,
+    check: { status: "idle" },
     heat: freshHeat({ layer: "mean", head: "mean", scale: "log" }, 1),
     notice: undefined,
   };
@@ -209,6 +215,7 @@ export function reduce(state: State, action: Action): State {
       return {
         ...withoutCache(state),
         lab: keptPreview(state.lab, action.question),
+        check: { status: "idle" },
         live: { id: action.id, question: action.question, phase: "listing", stopping: false, text: "" },
         failed: undefined,
         askedRope: state.settings?.rope,
@@ -267,6 +274,15 @@ export function reduce(state: State, action: Action): State {
     // Turned keys are not what the run computed, so its attention cannot be pooled any more; a search leaves no context at all.
     case "previewStarted":
       return { ...withoutCache(state), contextRun: state.contextRun, lab: reduceLab(state.lab, action) };
+    case "checkStarted":
+      return { ...withoutCache(state), contextRun: state.contextRun, check: reduceCheck(state.check, action) };
+    // A check that did not come to its end leaves a prompt in the cache that nobody asked.
+    case "checkFailed":
+      return { ...state, contextRun: undefined, check: reduceCheck(state.check, action) };
+    case "checkEvent":
+    case "checkStopping":
+    case "checkReady":
+      return { ...state, check: reduceCheck(state.check, action) };
     case "searchStarted":
       return { ...withoutCache(state), lab: reduceLab(state.lab, action) };
     case "previewReady":
@@ -303,8 +319,9 @@ export function sameTurns(
 }
 
 /** What the engine does now, of which it does one thing at a time; undefined where it is free. */
-export function busyWith({ live, lab }: State): "answering" | "previewing" | "searching" | undefined {
+export function busyWith({ live, lab, check }: State): "answering" | "previewing" | "searching" | "checking" | undefined {
   if (live) return "answering";
+  if (check.status === "running") return "checking";
   if (lab.preview.status === "running") return "previewing";
   return lab.search.status.kind === "running" ? "searching" : undefined;
 }

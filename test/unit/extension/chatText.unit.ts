@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { AskPlan } from "../../../engine/generate/api.ts";
 import { EngineError } from "../../../engine/errors.ts";
-import { absentText, answerNotes, planText, unverifiedNote } from "../../../extension/chat/answerText.ts";
+import { answerNotes, planText, proseText, unverifiedNote } from "../../../extension/chat/answerText.ts";
 import { failureText } from "../../../extension/chat/failures.ts";
 import { codeBlock, inlineCode, languageOf, literal, SafeMarkdown } from "../../../extension/chat/markdown.ts";
 import { seeded } from "../../support/random.ts";
@@ -89,8 +89,18 @@ describe("the notes behind an answer", () => {
   });
 
   it("say so where nothing answers, and that the answer may lie in what did not fit", () => {
-    assert.match(absentText([row("a.ts", true)]), /not in the 1 file it read\.$/);
-    assert.match(absentText([row("a.ts", true), row("b.ts", false)]), /1 file did not fit and may hold it/);
+    const prose = "The model says that nothing in the 1 file it read answers this. 1 file did not fit and may hold the answer.";
+    assert.equal(proseText({ absent: true, prose }), `**Not found.** ${prose}`);
+  });
+
+  it("say in front of a quote where it stands, with names and paths as they are", () => {
+    const prose = "`a_b` is set in src/__init__.py, line 5; this line stands in 2 places:";
+    const expected = "`a_b` is set in src/\\_\\_init\\_\\_.py, line 5; this line stands in 2 places:";
+    assert.equal(proseText({ absent: false, prose }), expected);
+    assert.equal(
+      proseText({ absent: false, prose: "See www.evil.test/[x](y), line 5:" }),
+      "See www\\.evil.test/\\[x\\](y), line 5:",
+    );
   });
 
   it("never call a quote found that is not in the files", () => {

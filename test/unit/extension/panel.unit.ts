@@ -57,6 +57,8 @@ function run(index: number): SavedRun {
     stoppedBy: "end",
     citations: [],
     lookedAt: [],
+    prose: "",
+    attended: [],
     promptTokens: 9,
     reusedTokens: 0,
     restoredTokens: 0,

@@ -60,6 +60,7 @@ describe("the most probable line", () => {
         runner,
         prompt: Int32Array.from(prompt),
         quotes,
+        from: quotes.start,
         maxTokens: 500,
         onLead: () => undefined,
       });
@@ -93,6 +94,7 @@ describe("the most probable line", () => {
       runner,
       prompt: Int32Array.from(prompt),
       quotes,
+      from: quotes.start,
       maxTokens: 50,
       onLead: () => undefined,
     });
@@ -105,7 +107,14 @@ describe("the most probable line", () => {
     const { quotes, lines } = await linesOf({ "a.ts": text });
     const runner = new FakeRunner({ vocabSize, logit: () => 0 });
     await runner.append([9]);
-    const best = await mostProbableLine({ runner, prompt: Int32Array.of(9), quotes, maxTokens: 500, onLead: () => undefined });
+    const best = await mostProbableLine({
+      runner,
+      prompt: Int32Array.of(9),
+      quotes,
+      from: quotes.start,
+      maxTokens: 500,
+      onLead: () => undefined,
+    });
     assert.equal(best.stoppedBy, "end");
     if (best.quote.end === "line") assert.ok(lines.includes(tokenizer.decode(best.ids)));
   });
@@ -120,6 +129,7 @@ describe("the most probable line", () => {
       runner,
       prompt: Int32Array.from(prompt),
       quotes,
+      from: quotes.start,
       maxTokens: 50,
       signal: controller.signal,
       onLead: () => controller.abort(),

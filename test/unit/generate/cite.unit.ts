@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { BodyCache } from "../../../engine/pack/body.ts";
 import { packFiles } from "../../../engine/pack/pack.ts";
 import { SpanMap } from "../../../engine/pack/spanMap.ts";
-import { citeLine, citePlaces, citeText, lookedAt } from "../../../engine/generate/cite.ts";
+import { citeLines, citePlaces, citeText, lookedAt } from "../../../engine/generate/cite.ts";
 import { loadTokenizer } from "../../../engine/tokenizer/load.ts";
 import { FakeRunner } from "../../support/fakeRunner.ts";
 import { memoryWorkspace, tinyTokenizerJson } from "../../support/tinyModel.ts";
@@ -100,6 +100,12 @@ describe("citations of free text", () => {
     ]);
   });
 
+  it("takes what stands between quotation marks for a quote too", async () => {
+    assert.deepEqual(await cite('In src/a.ts: "const limit = 3;"'), [["src/a.ts", 1, 1, "const limit = 3;", true]]);
+    assert.deepEqual(await cite("It says “const limit = 4;” in src/a.ts."), [["", 0, 0, "const limit = 4;", false]]);
+    assert.deepEqual(await cite('The "limit" is a name, and `f("a b c")` is code.'), [["", 0, 0, 'f("a b c")', false]]);
+  });
+
   it("prefers the file named beside the quote and lists all otherwise", async () => {
     assert.deepEqual(await cite("In src/b.ts it says `return limit;`"), [["src/b.ts", 2, 2, "return limit;", true]]);
     assert.equal((await cite("It says `return limit;`")).length, 2);
@@ -116,12 +122,12 @@ describe("citations of free text", () => {
     const pack = await packed(SOURCES);
     const options = { pack, queries: { start: 0, end: 1 } };
     assert.deepEqual(
-      (await citeLine("return limit;", options)).map(({ path, startLine }) => [path, startLine]),
+      (await citeLines("return limit;", options)).map(({ path, startLine }) => [path, startLine]),
       [
         ["src/a.ts", 3],
         ["src/b.ts", 2],
       ],
     );
-    assert.equal((await citeLine("return limits;", options))[0]?.verified, false);
+    assert.equal((await citeLines("return limits;", options))[0]?.verified, false);
   });
 });

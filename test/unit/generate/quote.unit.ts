@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { BodyCache } from "../../../engine/pack/body.ts";
 import { headerLine, packFiles } from "../../../engine/pack/pack.ts";
-import { decodeAnswer } from "../../../engine/generate/decode.ts";
 import { QuoteIndex, type QuoteState } from "../../../engine/generate/quote.ts";
+import { decodeQuotedLines } from "../../../engine/generate/quotedLines.ts";
 import { loadTokenizer } from "../../../engine/tokenizer/load.ts";
 import { FakeRunner } from "../../support/fakeRunner.ts";
 import { randomText, seeded } from "../../support/random.ts";
@@ -46,7 +46,7 @@ describe("quote-constrained decoding", () => {
     for (let round = 0; round < 60; round++) {
       const runner = new FakeRunner({ vocabSize: tokenizer.vocabSize });
       await runner.append([round]);
-      const decoded = await decodeAnswer({
+      const decoded = await decodeQuotedLines({
         runner,
         prompt: Int32Array.of(round),
         tokenizer,
@@ -54,11 +54,12 @@ describe("quote-constrained decoding", () => {
         stopIds: new Set(),
         maxTokens: 500,
         quotes: index,
+        maxLines: 1,
         onText: () => undefined,
         onCandidate: () => undefined,
       });
       assert.equal(decoded.stoppedBy, "end");
-      if (decoded.quote?.end === "absent") assert.deepEqual(decoded.ids, [ABSENT]);
+      if (decoded.lines[0]?.quote.end === "absent") assert.deepEqual(decoded.ids, [ABSENT]);
       else assert.ok(lines.has(decoded.text), JSON.stringify(decoded.text));
     }
   });

@@ -84,7 +84,15 @@ describe("what a model asks of a machine", () => {
     const mamba: ModelSpec = {
       ...{ kind: "mamba", modelType: "mamba", vocabSize: 50_280, hiddenSize: 768, layerCount: 24, normEps: 1e-5 },
       ...{ maxPositionEmbeddings: 2048, tiedEmbeddings: true, embeddingMultiplier: 1, bosTokenId: undefined, eosTokenIds: [0] },
-      ...{ absentTokenId: undefined, promptFormat: "plain", innerSize: 1536, stateSize: 16, convKernel: 4, timeStepRank: 48 },
+      ...{
+        absentTokenId: undefined,
+        promptFormat: "plain",
+        answerLines: "one",
+        innerSize: 1536,
+        stateSize: 16,
+        convKernel: 4,
+        timeStepRank: 48,
+      },
       ...{ projectionBias: false, convBias: true },
     };
     const [, context] = preflight(mamba, weightsOf("f32"), laptop);

@@ -63,6 +63,7 @@ describe("a model's facts from config.json", () => {
       eosTokenIds: [],
       absentTokenId: undefined,
       promptFormat: "chat",
+      answerLines: "one",
     };
     assert.deepEqual(parseSpec(llama), plain);
   });
@@ -106,6 +107,7 @@ describe("a model's facts from config.json", () => {
     ["tied head", { tie_word_embeddings: true }, { tiedEmbeddings: true }],
     ["embedding multiplier", { embedding_multiplier: 12 }, { embeddingMultiplier: 12 }],
     ["prompt format", { prompt_format: "extractive", absent_token_id: 3 }, { promptFormat: "extractive", absentTokenId: 3 }],
+    ["answers of several lines", { answer_lines: "many" }, { answerLines: "many" }],
     ["partial rotation", { partial_rotary_factor: 0.5 }, { rotaryDim: 4 }],
     ["partial rotation inside the RoPE parameters", { rope_parameters: { partial_rotary_factor: 0.25 } }, { rotaryDim: 2 }],
     [
@@ -427,6 +429,7 @@ describe("what the engine cannot run faithfully is refused", () => {
     ["odd rotation", { ...llama, partial_rotary_factor: 0.4 }, /3 rotary dimensions/, /./],
     ["no rotation", { ...llama, partial_rotary_factor: 0 }, /0 rotary dimensions/, /./],
     ["end token that is none", { ...llama, eos_token_id: ["</s>"] }, /eos_token_id/, /./],
+    ["unknown number of answer lines", { ...llama, answer_lines: "two" }, /"two"/, /./],
     ["unknown prompt format", { ...llama, prompt_format: "poem" }, /"poem"/, /./],
     ["unknown RoPE kind", { ...llama, rope_scaling: { rope_type: "spiral" } }, /"spiral"/, /yarn/, "rope-invalid"],
     [

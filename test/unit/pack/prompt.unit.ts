@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { EngineError } from "../../../engine/errors.ts";
 import { parseSpec } from "../../../engine/models/spec.ts";
 import { renderChat, type ChatMessage } from "../../../engine/pack/chatTemplate.ts";
-import { ABSENT_ANSWER, planPrompt, type Turn } from "../../../engine/pack/prompt.ts";
+import { ABSENT_ANSWER, planPrompt, saysAbsent, type Turn } from "../../../engine/pack/prompt.ts";
 import { loadTokenizer } from "../../../engine/tokenizer/load.ts";
 import { byteLevelJson } from "../../support/tinyTokenizer.ts";
 import { tinyModelFiles, tinyTokenizerJson } from "../../support/tinyModel.ts";
@@ -33,6 +33,39 @@ describe("chat templates", () => {
   });
 });
 
+describe("a chat model's refusal", () => {
+  it("is the whole answer, in the words it was asked for", () => {
+    for (const said of [
+      "Not in the files.",
+      "not in the files",
+      ' "Not in the files."\n',
+      "**Not in the files.**",
+      "`Not in the files`",
+    ])
+      assert.equal(saysAbsent(said), true, said);
+    for (const said of [
+      "",
+      "Not in the files, but `x = 1` is close.",
+      "It is not in the files.",
+      "Not in the files. See src/a.ts.",
+      "Not in these files.",
+      "Not in the filesystem.",
+    ])
+      assert.equal(saysAbsent(said), false, said);
+  });
+
+  it("is asked for beside quotes and paths, in front of the files", async () => {
+    const tokenizer = loadTokenizer(byteLevelJson({ special: ["<|im_start|>", "<|im_end|>"] }));
+    const spec = { ...(await tinySpec()), promptFormat: "chat" as const };
+    const chatTemplate = { source: goldens.cases[0]?.template ?? "", bosToken: "", eosToken: "" };
+    const { before } = planPrompt({ tokenizer, spec, chatTemplate, question: "x", history: [] });
+    const text = tokenizer.decode(before);
+    assert.match(text, /word for word between backticks/);
+    assert.match(text, /name the path/);
+    assert.match(text, /Not in the files\./);
+  });
+});
+
 describe("prompts", () => {
   it("an extractive turn is a question, a line, a line break; an absent answer is its token", async () => {
     const tokenizer = loadTokenizer(tinyTokenizerJson);
@@ -49,6 +82,16 @@ describe("prompts", () => {
       "Q: Where is x?\nA: const x = 1;\nQ: Where is y?\nA: <|absent|>\nQ: What is z?\nA: ",
     );
     assert.equal([...prompt.after].filter((id) => id === 2).length, 1);
+  });
+
+  it("an answer of several lines has its opening in front of every line", async () => {
+    const tokenizer = loadTokenizer(tinyTokenizerJson);
+    const history = [{ question: "Who?", answer: "go(1);\ngo(2);" }];
+    const options = { tokenizer, chatTemplate: undefined, question: "x", history };
+    const spec = await tinySpec();
+    const many = planPrompt({ ...options, spec: { ...spec, answerLines: "many" } });
+    assert.equal(tokenizer.decode(many.after), "Q: Who?\nA: go(1);\nA: go(2);\nQ: x\nA: ");
+    assert.equal(tokenizer.decode(planPrompt({ ...options, spec }).after), "Q: Who?\nA: go(1); go(2);\nQ: x\nA: ");
   });
 
   it("every format appends turns: what was asked before stays as it was", async () => {

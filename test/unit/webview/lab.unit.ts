@@ -23,6 +23,8 @@ const preview: RopePreview = {
   stoppedBy: "end",
   citations: [],
   lookedAt: [],
+  prose: "",
+  attended: [],
   promptTokens: 900,
   answerTokens: 3,
   approximate: true,

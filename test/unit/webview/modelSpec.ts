@@ -47,6 +47,7 @@ export function modelSpec(change: Partial<DecoderSpec> = {}): DecoderSpec {
     eosTokenIds: [1],
     absentTokenId: undefined,
     promptFormat: "plain",
+    answerLines: "one",
     ...change,
   };
 }
@@ -59,10 +60,10 @@ export function alibiSpec(): DecoderSpec {
 /** A recurrent model of two layers with 64 × 16 numbers of state each, and three taps. */
 export function mambaSpec(): MambaSpec {
   const { vocabSize, hiddenSize, layerCount, normEps, maxPositionEmbeddings, tiedEmbeddings, embeddingMultiplier } = modelSpec();
-  const { bosTokenId, eosTokenIds, absentTokenId, promptFormat } = modelSpec();
+  const { bosTokenId, eosTokenIds, absentTokenId, promptFormat, answerLines } = modelSpec();
   return {
     ...{ vocabSize, hiddenSize, layerCount, normEps, maxPositionEmbeddings, tiedEmbeddings, embeddingMultiplier },
-    ...{ bosTokenId, eosTokenIds, absentTokenId, promptFormat },
+    ...{ bosTokenId, eosTokenIds, absentTokenId, promptFormat, answerLines },
     kind: "mamba",
     modelType: "mamba",
     innerSize: 64,

@@ -46,6 +46,8 @@ export function askResult(change: Partial<AskResult> = {}): AskResult {
     stoppedBy: "end",
     citations: [],
     lookedAt: [],
+    prose: "",
+    attended: [],
     promptTokens: 900,
     reusedTokens: 0,
     restoredTokens: 0,

@@ -70,6 +70,7 @@ function serveEngine(port: Port, script: Script): void {
       "engine/plan": () => planned,
       "engine/planAttention": never,
       "engine/previewRope": never,
+      "engine/checkAnswer": never,
       "engine/searchRope": never,
       "engine/headFacts": never,
       "engine/pool": never,

@@ -16,7 +16,16 @@ import { askResult, panelSettings, sessionInfo } from "./panelFixtures.ts";
 
 const spec = modelSpec();
 const limit = { tokens: 2048, because: "rope scaling", explanation: "", wouldBe: 1024 } as const;
-const common = { question: "where?", answer: "there", absent: false, stoppedBy: "end", citations: [], lookedAt: [] } as const;
+const common = {
+  question: "where?",
+  answer: "there",
+  absent: false,
+  stoppedBy: "end",
+  citations: [],
+  lookedAt: [],
+  prose: "",
+  attended: [],
+} as const;
 const preview: RopePreview = {
   ...common,
   promptTokens: 900,
@@ -80,6 +89,7 @@ function labOf(answers: Partial<Pick<EngineClient, "previewRope" | "searchRope">
     headFacts: never,
     loseDevice: never,
     previewRope: never,
+    checkAnswer: never,
     searchRope: never,
     ...answers,
   };

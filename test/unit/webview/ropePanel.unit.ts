@@ -208,10 +208,10 @@ describe("positions without rotation", () => {
     assert.equal(stateNumbers(mambaSpec()), 2 * 64 * (16 + 3));
     const { vocabSize, hiddenSize, layerCount, normEps, maxPositionEmbeddings, tiedEmbeddings, embeddingMultiplier } =
       mambaSpec();
-    const { bosTokenId, eosTokenIds, absentTokenId, promptFormat } = mambaSpec();
+    const { bosTokenId, eosTokenIds, absentTokenId, promptFormat, answerLines } = mambaSpec();
     const common = {
       ...{ vocabSize, hiddenSize, layerCount, normEps, maxPositionEmbeddings, tiedEmbeddings, embeddingMultiplier },
-      ...{ bosTokenId, eosTokenIds, absentTokenId, promptFormat },
+      ...{ bosTokenId, eosTokenIds, absentTokenId, promptFormat, answerLines },
     };
     const mamba2 = { headCount: 4, headDim: 16, groupCount: 2, normGroupCount: 2, stateSize: 8, convKernel: 4, chunkSize: 16 };
     const limits = { timeStepLimit: [0, Infinity] as const, projectionBias: false, convBias: true };

@@ -1,0 +1,178 @@
+/** An answer in plain sentences around its verbatim quotes. They claim what the quotes show, and no more. */
+import type { PackRow } from "../api.ts";
+import { headerLine } from "../pack/pack.ts";
+import type { AskResult, Citation } from "./api.ts";
+import { MAX_CITATIONS } from "./cite.ts";
+import { type QuestionKind, readQuestion } from "./questionKind.ts";
+
+export type ProseOptions = Pick<AskResult, "question" | "answer" | "absent" | "citations" | "rows"> & {
+  /** The answer is lines of the files, or text that may quote some. */
+  form: "lines" | "text";
+};
+
+/**
+ * One or two sentences that stand in front of the quotes, with code between backticks. The kind of question decides on the wording, and only where
+ * every quote bears it out; otherwise it is said what the files say and where. Empty where nothing was answered.
+ */
+export function proseOf(options: ProseOptions): string {
+  const { question, answer, absent, citations, rows, form } = options;
+  if (absent) return absentProse(rows);
+  if (answer.trim() === "") return "";
+  const verified = citations.filter((citation) => citation.verified);
+  if (form === "text") return textProse(verified);
+  const [first] = verified;
+  if (!first) return "The model wrote this, and no line of the files says it word for word:";
+  const named = filesNamed(answer, verified);
+  if (named.length > 0) return `The model names the ${named.length === 1 ? "file" : "files"} ${listed(named)}.`;
+  return `${claim(question, verified, first)}${placesProse(verified)}:`;
+}
+
+/** The text in pieces, of which every second one is code. */
+export function proseParts(prose: string): readonly string[] {
+  return prose.split("`");
+}
+
+function absentProse(rows: readonly PackRow[]): string {
+  const read = rows.filter(({ included }) => included).length;
+  const left = rows.length - read;
+  const first = `The model says that nothing in the ${files(read)} it read answers this.`;
+  if (left === 0) return first;
+  return `${first} ${files(left)} did not fit and may hold the answer.`;
+}
+
+function textProse(verified: readonly Citation[]): string {
+  const [first] = verified;
+  if (!first) return "Nothing of this answer was found word for word in the files.";
+  const more = new Set(verified.map(({ path, startLine }) => `${path}:${startLine}`)).size - 1;
+  return `Found word for word in the files: ${lineOf(first)}${more === 0 ? "" : `, and ${more} more ${more === 1 ? "place" : "places"}`}.`;
+}
+
+/** The files whose header lines are the whole answer. */
+function filesNamed(answer: string, verified: readonly Citation[]): string[] {
+  const lines = answer.trim().split("\n");
+  const paths = lines.map((line) => verified.find(({ path }) => headerLine(path) === line.trim())?.path);
+  return paths.every((path) => path !== undefined) ? paths.map(shownPath) : [];
+}
+
+/** What the quotes say of the question, and where they stand. */
+function claim(question: string, verified: readonly Citation[], first: Citation): string {
+  const { kind, name } = readQuestion(question);
+  const quotes = [...new Set(verified.map(({ quote }) => quote))];
+  const where = quotes.length === 1 ? `in ${lineOf(first)}` : `in ${quotes.length} lines of ${files(filesOf(verified))}`;
+  const shown = name !== "" && quotes.every((quote) => SHOWS[kind](quote, name)) ? WORDS[kind](`\`${name}\``) : undefined;
+  if (shown !== undefined) return `${shown} ${where}`;
+  if (name !== "" && quotes.every((quote) => mentions(quote, name))) return `\`${name}\` stands ${where}`;
+  return quotes.length === 1 ? `The files say, in ${shownPath(first.path)} line ${first.startLine}` : `The files say, ${where}`;
+}
+
+/** Where one line stands in several places, how many. */
+function placesProse(verified: readonly Citation[]): string {
+  const quotes = new Set(verified.map(({ quote }) => quote)).size;
+  if (quotes === verified.length) return "";
+  if (quotes > 1) return "; some of these lines stand in several places";
+  const count = verified.length >= MAX_CITATIONS ? `at least ${MAX_CITATIONS}` : `${verified.length}`;
+  return `; this line stands in ${count} places`;
+}
+
+/** What the sentence says once the quotes show it. `unknown` has no words of its own. */
+const WORDS: Readonly<Record<QuestionKind, (name: string) => string | undefined>> = {
+  definition: (name) => `${name} is defined`,
+  value: (name) => `${name} is set`,
+  signature: (name) => `The parameters of ${name} stand`,
+  // The line alone does not show which function it belongs to.
+  return: (name) => `The model takes this as what ${name} returns,`,
+  import: (name) => `${name} is imported`,
+  caller: (name) => `${name} is called`,
+  comment: (name) => `The model takes this comment as the one on ${name},`,
+  key: (name) => `The key ${name} is set`,
+  file: (name) => `${name} is defined`,
+  number: (name) => `A number for ${name} stands`,
+  variables: (name) => `Assignments with ${name} stand`,
+  unknown: () => undefined,
+};
+
+/** Whether one quote bears out what WORDS says. */
+const SHOWS: Readonly<Record<QuestionKind, (quote: string, name: string) => boolean>> = {
+  definition: defines,
+  value: isSet,
+  signature: (quote, name) => defines(quote, name) && /^[^=]*\(/.test(around(quote, name)?.behind ?? ""),
+  return: (quote) => /(?:^|[\s{(;])(?:return|yield)\b|=>/.test(quote),
+  import: (quote, name) =>
+    mentions(quote, name) && /(?:^|\s)(?:import|from|use|using|include)\b|\brequire\b|#include/.test(quote),
+  caller: (quote, name) => !isComment(quote) && !defines(quote, name) && /^\s*\(/.test(around(quote, name)?.behind ?? ""),
+  comment: isComment,
+  key: (quote, name) => /^(?:[-\s"'[]|export\s)*$/.test(around(quote, name)?.before ?? "no") && isAssigned(quote, name),
+  file: defines,
+  number: (quote, name) => mentions(quote, name) && /\d/.test(quote.replaceAll(name, "")),
+  variables: (quote, name) => mentions(quote, name) && quote.includes("="),
+  unknown: () => false,
+};
+
+/** What stands before and behind the first place of a name as a whole word. */
+function around(quote: string, name: string): { before: string; behind: string } | undefined {
+  for (let at = quote.indexOf(name); at >= 0; at = quote.indexOf(name, at + 1)) {
+    const before = quote.slice(0, at);
+    const behind = quote.slice(at + name.length);
+    if (!/[\p{L}\p{N}_$]$/u.test(before) && !/^[\p{L}\p{N}_$]/u.test(behind)) return { before, behind };
+  }
+  return undefined;
+}
+
+function mentions(quote: string, name: string): boolean {
+  return around(quote, name) !== undefined;
+}
+
+function isComment(quote: string): boolean {
+  return /^(?:\/\/|\/\*|\*|#(?!\s*(?:include|define))|--|<!--|"""|''')|(?:\*\/|"""|'''|-->)$/.test(quote.trim());
+}
+
+/** A keyword in front of it, a value given to it at the line's beginning, or parameters and a body behind it. */
+function defines(quote: string, name: string): boolean {
+  const place = isComment(quote) ? undefined : around(quote, name);
+  if (place === undefined) return false;
+  const { before, behind } = place;
+  if (KEYWORD_BEFORE.test(before)) return true;
+  if (/^(?:export\s+)?$/.test(before.trimStart()) && /^\s*(?:=(?![=>])|:=)/.test(behind)) return true;
+  return !CONTROL.test(before) && /^[\p{L}\p{N}_$\s*&<>:,[\]]*$/u.test(before) && /^\s*(?:<[^>]*>)?\(.*\)[^;]*\{$/.test(behind);
+}
+
+const KEYWORD_BEFORE =
+  /(?:^|[^\p{L}\p{N}_$])(?:function\*?|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|module|namespace|macro_rules!|val|sub|#\s*define)\s+(?:\([^)]*\)\s*)?$/u;
+const CONTROL = /(?:^|\s)(?:if|for|while|switch|return|else|await|catch|new|throw|case)\b/;
+
+/** Gets a value in this line: by an assignment, or in a literal behind a colon; a colon alone may only give a type. */
+function isSet(quote: string, name: string): boolean {
+  if (isComment(quote)) return false;
+  const { before = "", behind = "" } = around(quote, name) ?? {};
+  if (/#\s*define\s+$/.test(before)) return behind.trim() !== "";
+  return (
+    /^["'`\])]*(?:\s*:[^=(]*|\s[\w\s]*)?\s*:?=(?![=>~])/.test(behind) ||
+    /^["'`]?\s*:\s*(?:[-+]?\d|["'`[{]|(?:true|false|null|none)\b)/i.test(behind)
+  );
+}
+
+function isAssigned(quote: string, name: string): boolean {
+  return /^["'\]]*\s*(?:=(?![=>])|:(?!:))/.test(around(quote, name)?.behind ?? "");
+}
+
+function lineOf({ path, startLine, endLine }: Citation): string {
+  const lines = endLine > startLine ? `lines ${startLine}-${endLine}` : `line ${startLine}`;
+  return `${shownPath(path)}, ${lines}`;
+}
+
+/** Backticks mark code. */
+function shownPath(path: string): string {
+  return path.replaceAll("`", "'");
+}
+
+function listed(words: readonly string[]): string {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1) ?? ""}`;
+}
+
+function filesOf(citations: readonly Citation[]): number {
+  return new Set(citations.map(({ path }) => path)).size;
+}
+
+function files(count: number): string {
+  return count === 1 ? "1 file" : `${count} files`;
+}

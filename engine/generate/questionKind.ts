@@ -1,0 +1,172 @@
+/** What a question asks for, by its wording: the same words always give the same kind. English only; anything else is `unknown`. */
+
+export type QuestionKind =
+  | "definition"
+  | "value"
+  | "signature"
+  | "return"
+  | "import"
+  | "caller"
+  | "comment"
+  | "key"
+  | "file"
+  | "number"
+  | "variables"
+  | "unknown";
+
+export interface ReadQuestion {
+  kind: QuestionKind;
+  /** What it asks about: a name, or of `variables` a value; empty where none was found. */
+  name: string;
+}
+
+/** The first pattern that matches decides, so that narrow wordings stand before wide ones. `{}` stands for the name. */
+const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] = [
+  {
+    kind: "number",
+    wordings: ["magic numbers?\\b.*? for {}", "secret numbers?\\b.*? for {}", "(?:numbers?|code) (?:for|of) {} mentioned"],
+  },
+  {
+    kind: "variables",
+    wordings: [
+      "(?:which|what|all|the) variables\\b.*? (?:value|equal to|set to|hold|store|contain) {}",
+      "variables (?:that|which) (?:are|have|hold)\\b.*? {}",
+      "variables assigned\\b.*? {}",
+    ],
+  },
+  {
+    kind: "comment",
+    wordings: [
+      "(?:comment|doc ?strings?|jsdoc|documentation|doc comment)s?\\b.*? (?:above|on|of|for|before|at|over|about) {}",
+      "how is {} documented",
+      "(?:docstring|comment) {}",
+      "what is {} for$",
+      "{}'s (?:docstring|comment|documentation)",
+    ],
+  },
+  {
+    kind: "signature",
+    wordings: [
+      "(?:signature|parameters?|arguments?|params|args)\\b.*? (?:of|for|does|do|to) {}",
+      "(?:signature|parameters|arguments) {}",
+      "(?:parameters?|arguments?|params|args) (?:does|do|can|must) {} (?:take|have|accept|need|expect)",
+      "what does {} (?:take|accept|expect)",
+      "how (?:do i|do you|should i|to|is|can i) (?:call|invoke)(?:ed)? {}",
+      "{}'s (?:signature|parameters|arguments)",
+    ],
+  },
+  {
+    kind: "return",
+    wordings: [
+      "what (?:is|are|gets) returned (?:by|from) {}",
+      "(?:what|which value) (?:do|does)(?: the (?:function|method))? {} (?:return|give back|yield|evaluate to)",
+      "what {} returns",
+      "(?:return (?:value|type|statement)|result) (?:of|from|in) {}",
+      "how is (?:the result of )?{} (?:computed|calculated)",
+    ],
+  },
+  {
+    kind: "import",
+    wordings: [
+      "(?:which|what) (?:files?|lines?|modules?|code) (?:imports?|requires?|includes?) {}",
+      "(?:what|who) imports {}",
+      "(?:where|how) (?:is|are|do we|does it) {} (?:imported|required|included)",
+      "where does {} come from",
+      "where do(?:es)? (?:we|it) import {}",
+      "imports? (?:statement )?(?:of|for) {}",
+    ],
+  },
+  {
+    kind: "caller",
+    wordings: [
+      "(?:who|what|which (?:code|functions?|lines?|files?|methods?)) (?:calls?|uses?|invokes?) {}",
+      "where (?:is|are|do we|does it) {} (?:called|used|invoked)",
+      "where do(?:es)? (?:we|it) (?:call|use|invoke) {}",
+      "(?:callers?|calls?|usages?|uses?) (?:of|to) {}",
+    ],
+  },
+  {
+    kind: "file",
+    wordings: [
+      "(?:which|what) file (?:defines|declares|contains|has|implements|holds)(?: the (?:definition|declaration|code) of)? {}",
+      "in (?:which|what) file (?:is|are|does|can i find) {}",
+      "(?:which|what) file is {}",
+    ],
+  },
+  {
+    kind: "key",
+    wordings: [
+      "(?:config(?:uration)?|settings?) (?:key |option |entry |value )?(?:for |of |called |named )?{}",
+      "(?:key|option|setting|property|field|entry) (?:for |of |called |named )?{}",
+      "what is the {} (?:option|setting|key|entry|property|field)",
+      "{} (?:configured|set in the config)",
+    ],
+  },
+  {
+    kind: "value",
+    wordings: [
+      "value (?:of|for|assigned to) {}",
+      "value (?:does|has) {}",
+      "what(?: is|'s|s) {} (?:set to|equal to|initiali[sz]ed to|assigned)",
+      "what does {} equal",
+      "value is assigned to {}",
+      "how (?:large|big|long|many|much|high|small) (?:is|are) {}",
+      "(?:default|initial value) (?:of|for) {}",
+    ],
+  },
+  {
+    kind: "definition",
+    wordings: [
+      "where(?: is|'s| are|s) {}(?: (?:defined|declared|implemented|located|found|written))?",
+      "(?:definition|declaration|implementation) of {}",
+      "(?:where|how) (?:is|are) {} (?:defined|declared|implemented|written)",
+      "(?:which|what) lines? (?:defines?|declares?|implements?) {}",
+      "(?:where|show me where|find where) {} is (?:defined|declared|implemented)",
+      "(?:who|what) (?:defines|declares|implements) {}",
+      "(?:find|show me|go to|show) {}$",
+    ],
+  },
+];
+
+/** A name in a question: marked by backticks or quotation marks, or a word that may be dotted, hyphened or called. */
+const NAME =
+  "(?:the (?:(?:function|method|class|constant|variable|type|module|key|option|setting|value|interface) )?|function |method |class |constant |variable )?" +
+  "(?:`(?<marked>[^`\\n]+)`|[\"“'](?<quoted>[^\"”'\\n]+)[\"”']|(?<bare>@?[\\p{L}\\p{N}_$][\\p{L}\\p{N}_$.\\-/]*))(?:\\(\\))?";
+
+const patterns = WORDINGS.flatMap(({ kind, wordings }) =>
+  wordings.map((wording) => ({
+    kind,
+    pattern: new RegExp(`(?<![\\p{L}\\p{N}_])${wording.replace("{}", NAME)}(?![\\p{L}\\p{N}_])`, "iu"),
+  })),
+);
+
+/** Reads a question of one or several lines. */
+export function readQuestion(question: string): ReadQuestion {
+  const text = question
+    .trim()
+    .slice(0, LONGEST)
+    .replaceAll(/\s+/g, " ")
+    .replace(/[?.!\s]+$/, "")
+    .replaceAll("’", "'");
+  for (const { kind, pattern } of patterns) {
+    const groups = pattern.exec(text)?.groups;
+    if (!groups) continue;
+    const marked = groups["marked"] ?? groups["quoted"];
+    const name = (marked ?? groups["bare"] ?? "")
+      .replace(/\(\)$/, "")
+      .replace(/[.\-/]+$/, "")
+      .trim()
+      .replaceAll("`", "");
+    if (name !== "" && (marked !== undefined || !FILLERS.has(name))) return { kind, name };
+  }
+  return { kind: "unknown", name: "" };
+}
+
+/** Characters; what is longer is a text that somebody pasted. */
+const LONGEST = 1000;
+/** Words that stand where a name could and name nothing. */
+const FILLERS: ReadonlySet<string> = new Set(
+  "a an and any are by code config do does file files for function functions he i in is it its line lines me my of or our repository she that the their them there they this those to us variable variables we what where which who why you your".split(
+    " ",
+  ),
+);
