@@ -10,6 +10,7 @@ import { busyWith, shownRun } from "../state/store.ts";
 import type { FailedRun, LiveRun, State } from "../state/store.ts";
 import { exact, plural, sentence, short } from "../state/words.ts";
 import { answer, leftOut, liveAnswer } from "./answer.ts";
+import { preSendSheet } from "./sheet.ts";
 
 export function askPanel(state: State, play: Playground): TemplateResult {
   const run = shownRun(state);
@@ -25,7 +26,14 @@ export function askPanel(state: State, play: Playground): TemplateResult {
       ${button({ label: "Ask ⏎", primary: true, onClick: play.ask, testId: "lc-ask", ...askable(state) })}
     </div>
     <div class="context">${contextLine(state, play)}</div>
-    <div class="runline" data-testid="lc-progress" data-phase=${state.live?.phase ?? "idle"}>${runLine(state, play)}</div>
+    ${preSendSheet(state, play)}
+    <div
+      class="runline"
+      data-testid="lc-progress"
+      data-phase=${state.live?.phase ?? (state.sheet.status === "checking" ? "checking" : "idle")}
+    >
+      ${runLine(state, play)}
+    </div>
     ${state.live ? liveAnswer(state.live) : state.failed ? failure(state.failed, play) : run ? answer(run, play) : emptyState(state)}
     ${state.live?.packed ? leftOut(state.live.packed.rows) : nothing} ${earlierTurns(state)} ${savedRuns(state, play)}
   </section>`;
