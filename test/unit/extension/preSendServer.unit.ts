@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { answersOf } from "../../../extension/server/answers.ts";
 import { exampleQuestion } from "../../../extension/server/example.ts";
 import { secretsGoingIn } from "../../../extension/server/packSecrets.ts";
 import { withCounts } from "../../support/wordCounts.ts";
@@ -73,6 +74,12 @@ describe("the example question", () => {
         assert.equal(await exampleQuestion(counts, signal), undefined);
       },
     ));
+});
+
+it("every answer of the token server can be asked for over its wire", () => {
+  const wire = readFileSync("extension/server/main.ts", "utf8");
+  const names = Object.keys(answersOf(() => assert.fail("nothing is asked"), assert.fail));
+  for (const name of names) assert.ok(wire.includes(`answer("${name}", answers["${name}"]);`), name);
 });
 
 /** Text files below a folder, by path. */
