@@ -78,7 +78,12 @@ describe("the example question", () => {
 
 it("every answer of the token server can be asked for over its wire", () => {
   const wire = readFileSync("extension/server/main.ts", "utf8");
-  const names = Object.keys(answersOf(() => assert.fail("nothing is asked"), assert.fail));
+  const names = Object.keys(
+    answersOf(
+      () => assert.fail("nothing is asked"),
+      (message) => assert.fail(message),
+    ),
+  );
   for (const name of names) assert.ok(wire.includes(`answer("${name}", answers["${name}"]);`), name);
 });
 
