@@ -2,6 +2,9 @@
 export const commandIds = {
   openPlayground: "longContext.openPlayground",
   askQuestion: "longContext.askQuestion",
+  askExample: "longContext.askExample",
+  inspectAttention: "longContext.inspectAttention",
+  openWalkthrough: "longContext.openWalkthrough",
   askInChat: "longContext.askInChat",
   chooseModel: "longContext.chooseModel",
   addModel: "longContext.addModel",

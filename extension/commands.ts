@@ -7,7 +7,8 @@ import { resetLevels, setLevel, showWhy, toggleIncluded } from "./budget/levels.
 import { speakBudget } from "./budget/speak.ts";
 import { targetPaths } from "./budget/targets.ts";
 import type { Level, LevelMap } from "../engine/pack/levels.ts";
-import type { PanelState } from "../webview/protocol/panel.ts";
+import type { AskResult } from "../engine/generate/api.ts";
+import type { PanelState, SavedRun } from "../webview/protocol/panel.ts";
 import { participantName } from "./chat/names.ts";
 import { commandIds } from "./commandIds.ts";
 import { bytesText } from "./hub/words.ts";
@@ -16,6 +17,7 @@ import { pageSize } from "./budget/tree.ts";
 import type { PrefixFolder } from "./prefixes/prefixFolder.ts";
 import type { BudgetChildren, BudgetRow, BudgetSort, Finding, SymbolTokens } from "./server/requests.ts";
 import type { Services } from "./services.ts";
+import { askExample, inspectAttention, openWalkthrough } from "./walkthrough/steps.ts";
 
 type Run = (argument: unknown, selected: unknown) => unknown;
 
@@ -45,6 +47,9 @@ function commandTable(services: Services): Record<keyof typeof commandIds, Run> 
       panel.open();
       return panel.call("panel/ask", { question });
     },
+    askExample: () => askExample(client, panel),
+    inspectAttention: () => inspectAttention(panel),
+    openWalkthrough: () => openWalkthrough(services.extensionId),
     // In ask mode: in agent mode VS Code offers only models that call tools, and without any it refuses to ask a participant.
     askInChat: () =>
       vscode.commands.executeCommand("workbench.action.chat.open", {
@@ -57,7 +62,8 @@ function commandTable(services: Services): Record<keyof typeof commandIds, Run> 
     showLog: () => log.show(),
     loseDevice: () => panel.call("panel/loseDevice", {}),
     showState: async () => {
-      const state = { budget: client.budget, panel: await panelState(services) };
+      const [lastRun] = await services.runs.list();
+      const state = { budget: client.budget, panel: await panelState(services), lastRun: lastRun && answerOf(lastRun) };
       log.info(`state: ${JSON.stringify(state)}`);
       return state;
     },
@@ -148,6 +154,11 @@ async function clearPrefixCache(prefixes: PrefixFolder): Promise<{ freedBytes: n
     freedBytes === 0 ? "Nothing was kept in the prefix cache." : `${bytesText(freedBytes)} of kept prefixes were deleted.`;
   void vscode.window.showInformationMessage(`Long Context: ${what}`);
   return { freedBytes };
+}
+
+/** Of a run what was answered: the whole of it would fill the log. */
+function answerOf({ result: { question, answer, citations } }: SavedRun): Pick<AskResult, "question" | "answer" | "citations"> {
+  return { question, answer, citations };
 }
 
 /** Debug: all that the server says about one path ("" is the workspace). */

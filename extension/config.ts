@@ -144,6 +144,13 @@ export function prefixCacheBytesSetting(): number {
   throw badValue("prefixCacheMaxGiB", value, "set it to a number of GiB, or to 0 to keep nothing");
 }
 
+/** From how many seconds of reading on a question is held back until the user says so; 0: never. */
+export function coldPrefixSecondsSetting(): number {
+  const value = workspaceValue("coldPrefixSeconds", settingDefaults.coldPrefixSeconds);
+  if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
+  throw badValue("coldPrefixSeconds", value, "set it to a number of seconds, or to 0 to be never asked");
+}
+
 /** The price table as it stands in the settings, unchecked. */
 export function pricesSetting(): unknown {
   return workspaceValue("prices", []);

@@ -4,6 +4,7 @@ import { registerCommands } from "./commands.ts";
 import { reportFailure } from "./log.ts";
 import { createServices, type Services } from "./services.ts";
 import { createStatusBar } from "./statusBar.ts";
+import { markDone } from "./walkthrough/steps.ts";
 
 let services: Services | undefined;
 
@@ -29,6 +30,7 @@ export function activate(context: vscode.ExtensionContext): ExtensionApi {
     onServerOptionsChange(reconfigure),
   );
   void client.start();
+  markDone("started");
   return { answerChat: started.chat.participant.handle };
 }
 

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import * as vscode from "vscode";
 import { plainError } from "../engine/errors.ts";
 import { type BudgetFeatures, createBudgetFeatures } from "./budget/features.ts";
+import { fitToWindow } from "./budget/fit.ts";
 import { serverOptions } from "./budget/serverOptions.ts";
 import { type ChatFeatures, createChatFeatures } from "./chat/features.ts";
 import { CitationRevealer } from "./citations/reveal.ts";
@@ -10,6 +11,7 @@ import { prefixCacheBytesSetting } from "./config.ts";
 import { createLog } from "./log.ts";
 import { CurrentModel } from "./models/currentModel.ts";
 import { ModelFeatures } from "./models/features.ts";
+import type { HandlerServices } from "./panel/handlers.ts";
 import { PanelSettingsStore } from "./panel/panelSettings.ts";
 import { PlaygroundPanel } from "./panel/playgroundPanel.ts";
 import { RunStore } from "./panel/runs.ts";
@@ -29,6 +31,10 @@ export interface Services {
   readonly chat: ChatFeatures;
   /** Prefixes of prompts that outlive the panel, the same for all windows. */
   readonly prefixes: PrefixFolder;
+  /** Finished questions of this workspace. */
+  readonly runs: RunStore;
+  /** What VS Code calls this extension. */
+  readonly extensionId: string;
   /** What the token server counts with, by the settings of now; throws `bad-argument` for a setting without sense. */
   serverOptions(): ServerOptions;
   dispose(): void;
@@ -50,7 +56,9 @@ export function createServices(context: vscode.ExtensionContext): Services {
   const prefixes = openPrefixFolder(join(context.globalStorageUri.fsPath, "prefixes"), () => prefixCap(log));
   const revealer = new CitationRevealer();
   const chooseModel = (): Promise<boolean> => models.choose();
-  const forPanel = { client, model, settings, runs, searches, prefixes, revealer, chooseModel, log };
+  const fitLevels: HandlerServices["fitLevels"] = async (target) =>
+    (await fitToWindow(budget, { ...target, preview: true })) !== undefined;
+  const forPanel = { client, model, settings, runs, searches, prefixes, revealer, chooseModel, fitLevels, log };
   const panel = new PlaygroundPanel(context.extensionUri, forPanel);
   const budget = createBudgetFeatures({ source: client, model, memento: context.workspaceState, log });
   const { documents } = budget;
@@ -68,6 +76,8 @@ export function createServices(context: vscode.ExtensionContext): Services {
     models,
     chat,
     prefixes,
+    runs,
+    extensionId: context.extension.id,
     serverOptions: currentOptions,
     dispose: () => void all.dispose(),
   };

@@ -8,6 +8,7 @@ export const settingIds = {
   backend: "longContext.backend",
   attention: "longContext.attention",
   kv: "longContext.kv",
+  coldPrefixSeconds: "longContext.ask.coldPrefixSeconds",
   tokenizer: "longContext.tokenizer",
   tokenizerPath: "longContext.tokenizerPath",
   window: "longContext.window",
@@ -40,6 +41,7 @@ export const settingDefaults = {
   attention: "flash",
   kv: "f32",
   prefixCacheMaxGiB: 4,
+  coldPrefixSeconds: 60,
 } as const;
 
 export function isBackendSetting(value: string): value is (typeof backendSettings)[number] {

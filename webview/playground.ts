@@ -1,5 +1,5 @@
 /** What the panel does: every effect behind a button, and the wires to the host and to the engine. State is in state/store.ts. */
-import type { PoolRequest } from "../engine/api.ts";
+import type { PoolRequest, SnapshotFile } from "../engine/api.ts";
 import type { AskResult, Citation } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import { adapterOffer } from "./adapter.ts";
@@ -17,12 +17,14 @@ import type { AnswerChecks } from "./answerCheck.ts";
 import { createAttentionLab } from "./attentionLab.ts";
 import type { AttentionLab } from "./attentionLab.ts";
 import { afterPause, followPrompt } from "./promptPlan.ts";
+import { createPreSend } from "./preSend.ts";
 import { createRopeLab, keepSearch, loadSearch } from "./ropeLab.ts";
 import type { RopeLab } from "./ropeLab.ts";
 import { openSpec } from "./state/derived.ts";
 import { askOptions } from "./state/promptPlan.ts";
 import { readRopeDraft } from "./state/ropeDraft.ts";
 import type { RopeDraft } from "./state/ropeDraft.ts";
+import type { SheetChoice } from "./state/sheet.ts";
 import { snapshotOf } from "./state/snapshot.ts";
 import { busyWith, panelState, shownRun, threadHistory } from "./state/store.ts";
 import type { Action, Chip, EngineState, HeatState, Store, Tab } from "./state/store.ts";
@@ -33,6 +35,8 @@ export interface Playground {
   toggleChip: (chip: Chip | undefined) => void;
   typeQuestion: (text: string) => void;
   ask: () => void;
+  /** On the sheet that is shown before a question is computed. */
+  chooseOnSheet: (choice: SheetChoice) => void;
   stop: () => void;
   newQuestion: () => void;
   showRun: (id: string) => void;
@@ -74,6 +78,10 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
       "panel/answer": (params, context) => chat.handlers["panel/answer"](params, context),
       "panel/plan": (params, context) => chat.handlers["panel/plan"](params, context),
       "panel/reply": (params, context) => chat.handlers["panel/reply"](params, context),
+      "panel/select": ({ tab }) => {
+        selectTab(tab);
+        return {};
+      },
       "panel/state": () => panelState(store.state),
       "panel/adapter": async () => ({ offer: await adapterOffer(navigator.gpu) }),
       "panel/loseDevice": () => engine.loseDevice(),
@@ -97,16 +105,22 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     if (settings) engine.open(settings);
   };
 
-  /** False when a run is going on or there is nothing to ask. */
+  /** False when a run is going on or there is nothing to ask; where something is off it is computed only once the user says so. */
   function begin(question: string): boolean {
     const { settings, engine: state } = store.state;
     if (busyWith(store.state) || !settings || question.trim() === "" || state.status === "failed") return false;
     dispatch({ type: "question", text: question });
     dispatch({ type: "tab", tab: "ask" });
+    preSend.ask(question.trim());
+    return true;
+  }
+
+  function start(question: string, without: readonly string[]): void {
+    const { settings } = store.state;
+    if (busyWith(store.state) || !settings) return;
     const history = threadHistory(store.state);
     // A failure is shown as the run that failed.
-    void run({ id: crypto.randomUUID(), question: question.trim(), settings, history }).catch(() => undefined);
-    return true;
+    void run({ id: crypto.randomUUID(), question, without, settings, history }).catch(() => undefined);
   }
 
   /** One question from the files, which are those of the workspace where none are given, to the saved run. Throws why it failed, too. */
@@ -119,7 +133,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     dispatch({ type: "runStarted", id, question });
     try {
       await engineFree();
-      const files = chosen?.files ?? snapshotOf((await host.call("workspace/files", {}, { signal })).files);
+      const files = "files" in asked ? asked.files : await filesWithout(asked.without, signal);
       if (files.length === 0) {
         throw new EngineError(
           "empty-workspace",
@@ -130,7 +144,9 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
       const first = chosen ? { first: chosen.first } : {};
       const params = { runId: id, question, files, ...first, history, options: askOptions(settings) };
       const result = await engine.ask(params, signal);
-      const saved: SavedRun = { id, askedAt: new Date().toISOString(), result };
+      const { engine: opened } = store.state;
+      const model = opened.status === "ready" ? { model: opened.info.model } : {};
+      const saved: SavedRun = { id, askedAt: new Date().toISOString(), ...model, result };
       // Sent before anything is drawn: a panel closed right now must not lose the run.
       attempt(host.call("runs/save", saved));
       dispatch({ type: "runFinished", run: saved });
@@ -144,6 +160,18 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     }
   }
 
+  /** The files of the workspace, but for some. */
+  async function filesWithout(without: readonly string[], signal: AbortSignal): Promise<SnapshotFile[]> {
+    const { files } = await host.call("workspace/files", {}, { signal });
+    return snapshotOf(files).filter(({ path }) => !without.includes(path));
+  }
+
+  const preSend = createPreSend({
+    ...{ store, host, engine, dispatch, attempt, engineFree, start },
+    changeRope: (rope) => {
+      changeSettings({ rope });
+    },
+  });
   const chat = createChatRequests({ store, host, engine, dispatch, run, engineFree, openEngine });
 
   /** Ends a pooling and waits until the engine is free of it: it does one thing at a time. */
@@ -224,6 +252,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
 
   const selectTab = (tab: Tab): void => {
     dispatch({ type: "tab", tab });
+    attempt(host.call("tab/shown", { tab }));
     const { heat, cachedRun } = store.state;
     if (tab === "inspect" && cachedRun !== undefined && !heat.picture && heat.status.kind === "idle") pool();
   };
@@ -276,7 +305,9 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     ask() {
       begin(store.state.question);
     },
+    chooseOnSheet: preSend.choose,
     stop() {
+      preSend.stop();
       if (!asking) return;
       dispatch({ type: "runStopping" });
       asking.abort();
@@ -337,6 +368,8 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
 interface OwnRun {
   id: string;
   question: string;
+  /** Paths that are left out of this question. */
+  without: readonly string[];
   settings: PanelSettings;
   history: { question: string; answer: string }[];
 }

@@ -101,6 +101,8 @@ export interface AttentionTableRequest {
   rope: RopeChoice;
   attention: AttentionChoice;
   kv: KvFormats;
+  /** Only what is chosen, so that only that has to be measured; `ways` is empty then. */
+  only?: "chosen";
 }
 
 /** One policy with one cache format, as they are written. */

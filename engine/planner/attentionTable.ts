@@ -37,7 +37,7 @@ export async function attentionTable(
   const asked: Way = { attention, kv };
   // What this backend does not do is read as it would be without that.
   const chosen = obstacleTo(asked, spec, device.backend) === undefined ? asked : { attention: WHOLE, kv: F32_CACHE };
-  const ways = everyWay(spec, device.backend, attention);
+  const ways = request.only === "chosen" ? [] : everyWay(spec, device.backend, attention);
   const time = await measured.rates(model, [chosen, ...ways], signal);
   const { formatOf, weightFormat } = model;
   const weights = (device.backend === "ort" ? weightsInWasm : weightsOnDevice)(spec, formatOf, weightFormat);

@@ -97,7 +97,7 @@ SIBLINGS = Recipe(
 # Behind the 29 M tokens of the model it grows from.
 ASK = Recipe(
     cycles=(
-        Cycle(((512, 1_500_000), (1024, 2_700_000), (2048, 2_300_000)), peak=0.6, constant_share=0.35),
+        Cycle(((512, 1_500_000), (1024, 2_700_000), (2048, 1_500_000)), peak=0.6, constant_share=0.35),
         Cycle(((512, 1_500_000), (1024, 5_000_000), (2048, 5_500_000)), peak=0.5, constant_share=0.3),
     )
 )

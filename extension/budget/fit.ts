@@ -23,6 +23,8 @@ export interface FitTarget {
   reserve: number;
   /** Files with words of it rank higher; may be empty. */
   question: string;
+  /** Shows what would change and applies it only when the user says so. */
+  preview?: boolean;
 }
 
 /** Windows that are offered, beside the model's own. */
@@ -32,22 +34,23 @@ const rowsPerGroup = 50;
 
 /**
  * Asks for the window, shows what would be kept and dropped, and applies it when the user says so; offers Undo. With a target as argument
- * it asks for nothing and applies (for keybindings and tests). Resolves to the fit that was applied.
+ * it asks for nothing and applies (for keybindings and tests), or only shows the preview. Resolves to the fit that was applied.
  */
 export async function fitToWindow(services: FitServices, argument: unknown): Promise<FitPreview | undefined> {
   const { source } = services;
   const given = isFitTarget(argument) ? argument : undefined;
   const target = given ?? (await askTarget(services));
   if (!target) return undefined;
+  const { window, reserve, question } = target;
   const preview = await vscode.window.withProgress({ location: { viewId: budgetViewId }, title: "Fitting" }, () =>
-    source.call("longContext/fit", { ...target, openPaths: openPaths() }),
+    source.call("longContext/fit", { window, reserve, question, openPaths: openPaths() }),
   );
-  if (!given && !(await confirmed(services, preview, target))) return undefined;
+  if ((!given || given.preview) && !(await confirmed(services, preview, target))) return undefined;
   const windowBefore = { window: windowSetting(), reserve: reserveSetting() };
   await source.call("longContext/applyFit", { revision: preview.revision, windowBefore });
-  await writeWindow(target.window, target.reserve);
+  await writeWindow(window, reserve);
   // Waiting for the message would hold the command until it is closed.
-  void offerUndo(`Fit to ${shortTokens(target.window)}: ${fitSummary(preview)}.`);
+  void offerUndo(`Fit to ${shortTokens(window)}: ${fitSummary(preview)}.`);
   return preview;
 }
 

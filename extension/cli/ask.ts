@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import type { RopeChoice } from "../../engine/api.ts";
+import type { PackRow, RopeChoice } from "../../engine/api.ts";
 import type { AskEvent, AskResult, Citation } from "../../engine/generate/api.ts";
 import { cacheErrorText, denseScoresText, keptMassText } from "../../engine/attention/costText.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
@@ -85,7 +85,10 @@ function showProgress(
       progress.clear();
       const left = event.rows.filter(({ included }) => !included).length;
       const leftOut = left === 0 ? "" : `, ${grouped(left)} files do not fit`;
-      output.err(`${grouped(event.promptTokens)} of ${grouped(event.limit.tokens)} tokens (${event.limit.because})${leftOut}\n`);
+      const reasons = leftOutLines(event.rows);
+      output.err(
+        `${grouped(event.promptTokens)} of ${grouped(event.limit.tokens)} tokens (${event.limit.because})${leftOut}\n${reasons}`,
+      );
       break;
     }
     case "prefill": {
@@ -99,6 +102,17 @@ function showProgress(
     }
   }
 }
+
+/** Files that do not fit, the largest first, each with its reason. */
+function leftOutLines(rows: readonly PackRow[]): string {
+  const left = rows.filter(({ included }) => !included).sort((a, b) => b.tokens - a.tokens);
+  const lines = left.slice(0, mostNamed).map(({ path, reason }) => `  left out: ${path}: ${reason}\n`);
+  const more = left.length - lines.length;
+  return lines.join("") + (more > 0 ? `  and ${grouped(more)} more; --json lists all\n` : "");
+}
+
+/** Left out files that are named one by one. */
+const mostNamed = 10;
 
 /** The JSON contract: these fields are never renamed. */
 function asJson(result: AskResult): Record<string, unknown> {

@@ -5,11 +5,13 @@ import type { EngineReport, HostCalls } from "../../webview/protocol/panel.ts";
 import type { CitationRevealer } from "../citations/reveal.ts";
 import type { TokenClient } from "../client.ts";
 import { isGitPath } from "../budget/places.ts";
+import { coldPrefixSecondsSetting } from "../config.ts";
 import { currentRoots } from "../corpus/currentRoots.ts";
 import { readOpenEditor } from "../corpus/openEditor.ts";
 import { readSnapshotFile } from "../corpus/snapshotFile.ts";
 import type { CurrentModel } from "../models/currentModel.ts";
 import type { PrefixFolder } from "../prefixes/prefixFolder.ts";
+import { markDone } from "../walkthrough/steps.ts";
 import type { LargeFiles } from "./largeFiles.ts";
 import type { PanelSettingsStore } from "./panelSettings.ts";
 import type { PrefixPort } from "./prefixPort.ts";
@@ -31,6 +33,8 @@ export interface HandlerServices {
   revealer: CitationRevealer;
   /** Lets the user pick another model; false where he did not. */
   chooseModel: () => Promise<boolean>;
+  /** Shows which levels fit a window, for a question; false where the user did not want them. */
+  fitLevels: (target: HostCalls["levels/fit"]["params"]) => Promise<boolean>;
   log: vscode.LogOutputChannel;
 }
 
@@ -54,14 +58,21 @@ export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServic
       if (files.length > 0) return { root, revision, files };
       throw new EngineError("empty-workspace", `${root} has no text file that is not ignored`, "open a folder with source files");
     },
+    "ask/check": async ({ paths }, { signal }) => {
+      const { secrets } = await orAborted(client.call("longContext/secrets", { paths }), signal);
+      return { secrets, coldPrefixSeconds: coldPrefixSecondsSetting() };
+    },
+    "levels/fit": async (target) => ({ applied: await services.fitLevels(target) }),
     "file/read": async ({ path, hash }) => {
       const roots = currentRoots();
       if (isGitPath(path)) return { bytes: await readGitRow(client, path, hash) };
       return { bytes: readOpenEditor(roots, path, hash) ?? (await readSnapshotFile(roots, path, hash)) };
     },
-    "citation/reveal": async ({ path, startLine, endLine }) => ({
-      line: await revealer.reveal(path, startLine, endLine, panel.viewColumn),
-    }),
+    "citation/reveal": async ({ path, startLine, endLine }) => {
+      const line = await revealer.reveal(path, startLine, endLine, panel.viewColumn);
+      markDone("cited");
+      return { line };
+    },
     "model/locate": async ({ origin }) => {
       const { folder, label, ggufName, files } = await model.locate();
       page.largeFiles()?.allowOrigin(origin);
@@ -87,6 +98,7 @@ export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServic
     "runs/list": () => runs.list(),
     "runs/save": async (run) => {
       await runs.save(run);
+      if (run.result.citations.some(({ verified }) => verified)) markDone("answered");
       return {};
     },
     "search/read": async () => ({ state: await searches.read() }),
@@ -109,6 +121,10 @@ export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServic
       return {};
     },
     "file/save": async ({ name, text }) => ({ saved: await saveText(name, text) }),
+    "tab/shown": ({ tab }) => {
+      if (tab === "inspect") markDone("inspected");
+      return {};
+    },
     "log/write": ({ level, message }) => {
       log[level](`panel: ${message}`);
       return {};

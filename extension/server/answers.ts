@@ -1,10 +1,13 @@
 import { childrenOf, rowOf, type RowSource } from "./budgetRows.ts";
 import { checkRows } from "./checkRows.ts";
+import { exampleQuestion } from "./example.ts";
 import { exportPack } from "./exporting.ts";
+import { symbolsOf } from "./fileSymbols.ts";
 import { FindingsKeeper } from "./findingsKeeper.ts";
 import { Fitting } from "./fitting.ts";
 import { listing } from "./listing.ts";
-import type { ServerCalls, SymbolTokens } from "./requests.ts";
+import { secretsGoingIn } from "./packSecrets.ts";
+import type { ServerCalls } from "./requests.ts";
 import { rootsLabel } from "./roots.ts";
 import type { Selection } from "./selection.ts";
 import { countsDiffer, readServerOptions } from "./serverOptions.ts";
@@ -93,6 +96,11 @@ export function answersOf(current: () => WorkspaceCounts, log: (message: string)
       return { tokens };
     },
     "longContext/symbols": async ({ path }, signal) => ({ symbols: await symbolsOf(current(), path, signal) }),
+    "longContext/secrets": async ({ paths }, signal) => ({ secrets: await secretsGoingIn(current(), paths, signal) }),
+    "longContext/example": async (_, signal) => {
+      const example = await exampleQuestion(current(), signal);
+      return example ? { example } : {};
+    },
     "longContext/gitText": ({ path, hash }) => {
       const { git } = current();
       return hash === undefined || git.hashOf(path) === hash ? { text: git.textOf(path) } : {};
@@ -103,16 +111,6 @@ export function answersOf(current: () => WorkspaceCounts, log: (message: string)
       return {};
     },
   };
-}
-
-/** Symbols of a counted file as it stands in the editor; none where it cannot be outlined. */
-async function symbolsOf(counts: WorkspaceCounts, path: string, signal: AbortSignal): Promise<SymbolTokens[]> {
-  const file = counts.table.file(path);
-  if (!file) return [];
-  const text = counts.editors.textAt(path);
-  const request = { path, absolute: file.entry.absolute, ...(text === undefined ? {} : { text }) };
-  const symbols = await counts.pool.call("symbols", { file: request }, { signal, urgent: true });
-  return Array.isArray(symbols) ? symbols : [];
 }
 
 /** Options that are the same ask for everything to be read again. */

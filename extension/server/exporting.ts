@@ -5,7 +5,7 @@ import { type PackFormat, type PackPart, packPieces } from "../../engine/pack/ex
 import { numberedLines } from "../../engine/pack/packToWindow.ts";
 import { type CountedEntry, filesOf, type LeveledEntry } from "./budgetTable.ts";
 import type { PackExport } from "./requests.ts";
-import { secretName } from "./secrets.ts";
+import { suspectedFiles } from "./packSecrets.ts";
 import type { WorkspaceCounts } from "./state.ts";
 import { readTextFile } from "./textFile.ts";
 import { byPath } from "./walk.ts";
@@ -75,15 +75,11 @@ async function secretsIn(
   signal: AbortSignal,
 ): Promise<{ path: string; reason: string }[]> {
   const entries = files.flatMap(({ entry, level }) => (level === "name" || allowed.has(entry.path) ? [] : [entry]));
-  const scans = await knowledge.scansOf(entries, { signal });
-  return entries.flatMap(({ path, hash }) => {
-    const named = secretName(path);
-    if (named !== undefined) return [{ path, reason: named }];
-    const scan = scans.get(hash);
-    // Not to be read any more, or changed this moment: nobody knows what is in it.
-    if (!scan) return [{ path, reason: "it changed while it was looked at; export again" }];
-    const [first] = scan.secrets;
-    return first ? [{ path, reason: `line ${first.line}: ${first.message}` }] : [];
+  const suspected = await suspectedFiles(knowledge, entries, signal);
+  return suspected.map(({ path, found }) => {
+    const [first] = found ?? [];
+    if (!first) return { path, reason: "it changed while it was looked at; export again" };
+    return { path, reason: first.line === 0 ? first.message : `line ${first.line}: ${first.message}` };
   });
 }
 

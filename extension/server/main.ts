@@ -114,6 +114,8 @@ answer("longContext/applyFit", answers["longContext/applyFit"]);
 answer("longContext/findings", answers["longContext/findings"]);
 answer("longContext/countText", answers["longContext/countText"]);
 answer("longContext/symbols", answers["longContext/symbols"]);
+answer("longContext/secrets", answers["longContext/secrets"]);
+answer("longContext/example", answers["longContext/example"]);
 answer("longContext/gitText", answers["longContext/gitText"]);
 answer("longContext/export", answers["longContext/export"]);
 answer("longContext/configure", answers["longContext/configure"]);

@@ -1,7 +1,7 @@
 /** Extension host <-> token server: the custom requests beside the language server protocol. One entry is a request and its reply. */
 import type { Level, LevelMap, LineRange } from "../../engine/pack/levels.ts";
 import type { PackFormat } from "../../engine/pack/exportPack.ts";
-import type { CountedFile, BudgetSnapshot } from "../../webview/protocol/panel.ts";
+import type { CountedFile, BudgetSnapshot, SuspectedSecret } from "../../webview/protocol/panel.ts";
 
 /** Sent at start (initializationOptions) and when a setting changes. */
 export interface ServerOptions {
@@ -169,6 +169,16 @@ export interface SymbolTokens {
   tokens: number;
 }
 
+/** A question that the files of the workspace answer, and where the answer stands. */
+export interface ExampleQuestion {
+  question: string;
+  /** What is asked for: a name that is defined once. */
+  name: string;
+  path: string;
+  /** 1-based line of the name. */
+  line: number;
+}
+
 /** The window and what of it is reserved, in tokens, as the settings have them. */
 export interface FitWindow {
   window: number;
@@ -222,6 +232,10 @@ export interface ServerCalls {
   /** Tokens of any text, for a selection in an editor. */
   "longContext/countText": { params: { text: string }; result: { tokens: number } };
   "longContext/symbols": { params: { path: string }; result: { symbols: SymbolTokens[] } };
+  /** What looks like a secret in what these files give to a question at their levels. */
+  "longContext/secrets": { params: { paths: string[] }; result: { secrets: SuspectedSecret[] } };
+  /** Nothing where no file defines a name that another one uses. */
+  "longContext/example": { params: Record<string, never>; result: { example?: ExampleQuestion } };
   /** Text of one of git's rows, where it still has the hash; undefined where it has not. */
   "longContext/gitText": { params: { path: string; hash?: string }; result: { text?: string } };
   /** The pack as text, or written to `file` (an absolute path), which keeps a large one out of the extension host. */

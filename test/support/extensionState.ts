@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import * as vscode from "vscode";
 import { commandIds } from "../../extension/commandIds.ts";
+import type { AskResult } from "../../engine/generate/api.ts";
 import type { BudgetSnapshot, PanelState } from "../../webview/protocol/panel.ts";
 import { until } from "./until.ts";
 
@@ -12,6 +13,8 @@ export const extensionId = "long-context-playground.long-context-playground";
 export interface ExtensionState {
   budget: BudgetSnapshot | undefined;
   panel: PanelState | undefined;
+  /** Of the newest run. */
+  lastRun: Pick<AskResult, "question" | "answer" | "citations"> | undefined;
 }
 
 export async function extensionState(): Promise<ExtensionState> {

@@ -60,6 +60,13 @@ const expected = [
   "extension/media/playground.png",
   "extension/media/schemas/contextSet.schema.json",
   ...["keyshift-4m", ...siblings].flatMap((name) => specimenFiles.map((file) => `extension/media/specimens/${name}/${file}`)),
+  "extension/media/walkthrough/ask.svg",
+  "extension/media/walkthrough/chat.md",
+  "extension/media/walkthrough/citation.svg",
+  "extension/media/walkthrough/count.svg",
+  "extension/media/walkthrough/fit.svg",
+  "extension/media/walkthrough/inspect.svg",
+  "extension/media/walkthrough/models.md",
 ];
 
 describe("vsix", () => {

@@ -11,6 +11,7 @@ import type { FailedRun, LiveRun, State } from "../state/store.ts";
 import { exact, plural, sentence, short } from "../state/words.ts";
 import { answerCheck } from "./ablation.ts";
 import { answer, leftOut, liveAnswer } from "./answer.ts";
+import { preSendSheet } from "./sheet.ts";
 
 export function askPanel(state: State, play: Playground): TemplateResult {
   const run = shownRun(state);
@@ -26,7 +27,14 @@ export function askPanel(state: State, play: Playground): TemplateResult {
       ${button({ label: "Ask ⏎", primary: true, onClick: play.ask, testId: "lc-ask", ...askable(state) })}
     </div>
     <div class="context">${contextLine(state, play)}</div>
-    <div class="runline" data-testid="lc-progress" data-phase=${state.live?.phase ?? "idle"}>${runLine(state, play)}</div>
+    ${preSendSheet(state, play)}
+    <div
+      class="runline"
+      data-testid="lc-progress"
+      data-phase=${state.live?.phase ?? (state.sheet.status === "checking" ? "checking" : "idle")}
+    >
+      ${runLine(state, play)}
+    </div>
     ${state.live ? liveAnswer(state.live) : state.failed ? failure(state.failed, play) : run ? html`${answer(run, play)} ${answerCheck(run, state, play)}` : emptyState(state)}
     ${state.live?.packed ? leftOut(state.live.packed.rows) : nothing} ${earlierTurns(state)} ${savedRuns(state, play)}
   </section>`;

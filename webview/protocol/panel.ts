@@ -35,6 +35,17 @@ export interface BudgetSnapshot {
   error?: { message: string; remedy: string };
 }
 
+/** Something in a file that looks like a secret; never a piece of it. */
+export interface SuspectedSecret {
+  path: string;
+  /** 1-based; 0 where the name of the file says it. */
+  line: number;
+  /** Which rule found it, e.g. "aws". */
+  rule: string;
+  /** What it looks like, in words. */
+  message: string;
+}
+
 /** What the user chose in the panel; kept in the workspace's storage. */
 export interface PanelSettings {
   rope: RopeChoice;
@@ -85,13 +96,21 @@ export type AdapterOffer =
 export interface SavedRun {
   id: string;
   askedAt: string;
+  /** The model that was open; undefined in runs of older versions. */
+  model?: string;
   result: AskResult;
 }
+
+export type PanelTab = "ask" | "inspect";
 
 /** Panel asks, host answers. */
 export interface HostCalls {
   "workspace/files": { params: Record<string, never>; result: { root: string; revision: number; files: CountedFile[] } };
   /** Bytes as they were when hashed; throws `not-found` when the file changed since, so that a run is about one snapshot. */
+  /** What a person should know before a question is asked: what looks like a secret in the files that would go in, and the user's limit. */
+  "ask/check": { params: { paths: string[] }; result: { secrets: SuspectedSecret[]; coldPrefixSeconds: number } };
+  /** Shows which levels fit a window and changes them where the user says so. */
+  "levels/fit": { params: { window: number; reserve: number; question: string }; result: { applied: boolean } };
   "file/read": { params: { path: string; hash: string }; result: { bytes: ArrayBuffer } };
   "citation/reveal": { params: { path: string; startLine: number; endLine: number }; result: { line: number } };
   /** `origin` is that of the page: nobody else may read large files from this machine. */
@@ -113,6 +132,8 @@ export interface HostCalls {
   "prefix/delete": { params: { names: PrefixName[] }; result: Record<string, never> };
   /** Asks where, and writes a text file there; false where the user thought better of it. */
   "file/save": { params: { name: string; text: string }; result: { saved: boolean } };
+  /** Which tab the user looks at, whenever that changes. */
+  "tab/shown": { params: { tab: PanelTab }; result: Record<string, never> };
   "log/write": { params: { level: "info" | "warn" | "error"; message: string }; result: Record<string, never> };
 }
 
@@ -151,6 +172,7 @@ export interface PanelCalls {
   "panel/plan": { params: ChosenQuestion; result: AskPlan };
   /** The next turn of a conversation that is not about the workspace. Waits for the run that is going on. */
   "panel/reply": { params: { runId: string } & Pick<ReplyRequest, "messages" | "maxAnswerTokens">; result: Reply };
+  "panel/select": { params: { tab: PanelTab }; result: Record<string, never> };
   "panel/state": { params: Record<string, never>; result: PanelState };
   "panel/adapter": { params: Record<string, never>; result: { offer: AdapterOffer } };
   /** Debug: destroys the GPU device, as a driver reset would. */

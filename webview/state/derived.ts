@@ -1,6 +1,7 @@
 /** Facts that follow from the state and are kept nowhere: the window, the rotation in force. Pure. */
 import type { ContextLimit, ModelSpec, RopeScaling, SessionInfo } from "../../engine/api.ts";
 import type { AttentionChoice } from "../../engine/attention/api.ts";
+import type { AskPlan } from "../../engine/generate/api.ts";
 import { F32_CACHE } from "../../engine/attention/wholeOnly.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { cacheCapacity } from "../../engine/kv-cache/capacity.ts";
@@ -44,6 +45,17 @@ export function windowFacts(state: State): WindowFacts | { problem: string } | u
     if (EngineError.is(error)) return { problem: `${error.message}; ${error.remedy}` };
     throw error;
   }
+}
+
+/** Tokens of the window under automatic scaling, for a prompt of which not every file fits; undefined where that is no more than now. */
+export function widerWindow({ engine, settings }: State, { limit, rows, promptTokens }: AskPlan): number | undefined {
+  if (engine.status !== "ready" || !settings || settings.rope.kind === "auto") return undefined;
+  const { spec } = engine.info;
+  const attention = spec.kind === "decoder" ? settings.attention : undefined;
+  const leftOut = rows.reduce((sum, row) => sum + (row.included ? 0 : row.tokens), 0);
+  const needed = requestLength({ kind: "auto" }, spec, promptTokens + leftOut + settings.maxAnswerTokens, attention);
+  const wider = resolveRope({ kind: "auto" }, spec, needed, capacityUnder(engine.info, attention), attention).limit.tokens;
+  return wider > limit.tokens ? wider : undefined;
 }
 
 /** Tokens that the cache holds under a choice: one that evicts holds more than the session says of itself. */

@@ -6,7 +6,7 @@ import type { PlainError } from "../../engine/errors.ts";
 import type { ColorScale } from "../heatmap/colormap.ts";
 import { wholeWindow } from "../heatmap/model.ts";
 import type { Cell, HeatPicture, HeatWindow } from "../heatmap/model.ts";
-import type { BudgetSnapshot, PanelSettings, PanelState, SavedRun } from "../protocol/panel.ts";
+import type { BudgetSnapshot, PanelSettings, PanelState, PanelTab, SavedRun } from "../protocol/panel.ts";
 import type { AttentionDraft } from "./attentionDraft.ts";
 import { reduceCheck } from "./answerCheck.ts";
 import type { CheckAction, CheckState } from "./answerCheck.ts";
@@ -17,8 +17,10 @@ import { advancePreview, freshLab, reduceLab } from "./lab.ts";
 import type { LabAction, LabState } from "./lab.ts";
 import type { PromptPlan } from "./promptPlan.ts";
 import type { RopeDraft } from "./ropeDraft.ts";
+import { closedSheet, reduceSheet } from "./sheet.ts";
+import type { SheetAction, SheetState } from "./sheet.ts";
 
-export type Tab = "ask" | "inspect";
+export type Tab = PanelTab;
 export type Chip = "model" | "backend" | "window" | "rope" | "attention";
 
 export type EngineState =
@@ -83,6 +85,8 @@ export interface State {
   engine: EngineState;
   /** What the question that was typed last would cost; only while its key is that of now. */
   prompt: PromptPlan | undefined;
+  /** What is off about the question that was asked last, before it is computed. */
+  sheet: SheetState;
   live: LiveRun | undefined;
   /** The engine writes a reply for VS Code's chat; what is asked here waits for it. */
   replying: boolean;
@@ -144,6 +148,7 @@ export type Action =
   | { type: "notice"; notice: { message: string; remedy: string } | undefined }
   | AttentionPlanAction
   | CheckAction
+  | SheetAction
   | LabAction;
 
 export function initialState(view: { tab: Tab; question: string }): State {
@@ -156,6 +161,7 @@ export function initialState(view: { tab: Tab; question: string }): State {
     attentionDraft: undefined,
     attentionPlan: { status: "idle" },
     prompt: undefined,
+    sheet: closedSheet,
     engine: { status: "starting", stage: "starting", doneBytes: 0, totalBytes: 0 },
     live: undefined,
     replying: false,
@@ -175,6 +181,11 @@ export function initialState(view: { tab: Tab; question: string }): State {
 }
 
 export function reduce(state: State, action: Action): State {
+  const sheet = reduceSheet(state.sheet, action);
+  return reduceRest(sheet === state.sheet ? state : { ...state, sheet }, action);
+}
+
+function reduceRest(state: State, action: Action): State {
   switch (action.type) {
     case "tab":
       return { ...state, tab: action.tab };
@@ -194,6 +205,11 @@ export function reduce(state: State, action: Action): State {
     case "attentionPlanReady":
     case "attentionPlanFailed":
       return { ...state, attentionPlan: reduceAttentionPlan(state.attentionPlan, action) };
+    case "sheetChecking":
+    case "sheetShown":
+    case "sheetClosed":
+    case "sheetAccepted":
+      return state;
     case "promptPlanned":
       return { ...state, prompt: { key: action.key, plan: action.plan } };
     case "promptPlanFailed":
@@ -319,8 +335,8 @@ export function sameTurns(
 }
 
 /** What the engine does now, of which it does one thing at a time; undefined where it is free. */
-export function busyWith({ live, lab, check }: State): "answering" | "previewing" | "searching" | "checking" | undefined {
-  if (live) return "answering";
+export function busyWith({ live, lab, check, sheet }: State): "answering" | "previewing" | "searching" | "checking" | undefined {
+  if (live || sheet.status === "checking") return "answering";
   if (check.status === "running") return "checking";
   if (lab.preview.status === "running") return "previewing";
   return lab.search.status.kind === "running" ? "searching" : undefined;

@@ -8,6 +8,7 @@ import { bundledModelFolders } from "../../../extension/models/location.ts";
 import { modelsViewId } from "../../../extension/models/viewId.ts";
 import { playgroundViewType } from "../../../extension/panel/viewType.ts";
 import { budgetViewId, checkTaskType, contextSetFolder } from "../../../extension/budget/names.ts";
+import { walkthroughId, walkthroughKeys } from "../../../extension/walkthrough/names.ts";
 import { backendSettings, settingDefaults, settingIds, tokenizerSettings } from "../../../extension/settings.ts";
 
 interface Menu {
@@ -30,6 +31,17 @@ interface Manifest {
     keybindings: { command: string; key: string; when: string; args?: { commands: (string | { command: string })[] } }[];
     chatParticipants: { id: string; name: string; commands: { name: string; description: string }[] }[];
     languageModelChatProviders: { vendor: string; displayName: string; managementCommand: string }[];
+    walkthroughs: {
+      id: string;
+      when: string;
+      steps: {
+        id: string;
+        title: string;
+        description: string;
+        media: { svg?: string; markdown?: string; altText?: string };
+        completionEvents: string[];
+      }[];
+    }[];
     taskDefinitions: { type: string; required: string[]; properties: Record<string, unknown> }[];
     jsonValidation: { fileMatch: string; url: string }[];
     configuration: {
@@ -161,6 +173,34 @@ test("the chat participant and the language models are declared under the names 
   const [provider] = contributes.languageModelChatProviders;
   assert.equal(provider?.vendor, modelVendor);
   assert.ok(Object.values<string>(commandIds).includes(provider.managementCommand));
+});
+
+test("the walkthrough links commands that exist, shows media that ship, and is done by what really happens", () => {
+  const [walkthrough, ...others] = contributes.walkthroughs;
+  assert.deepEqual(others, []);
+  assert.equal(walkthrough?.id, walkthroughId);
+  assert.equal(walkthrough.when, walkthroughKeys.started, "VS Code opens what is visible when it is installed");
+  const known = new Set<string>([...Object.values(commandIds), "vscode.openFolder", `${budgetViewId}.focus`]);
+  const keys = Object.values<string>(walkthroughKeys);
+  assert.ok(walkthrough.steps.length >= 7);
+  for (const { id, description, media, completionEvents } of walkthrough.steps) {
+    const links = [...description.matchAll(/\(command:([\w.]+)\)/g)];
+    assert.ok(links.length > 0, id);
+    for (const [, command = ""] of links) assert.ok(known.has(command), `${id}: ${command}`);
+    const file = media.svg ?? media.markdown ?? "";
+    assert.ok(existsSync(file), `${id}: ${file}`);
+    if (media.svg !== undefined) {
+      assert.notEqual(media.altText ?? "", "", id);
+      assert.doesNotMatch(readFileSync(file, "utf8"), /#[0-9a-f]{3,8}\b|rgb\(|<script|href/i, "theme colours, nothing active");
+    }
+    assert.ok(completionEvents.length > 0, id);
+    for (const event of completionEvents) {
+      const [kind, what = ""] = event.split(":");
+      if (kind === "onCommand") assert.ok(known.has(what), event);
+      else if (kind === "onView") assert.ok([budgetViewId, modelsViewId].includes(what), event);
+      else assert.ok(kind === "onContext" && keys.includes(what), event);
+    }
+  }
 });
 
 test("the budget check is a task with a number", () => {

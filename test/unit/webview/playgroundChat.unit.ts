@@ -100,6 +100,9 @@ async function openPage(): Promise<Opened> {
     port,
     {
       "workspace/files": () => ({ root: "w", revision: 1, files: [{ path: "own.ts", hash: "1", sizeBytes: 1, tokens: 1 }] }),
+      "ask/check": () => ({ secrets: [], coldPrefixSeconds: 60 }),
+      "levels/fit": refused,
+      "tab/shown": nothing,
       "settings/read": () => panelSettings({ kind: "auto" }),
       "settings/write": nothing,
       "runs/list": () => [],

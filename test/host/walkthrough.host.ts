@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import * as vscode from "vscode";
+import { commandIds } from "../../extension/commandIds.ts";
+import type { AskedExample } from "../../extension/walkthrough/steps.ts";
+import { extensionId, stateWhere, workspaceFolder } from "../support/extensionState.ts";
+import { until } from "../support/until.ts";
+
+/** Loading and answering on two busy cores without a GPU; how fast is not this test's subject. */
+const slowMs = 150_000;
+
+interface Walkthrough {
+  title: string;
+  steps: { id: string; description: string }[];
+}
+
+describe("the walkthrough", function () {
+  this.timeout(2 * slowMs);
+
+  after(async () => {
+    await vscode.commands.executeCommand("workbench.action.closeAllEditors");
+  });
+
+  it("is there with its steps, and every command they link exists", async () => {
+    const [walkthrough] = contributed();
+    assert.deepEqual(
+      walkthrough?.steps.map(({ id }) => id),
+      ["count", "fit", "ask", "citation", "inspect", "chat", "model"],
+    );
+    const known = new Set(await vscode.commands.getCommands(true));
+    const links = walkthrough.steps.flatMap(({ description }) => [...description.matchAll(/\(command:([\w.]+)\)/g)]);
+    assert.ok(links.length >= 7);
+    for (const [, command = ""] of links) assert.ok(known.has(command), command);
+  });
+
+  it("opens by its command, and not by itself", async () => {
+    await vscode.commands.executeCommand("workbench.action.closeAllEditors");
+    assert.deepEqual(walkthroughTabs(), []);
+    await vscode.commands.executeCommand(commandIds.openWalkthrough);
+    const tab = await until("the walkthrough", 30_000, async () => walkthroughTabs()[0]);
+    assert.match(tab, /Long-Context Playground/);
+  });
+
+  it("asks an example about a symbol of the workspace, which is answered with the line that defines it", async () => {
+    await stateWhere("the counts", ({ budget }) => budget?.state === "ready");
+    const asked = await vscode.commands.executeCommand<AskedExample>(commandIds.askExample);
+    const { expected } = asked;
+    assert.ok(expected && asked.accepted);
+    const line = readFileSync(join(workspaceFolder(), expected.path), "utf8").split("\n")[expected.line - 1] ?? "";
+    assert.match(line, new RegExp(`\\b${expected.name}\\b`));
+    const { lastRun } = await stateWhere("the answer", (state) => state.lastRun?.question === asked.question, slowMs);
+    assert.equal(lastRun?.answer.trim(), line.trim());
+    const [citation] = lastRun.citations;
+    assert.deepEqual([citation?.path, citation?.startLine, citation?.verified], [expected.path, expected.line, true]);
+  });
+});
+
+function contributed(): Walkthrough[] {
+  const { contributes } = vscode.extensions.getExtension(extensionId)?.packageJSON as {
+    contributes: { walkthroughs: Walkthrough[] };
+  };
+  return contributes.walkthroughs;
+}
+
+/** Labels of the tabs that VS Code shows walkthroughs in. */
+function walkthroughTabs(): string[] {
+  return vscode.window.tabGroups.all
+    .flatMap((group) => group.tabs)
+    .map(({ label }) => label)
+    .filter((label) => label.startsWith("Walkthrough"));
+}
