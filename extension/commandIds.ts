@@ -3,6 +3,8 @@ export const commandIds = {
   openPlayground: "longContext.openPlayground",
   askQuestion: "longContext.askQuestion",
   askInChat: "longContext.askInChat",
+  nextCitation: "longContext.nextCitation",
+  previousCitation: "longContext.previousCitation",
   chooseModel: "longContext.chooseModel",
   addModel: "longContext.addModel",
   useModel: "longContext.useModel",

@@ -4,6 +4,7 @@ import { plainError } from "../engine/errors.ts";
 import { type BudgetFeatures, createBudgetFeatures } from "./budget/features.ts";
 import { serverOptions } from "./budget/serverOptions.ts";
 import { type ChatFeatures, createChatFeatures } from "./chat/features.ts";
+import { CursorInserter } from "./citations/insertAtCursor.ts";
 import { CitationRevealer } from "./citations/reveal.ts";
 import { TokenClient } from "./client.ts";
 import { prefixCacheBytesSetting } from "./config.ts";
@@ -49,8 +50,9 @@ export function createServices(context: vscode.ExtensionContext): Services {
   const searches = new SearchStore(join(storage.fsPath, "rope-search.json"), (message) => log.warn(message));
   const prefixes = openPrefixFolder(join(context.globalStorageUri.fsPath, "prefixes"), () => prefixCap(log));
   const revealer = new CitationRevealer();
+  const inserter = new CursorInserter((editor) => revealer.isUntouched(editor));
   const chooseModel = (): Promise<boolean> => models.choose();
-  const forPanel = { client, model, settings, runs, searches, prefixes, revealer, chooseModel, log };
+  const forPanel = { client, model, settings, runs, searches, prefixes, revealer, inserter, chooseModel, log };
   const panel = new PlaygroundPanel(context.extensionUri, forPanel);
   const budget = createBudgetFeatures({ source: client, model, memento: context.workspaceState, log });
   const { documents } = budget;
@@ -58,7 +60,7 @@ export function createServices(context: vscode.ExtensionContext): Services {
   const models = new ModelFeatures({ model, panel, documents, secrets, storage: globalStorageUri.fsPath, log });
   const { extensionUri } = context;
   const chat = createChatFeatures({ extensionUri, client, model, list: models.list, panel, settings, log });
-  const all = vscode.Disposable.from(chat, models, budget, panel, revealer, settings, client, model, log);
+  const all = vscode.Disposable.from(chat, models, budget, panel, inserter, revealer, settings, client, model, log);
   return {
     log,
     model,
