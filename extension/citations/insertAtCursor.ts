@@ -57,7 +57,7 @@ export class CursorInserter implements vscode.Disposable {
     if (!accepted || document.version === before)
       throw new EngineError(
         "bad-argument",
-        `${path} is read-only`,
+        `the editor of ${path} is read-only`,
         "click into a file that can be written, then insert again, or copy the answer",
         { path },
       );

@@ -41,13 +41,13 @@ export class CitationRevealer implements vscode.Disposable {
   ): Promise<HostCalls["citation/revealAll"]["result"]> {
     const opened: string[] = [];
     const failed: { path: string; message: string }[] = [];
-    const viewColumn = columnBeside(panelColumn);
     this.marked.clear();
     // Those shown later lie in front.
     for (const { path, lines } of [...files].reverse()) {
       try {
         const document = await vscode.workspace.openTextDocument(await documentUri(path));
-        await this.show(document, lines, { viewColumn, preview: false });
+        // The first one may open a new column, which the others go to.
+        await this.show(document, lines, { viewColumn: columnBeside(panelColumn), preview: false });
         opened.unshift(path);
       } catch (error) {
         failed.unshift({ path, message: plainError(error).message });

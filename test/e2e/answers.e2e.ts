@@ -59,7 +59,7 @@ describe("working with an answer", () => {
     const said = panel.part("lc-said");
     await panel.waitFor("the end of the answer", async () => ((await said.textContent()) ?? "").includes("Answered with 2"));
     const texts = await said.locator("p").allTextContents();
-    assert.ok(texts.includes(`${answer}\nAnswered with 2 verified citations.`), JSON.stringify(texts));
+    assert.equal(texts.at(-1), `${answer}\nAnswered with 2 verified citations.`);
     const regions = await panel.frameLocator("body").evaluate((body) => body.querySelectorAll('[aria-live="polite"]').length);
     assert.equal(regions, 1);
   });
@@ -98,6 +98,7 @@ describe("working with an answer", () => {
     await panel.part("lc-open-all").click();
     await noteSays(/^2 files opened\.$/);
     for (const path of files) assert.ok(await tabIsOpen(path.split("/").at(-1) ?? ""), path);
+    assert.equal(await workbench.page.locator(".editor-group-container").count(), 2, "the panel, and one column beside it");
     await workbench.runCommand("Long Context: Open Next Citation");
     await noteSays(/^Citation 1 of 2: /);
     await workbench.runCommand("Long Context: Open Next Citation");
@@ -141,7 +142,10 @@ describe("working with an answer", () => {
     await workbench.runCommand("File: Set Active Editor Read-only in Session");
     await panel.part("lc-insert").click();
     await panel.waitFor("the notice", () => panel.part("lc-notice").isVisible());
-    assert.match(await panel.part("lc-notice").innerText(), /ignored\.log is read-only\. Click into a file that can be written/);
+    assert.match(
+      await panel.part("lc-notice").innerText(),
+      /The editor of ignored\.log is read-only\. Click into a file that can be written/,
+    );
     assert.equal(await panel.part("lc-notice").getAttribute("role"), "alert");
     await panel.part("lc-notice").locator("vscode-button").click();
   });
@@ -162,9 +166,10 @@ describe("working with an answer", () => {
   });
 
   it("finds the run with its settings after a reload, and deletes one after a question", async () => {
-    await workbench.runCommand("View: Close All Editors");
     await workbench.page.reload();
     await workbench.page.locator(".monaco-workbench .statusbar").waitFor({ timeout: 60_000 });
+    // The window brings the panel back by itself, as soon as the extension has started.
+    await workbench.panelFrame(240_000);
     panel = await PlaygroundPage.open(workbench);
     await panel.part("lc-tab-ask").click();
     assert.equal(await panel.number("lc-runs", "count"), 5);
@@ -200,6 +205,7 @@ describe("working with an answer", () => {
   });
 
   it("cuts nothing off in a panel of 280 pixels", async () => {
+    await workbench.runCommand("View: Close Editors in Other Groups");
     await workbench.runCommand("View: Toggle Primary Side Bar Visibility");
     await workbench.page.setViewportSize({ width: 328, height: 1000 });
     await panel.waitFor("the narrow panel", () => panel.frameLocator("body").evaluate(() => innerWidth <= 280));

@@ -39,7 +39,9 @@ export function announce(told: Told, now: Tellable): { told: Told; say: string }
     if (now.finished?.id === live.id) said.push(ending(now.finished, live.characters));
     live = undefined;
   }
-  if (now.status !== told.status && now.status !== "") said.unshift(now.status);
+  // That the panel is ready again is no news beside the answer.
+  const hasEnded = told.live !== undefined && live === undefined;
+  if (!hasEnded && now.status !== told.status && now.status !== "") said.unshift(now.status);
   return { told: { status: now.status, note: now.note, live }, say: said.filter((text) => text !== "").join("\n") };
 }
 

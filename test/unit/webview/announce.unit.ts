@@ -66,6 +66,15 @@ describe("what is read out", () => {
     );
   });
 
+  it("says the answer alone when a run ends, not that the panel is ready again", () => {
+    const finished = savedRun("r", { answer: "It is 9." });
+    assert.deepEqual(said([live("It"), { finished, status: "Ready" }, { finished, status: "Ready" }]), [
+      "",
+      "It is 9.\nAnswered with 0 verified citations.",
+      "",
+    ]);
+  });
+
   it("says that an answer is not there, and nothing of a run that failed", () => {
     assert.deepEqual(said([live("not "), { finished: savedRun("r", { absent: true }) }]), [
       "",
