@@ -6,6 +6,8 @@ export const commandIds = {
   inspectAttention: "longContext.inspectAttention",
   openWalkthrough: "longContext.openWalkthrough",
   askInChat: "longContext.askInChat",
+  nextCitation: "longContext.nextCitation",
+  previousCitation: "longContext.previousCitation",
   chooseModel: "longContext.chooseModel",
   addModel: "longContext.addModel",
   useModel: "longContext.useModel",

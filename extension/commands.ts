@@ -57,6 +57,8 @@ function commandTable(services: Services): Record<keyof typeof commandIds, Run> 
         query: `@${participantName} `,
         isPartialQuery: true,
       }),
+    nextCitation: () => panel.call("panel/citation", { step: 1 }),
+    previousCitation: () => panel.call("panel/citation", { step: -1 }),
     clearPrefixCache: () => clearPrefixCache(services.prefixes),
     recount: () => client.configure(services.serverOptions()),
     showLog: () => log.show(),

@@ -5,6 +5,7 @@ import { type BudgetFeatures, createBudgetFeatures } from "./budget/features.ts"
 import { fitToWindow } from "./budget/fit.ts";
 import { serverOptions } from "./budget/serverOptions.ts";
 import { type ChatFeatures, createChatFeatures } from "./chat/features.ts";
+import { CursorInserter } from "./citations/insertAtCursor.ts";
 import { CitationRevealer } from "./citations/reveal.ts";
 import { TokenClient } from "./client.ts";
 import { prefixCacheBytesSetting } from "./config.ts";
@@ -55,10 +56,11 @@ export function createServices(context: vscode.ExtensionContext): Services {
   const searches = new SearchStore(join(storage.fsPath, "rope-search.json"), (message) => log.warn(message));
   const prefixes = openPrefixFolder(join(context.globalStorageUri.fsPath, "prefixes"), () => prefixCap(log));
   const revealer = new CitationRevealer();
+  const inserter = new CursorInserter((editor) => revealer.isUntouched(editor));
   const chooseModel = (): Promise<boolean> => models.choose();
   const fitLevels: HandlerServices["fitLevels"] = async (target) =>
     (await fitToWindow(budget, { ...target, preview: true })) !== undefined;
-  const forPanel = { client, model, settings, runs, searches, prefixes, revealer, chooseModel, fitLevels, log };
+  const forPanel = { client, model, settings, runs, searches, prefixes, revealer, inserter, chooseModel, fitLevels, log };
   const panel = new PlaygroundPanel(context.extensionUri, forPanel);
   const budget = createBudgetFeatures({ source: client, model, memento: context.workspaceState, log });
   const { documents } = budget;
@@ -66,7 +68,7 @@ export function createServices(context: vscode.ExtensionContext): Services {
   const models = new ModelFeatures({ model, panel, documents, secrets, storage: globalStorageUri.fsPath, log });
   const { extensionUri } = context;
   const chat = createChatFeatures({ extensionUri, client, model, list: models.list, panel, settings, log });
-  const all = vscode.Disposable.from(chat, models, budget, panel, revealer, settings, client, model, log);
+  const all = vscode.Disposable.from(chat, models, budget, panel, inserter, revealer, settings, client, model, log);
   return {
     log,
     model,

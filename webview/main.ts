@@ -2,8 +2,11 @@
 import { html, nothing, render } from "lit";
 import type { TemplateResult } from "lit";
 import uplotStyles from "uplot/dist/uPlot.min.css";
+import adaptedStyles from "./adapted.css";
+import { AnswerText } from "./components/answerText.ts";
 import { WavelengthCurve } from "./components/curve.ts";
 import { HeatCanvas } from "./components/heatCanvas.ts";
+import { liveRegion } from "./components/liveRegion.ts";
 import { RampStrip } from "./components/ramp.ts";
 import { button, registerControls } from "./components/ui.ts";
 import { hostPort, readViewState, writeViewState } from "./hostPort.ts";
@@ -12,7 +15,8 @@ import { header } from "./panels/header.ts";
 import { inspectPanel } from "./panels/inspect.ts";
 import { createPlayground } from "./playground.ts";
 import type { Playground } from "./playground.ts";
-import { createStore, initialState } from "./state/store.ts";
+import { announce, nothingTold } from "./state/announce.ts";
+import { createStore, initialState, shownRun } from "./state/store.ts";
 import type { EngineState, State, Tab } from "./state/store.ts";
 import { mebibytes, sentence } from "./state/words.ts";
 import styles from "./styles.css";
@@ -21,18 +25,30 @@ registerControls();
 customElements.define("lc-curve", WavelengthCurve);
 customElements.define("lc-heat", HeatCanvas);
 customElements.define("lc-ramp", RampStrip);
-document.adoptedStyleSheets.push(sheet(uplotStyles), sheet(styles));
+customElements.define("lc-text", AnswerText);
+document.adoptedStyleSheets.push(sheet(uplotStyles), sheet(styles), sheet(adaptedStyles));
 
 const store = createStore(initialState(readViewState()));
 const { worker = "", ortWasm = "" } = document.body.dataset;
 const play = createPlayground(store, hostPort, { worker, ortWasm });
 const root = document.createElement("main");
-document.body.replaceChildren(root);
+const region = liveRegion();
+document.body.replaceChildren(root, region.element);
+let told = nothingTold;
 
 let frame: number | undefined;
 const draw = (): void => {
   frame = undefined;
-  render(page(store.state, play), root);
+  const { state } = store;
+  render(page(state, play), root);
+  const next = announce(told, {
+    status: toldStatus(state),
+    note: state.answer.note,
+    live: state.live,
+    finished: shownRun(state),
+  });
+  told = next.told;
+  if (next.say !== "") region.say(next.say);
 };
 store.subscribe(() => {
   frame ??= requestAnimationFrame(draw);
@@ -41,20 +57,14 @@ store.subscribe(() => {
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented) return;
   if (store.state.chip) play.toggleChip(undefined);
+  else if (store.state.answer.editing !== undefined && !store.state.live) play.answers.cancelEdit();
   else play.stop();
 });
 draw();
 
 function page(state: State, playground: Playground): TemplateResult {
   return html`${header(state, playground)} ${tabs(state, playground)}
-    <p
-      class="status"
-      role="status"
-      aria-live="polite"
-      data-testid="lc-status"
-      data-engine=${state.engine.status}
-      title=${statusText(state)}
-    >
+    <p class="status" data-testid="lc-status" data-engine=${state.engine.status} title=${statusText(state)}>
       ${statusText(state)}
     </p>
     ${notice(state, playground)} ${engineFailure(state.engine, playground)}
@@ -90,7 +100,12 @@ function tabs(state: State, playground: Playground): TemplateResult {
   </div>`;
 }
 
-/** One line for the whole panel: read out when it changes, so it holds no running numbers of a prefill. */
+/** The line of the panel as it is read out: without the bytes that go on and on while a model opens. */
+function toldStatus(state: State): string {
+  return !state.live && state.engine.status === "starting" ? "Opening the model" : statusText(state);
+}
+
+/** One line for the whole panel; it holds no running numbers of a prefill. */
 function statusText(state: State): string {
   const { engine, live, replying } = state;
   if (replying && (!live || live.phase === "listing")) return "Writing a reply for VS Code's chat";

@@ -3,6 +3,8 @@ import type { PoolRequest, SnapshotFile } from "../engine/api.ts";
 import type { AskResult, Citation } from "../engine/generate/api.ts";
 import { EngineError, plainError } from "../engine/errors.ts";
 import { adapterOffer } from "./adapter.ts";
+import { createAnswers } from "./answers.ts";
+import type { Answers } from "./answers.ts";
 import { createChatRequests } from "./chatRequests.ts";
 import type { ChosenRun } from "./chatRequests.ts";
 import { createEngine } from "./engine.ts";
@@ -11,7 +13,8 @@ import { cellEdges, fileBoundaries, snapEdges } from "./heatmap/model.ts";
 import type { HeatPicture, HeatWindow, Span } from "./heatmap/model.ts";
 import { openChannel } from "./protocol/channel.ts";
 import type { Port } from "./protocol/channel.ts";
-import type { EngineReport, HostCalls, HostTopics, PanelCalls, PanelSettings, PanelTopics, SavedRun } from "./protocol/panel.ts";
+import type { EngineReport, HostCalls, HostTopics, PanelCalls } from "./protocol/panel.ts";
+import type { PanelSettings, PanelTopics, RunSettings, SavedRun } from "./protocol/panel.ts";
 import { createAnswerChecks } from "./answerCheck.ts";
 import type { AnswerChecks } from "./answerCheck.ts";
 import { createAttentionLab } from "./attentionLab.ts";
@@ -26,7 +29,7 @@ import { readRopeDraft } from "./state/ropeDraft.ts";
 import type { RopeDraft } from "./state/ropeDraft.ts";
 import type { SheetChoice } from "./state/sheet.ts";
 import { snapshotOf } from "./state/snapshot.ts";
-import { busyWith, panelState, shownRun, threadHistory } from "./state/store.ts";
+import { busyWith, panelState, threadHistory } from "./state/store.ts";
 import type { Action, Chip, EngineState, HeatState, Store, Tab } from "./state/store.ts";
 
 /** Everything a control of the panel can do. */
@@ -41,7 +44,7 @@ export interface Playground {
   newQuestion: () => void;
   showRun: (id: string) => void;
   reveal: (lines: Pick<Citation, "path" | "startLine" | "endLine">) => void;
-  copyAnswer: () => void;
+  answers: Answers;
   /** Shows a RoPE draft; one that can be read is saved and applies to the next run. */
   editRope: (draft: RopeDraft) => void;
   lab: RopeLab;
@@ -83,6 +86,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
         return {};
       },
       "panel/state": () => panelState(store.state),
+      "panel/citation": ({ step }) => answers.step(step),
       "panel/adapter": async () => ({ offer: await adapterOffer(navigator.gpu) }),
       "panel/loseDevice": () => engine.loseDevice(),
     },
@@ -131,6 +135,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     const signal = chosen ? AbortSignal.any([controller.signal, chosen.signal]) : controller.signal;
     asking = controller;
     dispatch({ type: "runStarted", id, question });
+    const earlier = [...store.state.thread];
     try {
       await engineFree();
       const files = "files" in asked ? asked.files : await filesWithout(asked.without, signal);
@@ -144,9 +149,13 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
       const first = chosen ? { first: chosen.first } : {};
       const params = { runId: id, question, files, ...first, history, options: askOptions(settings) };
       const result = await engine.ask(params, signal);
-      const { engine: opened } = store.state;
-      const model = opened.status === "ready" ? { model: opened.info.model } : {};
-      const saved: SavedRun = { id, askedAt: new Date().toISOString(), ...model, result };
+      const saved: SavedRun = {
+        id,
+        askedAt: new Date().toISOString(),
+        result,
+        settings: runSettings(settings, store.state.engine),
+        earlier,
+      };
       // Sent before anything is drawn: a panel closed right now must not lose the run.
       attempt(host.call("runs/save", saved));
       dispatch({ type: "runFinished", run: saved });
@@ -275,6 +284,14 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     applySettings(settings);
   });
 
+  const answers = createAnswers({
+    store,
+    host,
+    dispatch,
+    attempt,
+    ask: begin,
+    writeClipboard: (text) => navigator.clipboard.writeText(text),
+  });
   const attention = createAttentionLab({ store, engine, dispatch, changeSettings });
   const checks = createAnswerChecks({ store, engine, dispatch, engineFree });
   const lab = createRopeLab({
@@ -315,16 +332,13 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     newQuestion() {
       dispatch({ type: "newQuestion" });
     },
-    showRun(id) {
-      dispatch({ type: "runShown", id });
-      dispatch({ type: "tab", tab: "ask" });
-    },
+    answers,
     reveal({ path, startLine, endLine }) {
       attempt(host.call("citation/reveal", { path, startLine, endLine }));
     },
-    copyAnswer() {
-      const result = shownRun(store.state)?.result;
-      if (result) attempt(navigator.clipboard.writeText(result.answer));
+    showRun(id) {
+      dispatch({ type: "runShown", id });
+      dispatch({ type: "tab", tab: "ask" });
     },
     editRope(draft) {
       dispatch({ type: "ropeDraft", draft });
@@ -372,6 +386,16 @@ interface OwnRun {
   without: readonly string[];
   settings: PanelSettings;
   history: { question: string; answer: string }[];
+}
+
+/** What a run keeps of how it was asked; the model is the one that answered, which is open. */
+function runSettings(
+  { sampling, quote, maxAnswerTokens, products }: PanelSettings,
+  engine: EngineState,
+): RunSettings | undefined {
+  if (engine.status !== "ready") return undefined;
+  const { model, weightFormat } = engine.info;
+  return { model, weightFormat, products, sampling, quote, maxAnswerTokens };
 }
 
 /** Tokens that each head is measured on. */

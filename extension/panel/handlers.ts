@@ -2,6 +2,7 @@ import * as vscode from "vscode";
 import { abortedError, EngineError } from "../../engine/errors.ts";
 import type { Handlers } from "../../webview/protocol/channel.ts";
 import type { EngineReport, HostCalls } from "../../webview/protocol/panel.ts";
+import type { CursorInserter } from "../citations/insertAtCursor.ts";
 import type { CitationRevealer } from "../citations/reveal.ts";
 import type { TokenClient } from "../client.ts";
 import { isGitPath } from "../budget/places.ts";
@@ -31,6 +32,7 @@ export interface HandlerServices {
   searches: SearchStore;
   prefixes: PrefixFolder;
   revealer: CitationRevealer;
+  inserter: CursorInserter;
   /** Lets the user pick another model; false where he did not. */
   chooseModel: () => Promise<boolean>;
   /** Shows which levels fit a window, for a question; false where the user did not want them. */
@@ -49,7 +51,7 @@ export interface PageHost {
 
 /** Everything the page of one panel may ask of the host. */
 export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServices, page: PageHost): Handlers<HostCalls> {
-  const { client, model, settings, runs, searches, prefixes, revealer, log } = services;
+  const { client, model, settings, runs, searches, prefixes, revealer, inserter, log } = services;
   return {
     "workspace/files": async (_, { signal }) => {
       if (currentRoots().length === 0)
@@ -73,6 +75,8 @@ export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServic
       markDone("cited");
       return { line };
     },
+    "citation/revealAll": ({ files }) => revealer.revealAll(files, panel.viewColumn),
+    "editor/insert": ({ text }) => inserter.insert(text, panel.viewColumn),
     "model/locate": async ({ origin }) => {
       const { folder, label, ggufName, files } = await model.locate();
       page.largeFiles()?.allowOrigin(origin);
@@ -100,6 +104,11 @@ export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServic
       await runs.save(run);
       if (run.result.citations.some(({ verified }) => verified)) markDone("answered");
       return {};
+    },
+    "runs/delete": async ({ id, question }) => {
+      if (!(await confirmDelete(question))) return { deleted: false };
+      await runs.delete(id);
+      return { deleted: true };
     },
     "search/read": async () => ({ state: await searches.read() }),
     "search/save": async ({ state }) => {
@@ -137,6 +146,15 @@ async function readGitRow(client: TokenClient, path: string, hash: string): Prom
   const { text } = await client.call("longContext/gitText", { path, hash });
   if (text !== undefined) return new TextEncoder().encode(text).buffer;
   throw new EngineError("not-found", `${path} changed since it was counted`, "ask again", { path });
+}
+
+/** A run has no undo, so it is asked. */
+async function confirmDelete(question: string): Promise<boolean> {
+  const remove = "Delete";
+  const detail = "Its question, answer and citations are deleted from this machine for good.";
+  return (
+    (await vscode.window.showWarningMessage(`Delete the saved run "${question}"?`, { modal: true, detail }, remove)) === remove
+  );
 }
 
 /** A count of a large workspace takes its time; who stops asking does not wait for it. */

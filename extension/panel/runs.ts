@@ -40,6 +40,14 @@ export class RunStore {
     for (const old of (await this.names()).slice(keptRuns)) await rm(join(this.folder, old), { force: true });
   }
 
+  /** Deletes the runs with this id; false where there is none. */
+  async delete(id: string): Promise<boolean> {
+    const digest = idDigest(id);
+    const own = (await this.names()).filter((name) => name.endsWith(`-${digest}.json`));
+    for (const name of own) await rm(join(this.folder, name), { force: true });
+    return own.length > 0;
+  }
+
   /** File names sort by time because they begin with it. */
   private async names(): Promise<string[]> {
     const all = await readdir(this.folder).catch(() => []);
@@ -77,5 +85,9 @@ function fileName({ id, askedAt }: SavedRun): string {
   const askedAtMs = Date.parse(askedAt);
   if (Number.isNaN(askedAtMs))
     throw new EngineError("bad-argument", `a run was asked at "${askedAt}"`, "give an ISO 8601 time", { askedAt });
-  return `${String(askedAtMs).padStart(14, "0")}-${createHash("sha256").update(id).digest("hex").slice(0, 16)}.json`;
+  return `${String(askedAtMs).padStart(14, "0")}-${idDigest(id)}.json`;
+}
+
+function idDigest(id: string): string {
+  return createHash("sha256").update(id).digest("hex").slice(0, 16);
 }

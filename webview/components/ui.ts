@@ -166,6 +166,7 @@ export function questionBox(options: QuestionBoxOptions): TemplateResult {
     options.onSubmit();
   };
   return html`<vscode-text-area
+    id="question"
     class="question"
     aria-label="Question about this workspace"
     rows="2"

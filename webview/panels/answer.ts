@@ -6,54 +6,75 @@ import type { AskResult, Citation, FileAttention } from "../../engine/generate/a
 import { formatAttention } from "../../engine/attention/policy.ts";
 import { label } from "../../engine/position/limits.ts";
 import { shareBar } from "../components/bars.ts";
-import { button } from "../components/ui.ts";
 import type { Playground } from "../playground.ts";
 import type { SavedRun } from "../protocol/panel.ts";
-import type { LiveRun } from "../state/store.ts";
-import { duration, exact, percent, plural } from "../state/words.ts";
+import type { LiveRun, State } from "../state/store.ts";
+import { backendName, duration, exact, percent, placeText, plural, stopText } from "../state/words.ts";
+import { answerActions } from "./answerActions.ts";
 import { cacheErrorLine, denseScoresLine, keptMassLine, ringLines } from "./attention.ts";
-import { backendName } from "./header.ts";
+import { runSettings } from "./runs.ts";
 import { attendedLines, proseLine } from "./spans.ts";
 
-/** What has been streamed so far; the box has its final place from the first token on. */
-export function liveAnswer(live: LiveRun): TemplateResult {
-  return html`<article class="answer-block">
-    <h2>${live.question}</h2>
-    <pre class="answer" data-testid="lc-answer" data-live="true" aria-busy="true">${live.text}</pre>
-  </article>`;
+/** What has been streamed so far; the box has its final place from the first token on, and the finished answer stays in it. */
+export function liveAnswer({ question, text }: LiveRun): TemplateResult {
+  return answerBlock({ question, text, kind: "live" });
 }
 
-export function answer(run: SavedRun, play: Playground): TemplateResult {
+export function answer(run: SavedRun, state: State, play: Playground): TemplateResult {
   const { result } = run;
-  return html`<article class="answer-block" data-run=${run.id}>
-    <h2>${result.question}</h2>
-    ${result.absent ? nothing : proseLine(result.prose)}
-    ${
-      result.absent
-        ? html`<p class="answer absent" data-testid="lc-answer" data-absent="true">
-            ${result.prose || "The model says that the answer is not in these files."}
-          </p>`
-        : html`<pre class="answer" data-testid="lc-answer">${result.answer}</pre>`
-    }
-    ${result.stoppedBy === "end" ? nothing : html`<p class="dim">${stopText(result)}</p>`} ${citations(result, play)}
-    ${attendedLines(result, play)} ${lookedAt(result.lookedAt)}
-    <p class="meta">${cost(result)}</p>
-    ${keptMassLine(result, "lc-kept-mass")} ${cacheErrorLine(result, "lc-cache-error")} ${ringLines(result)}
-    ${denseScoresLine(result, "lc-dense-scores")}
-    <p class="meta">
-      <span data-testid="lc-reused" data-tokens=${result.reusedTokens}
-        >${
-          result.reusedTokens > 0
-            ? `reused ${exact(result.reusedTokens)} tokens (not recomputed)${result.restoredTokens > 0 ? `, ${exact(result.restoredTokens)} of them from an earlier session` : ""}`
-            : "nothing was cached: the whole prompt was computed"
-        }</span
-      >
-    </p>
-    <p class="actions">
-      ${button({ label: "Inspect attention", onClick: play.inspectAttention, testId: "lc-inspect" })}
-      ${button({ label: "Copy", onClick: play.copyAnswer, testId: "lc-copy" })}
-    </p>
-    ${leftOut(result.rows)}
+  const stopped = stopText(result);
+  return answerBlock({
+    question: result.question,
+    prose: result.absent ? "" : result.prose,
+    text: result.absent ? result.prose || "The model says that the answer is not in these files." : result.answer,
+    kind: result.absent ? "absent" : "finished",
+    runId: run.id,
+    details: html`${stopped === undefined ? nothing : html`<p class="dim">${stopped}</p>`} ${citations(result, state, play)}
+      ${answerActions(run, state, play)} ${attendedLines(result, play)} ${lookedAt(result.lookedAt)}
+      <p class="meta" dir="auto">${cost(result)}</p>
+      ${keptMassLine(result, "lc-kept-mass")} ${cacheErrorLine(result, "lc-cache-error")} ${ringLines(result)}
+      ${denseScoresLine(result, "lc-dense-scores")}
+      <p class="meta">
+        <span data-testid="lc-reused" data-tokens=${result.reusedTokens}
+          >${
+            result.reusedTokens > 0
+              ? `reused ${exact(result.reusedTokens)} tokens (not recomputed)${result.restoredTokens > 0 ? `, ${exact(result.restoredTokens)} of them from an earlier session` : ""}`
+              : "nothing was cached: the whole prompt was computed"
+          }</span
+        >
+      </p>
+      ${runSettings(run)} ${leftOut(result.rows)}`,
+  });
+}
+
+interface AnswerBlock {
+  question: string;
+  /** Sentences in front of the text. */
+  prose?: string;
+  text: string;
+  kind: "live" | "finished" | "absent";
+  runId?: string;
+  details?: TemplateResult;
+}
+
+/** One template for the answer in every state: its text is not drawn again when the run ends, and the keyboard stays where it is. */
+function answerBlock({ question, prose = "", text, kind, runId, details }: AnswerBlock): TemplateResult {
+  return html`<article class="answer-block" data-run=${runId ?? nothing}>
+    <h2 dir="auto">${question}</h2>
+    ${proseLine(prose)}
+    <lc-text
+      id="answer"
+      class="answer ${kind}"
+      role="region"
+      aria-label="Answer"
+      aria-busy=${kind === "live" ? "true" : "false"}
+      tabindex="0"
+      data-testid="lc-answer"
+      data-live=${kind === "live" ? "true" : nothing}
+      data-absent=${kind === "absent" ? "true" : nothing}
+      .text=${text}
+    ></lc-text>
+    ${details ?? nothing}
   </article>`;
 }
 
@@ -75,7 +96,7 @@ export function leftOut(rows: readonly PackRow[]): TemplateResult | typeof nothi
         ${out.map(
           (row) =>
             html`<tr>
-              <td>${row.path}</td>
+              <td><bdi>${row.path}</bdi></td>
               <td class="number">${exact(row.tokens)}</td>
               <td>${row.reason}</td>
             </tr>`,
@@ -85,7 +106,7 @@ export function leftOut(rows: readonly PackRow[]): TemplateResult | typeof nothi
   </details>`;
 }
 
-function citations(result: AskResult, play: Playground): TemplateResult | typeof nothing {
+function citations(result: AskResult, state: State, play: Playground): TemplateResult | typeof nothing {
   const places = result.citations;
   if (places.length === 0) {
     return result.absent ? nothing : html`<p class="dim">No citation: nothing of this answer was found in the files.</p>`;
@@ -93,31 +114,33 @@ function citations(result: AskResult, play: Playground): TemplateResult | typeof
   const quotes = new Set(places.filter((place) => place.verified).map((place) => place.quote));
   const several = places.filter((place) => place.verified).length > quotes.size;
   return html`<ol class="citations" aria-label="Citations">
-      ${places.map((citation, index) => html`<li>${citationChip(citation, index, play)}</li>`)}
+      ${places.map((citation, index) => html`<li>${citationChip(citation, index, state.answer.citation === index, play)}</li>`)}
     </ol>
     ${several ? html`<p class="dim">The quote stands in several places; all are listed, the ones the answer attended to most first.</p>` : nothing}`;
 }
 
-function citationChip(citation: Citation, index: number, play: Playground): TemplateResult {
-  const lines = citation.endLine > citation.startLine ? `${citation.startLine}-${citation.endLine}` : `${citation.startLine}`;
-  const share =
-    citation.attention === undefined ? nothing : html`<span class="dim">${percent(citation.attention)} of attention</span>`;
+function citationChip(citation: Citation, index: number, isOpen: boolean, play: Playground): TemplateResult {
+  const { path, startLine, verified, attention, quote } = citation;
+  const share = attention === undefined ? nothing : html`<span class="dim">${percent(attention)} of attention</span>`;
+  const lines = placeText(citation).slice(path.length);
   return html`<button
-      class="citation ${citation.verified ? "verified" : "unverified"}"
+      class="citation ${verified ? "verified" : "unverified"}"
       data-testid="lc-citation"
-      data-path=${citation.path}
-      data-line=${citation.startLine}
-      data-verified=${citation.verified ? "true" : "false"}
-      title=${citation.verified ? "Found word for word at these lines; opens them" : "The model looked here, but did not quote it; opens the lines"}
+      data-path=${path}
+      data-line=${startLine}
+      data-verified=${verified ? "true" : "false"}
+      aria-current=${isOpen ? "true" : "false"}
+      title=${verified ? "Found word for word at these lines; opens them" : "The model looked here, but did not quote it; opens the lines"}
+      ?disabled=${path === ""}
       @click=${() => {
-        play.reveal(citation);
+        play.answers.open(index);
       }}
     >
-      <span aria-hidden="true">${circled(index)}</span> ${citation.path}:${lines}
-      <span class="mark">${citation.verified ? "✓ quote" : "attended, not quoted"}</span>
+      <span aria-hidden="true">${circled(index)}</span> <bdi>${path}</bdi>${lines}
+      <span class="mark">${verified ? "✓ quote" : startLine > 0 ? "attended, not quoted" : "not found in the files"}</span>
     </button>
     ${share}
-    <code class="quote">${citation.quote}</code>`;
+    <code class="quote" dir="auto">${quote}</code>`;
 }
 
 function lookedAt(files: readonly FileAttention[]): TemplateResult | typeof nothing {
@@ -125,22 +148,15 @@ function lookedAt(files: readonly FileAttention[]): TemplateResult | typeof noth
   return html`<div class="looked">
     <h3 title="Share of the answer's attention per file: where the model looked, not proof">Looked at</h3>
     <ul>
-      ${files
-        .slice(0, 8)
-        .map(
-          ({ path, share }) =>
-            html`<li>
-              <span class="path" title=${path}>${path}</span>${shareBar(share)}<span class="number">${percent(share)}</span>
-            </li>`,
-        )}
+      ${files.slice(0, 8).map(
+        ({ path, share }) =>
+          html`<li>
+            <span class="path" title=${path}><bdi>${path}</bdi></span
+            >${shareBar(share)}<span class="number">${percent(share)}</span>
+          </li>`,
+      )}
     </ul>
   </div>`;
-}
-
-function stopText({ stoppedBy }: AskResult): string {
-  return stoppedBy === "length"
-    ? "Cut at the largest answer length; raise it in Inspect."
-    : "Stopped by you; this is what was written until then.";
 }
 
 function cost(result: AskResult): string {

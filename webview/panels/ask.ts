@@ -11,6 +11,7 @@ import type { FailedRun, LiveRun, State } from "../state/store.ts";
 import { exact, plural, sentence, short } from "../state/words.ts";
 import { answerCheck } from "./ablation.ts";
 import { answer, leftOut, liveAnswer } from "./answer.ts";
+import { earlierTurns, savedRuns } from "./runs.ts";
 import { preSendSheet } from "./sheet.ts";
 
 export function askPanel(state: State, play: Playground): TemplateResult {
@@ -35,8 +36,8 @@ export function askPanel(state: State, play: Playground): TemplateResult {
     >
       ${runLine(state, play)}
     </div>
-    ${state.live ? liveAnswer(state.live) : state.failed ? failure(state.failed, play) : run ? html`${answer(run, play)} ${answerCheck(run, state, play)}` : emptyState(state)}
-    ${state.live?.packed ? leftOut(state.live.packed.rows) : nothing} ${earlierTurns(state)} ${savedRuns(state, play)}
+    ${state.live ? liveAnswer(state.live) : state.failed ? failure(state.failed, play) : run ? html`${answer(run, state, play)} ${answerCheck(run, state, play)}` : emptyState(state)}
+    ${state.live?.packed ? leftOut(state.live.packed.rows) : nothing} ${earlierTurns(state, play)} ${savedRuns(state, play)}
   </section>`;
 }
 
@@ -73,13 +74,22 @@ function contextLine(state: State, play: Playground): TemplateResult {
   return html`<span data-testid="lc-total" data-tokens=${tokens} data-state=${state.budget?.state ?? "waiting"}
       >${totalText(state)}</span
     >
-    ${costLine(promptPlan(state))}
+    ${costLine(promptPlan(state))} ${editLine(state, play)}
     ${
-      state.thread.length > 0 && !state.live
+      state.thread.length > 0 && !state.live && state.answer.editing === undefined
         ? html`<span class="dim">· follow-up to ${plural(state.thread.length, "answer")}: the cached prefix is used again</span>
             ${button({ label: "New question", onClick: play.newQuestion, testId: "lc-new" })}`
         : nothing
     }`;
+}
+
+/** Which turn the question in the box replaces. */
+function editLine({ answer: { editing }, thread, live }: State, play: Playground): TemplateResult | typeof nothing {
+  if (editing === undefined || live) return nothing;
+  const behind = thread.length - 1 - thread.indexOf(editing);
+  const cut = behind > 0 ? `, and ${plural(behind, "later turn")} ${behind === 1 ? "leaves" : "leave"} this conversation` : "";
+  return html`<span data-testid="lc-editing">· replaces question ${thread.indexOf(editing) + 1}${cut}; saved runs stay</span>
+    ${button({ label: "Cancel edit", title: "Escape", onClick: play.answers.cancelEdit, testId: "lc-cancel-edit" })}`;
 }
 
 /** What asking would compute, of all that the prompt has. */
@@ -174,46 +184,4 @@ function emptyState(state: State): TemplateResult {
       found in your files at the lines it names.
     </p>
   </div>`;
-}
-
-function earlierTurns(state: State): TemplateResult | typeof nothing {
-  const earlier = state.thread.filter((id) => state.live !== undefined || id !== state.shownRun);
-  const turns = earlier.flatMap((id) => state.runs.filter((run) => run.id === id));
-  if (turns.length === 0) return nothing;
-  return html`<section class="turns" aria-label="Earlier in this conversation">
-    <h3>Earlier in this conversation</h3>
-    ${turns.map(
-      ({ result }) =>
-        html`<div class="turn">
-          <p class="dim">${result.question}</p>
-          <pre>${result.absent ? "not in these files" : result.answer}</pre>
-        </div>`,
-    )}
-  </section>`;
-}
-
-function savedRuns(state: State, play: Playground): TemplateResult | typeof nothing {
-  if (state.runs.length === 0) return nothing;
-  const newest = [...state.runs].reverse();
-  return html`<details class="runs" data-testid="lc-runs" data-count=${state.runs.length}>
-    <summary>${plural(state.runs.length, "saved run")}</summary>
-    <ul>
-      ${newest.map(
-        (run) =>
-          html`<li>
-            <button
-              class="link"
-              aria-current=${run.id === state.shownRun ? "true" : "false"}
-              ?disabled=${state.live !== undefined}
-              @click=${() => {
-                play.showRun(run.id);
-              }}
-            >
-              ${run.result.question}
-            </button>
-            <span class="dim">${new Date(run.askedAt).toLocaleString()} · ${exact(run.result.promptTokens)} tokens</span>
-          </li>`,
-      )}
-    </ul>
-  </details>`;
 }

@@ -12,7 +12,7 @@ import { windowFacts } from "../state/derived.ts";
 import type { WindowFacts } from "../state/derived.ts";
 import { positionOrigin } from "../state/positions.ts";
 import type { Chip, State } from "../state/store.ts";
-import { exact, mebibytes, plural, short } from "../state/words.ts";
+import { backendName, exact, mebibytes, plural, short } from "../state/words.ts";
 import { attentionSettings } from "./attention.ts";
 import { ropeKindField } from "./ropeKind.ts";
 
@@ -48,11 +48,6 @@ export function header(state: State, play: Playground): TemplateResult {
     </div>
     ${state.chip ? drawer(state.chip, state, facts, play) : nothing}
   </header>`;
-}
-
-/** A backend in words a person knows. */
-export function backendName({ backend }: Pick<SessionInfo, "backend">): string {
-  return { wgsl: "WebGPU", ort: "WASM", reference: "plain loops" }[backend];
 }
 
 function modelWord(state: State): string {

@@ -92,13 +92,28 @@ export type AdapterOffer =
       maxBindingBytes: number;
     };
 
+/** What a run was asked with, beside what its result says itself. */
+export interface RunSettings extends Pick<PanelSettings, "sampling" | "quote" | "maxAnswerTokens" | "products"> {
+  /** The model as the panel calls it, and how its weights were kept. */
+  model: string;
+  weightFormat: WeightFormat;
+}
+
 /** A finished (or stopped) run, stored whole. */
 export interface SavedRun {
   id: string;
   askedAt: string;
-  /** The model that was open; undefined in runs of older versions. */
-  model?: string;
   result: AskResult;
+  /** Absent in runs that were saved before it was kept. */
+  settings?: RunSettings | undefined;
+  /** Runs that it followed up, oldest first; absent where there were none, or before it was kept. */
+  earlier?: string[] | undefined;
+}
+
+/** Lines of one file of the workspace, 1-based, both ends included. */
+export interface CitedLines {
+  startLine: number;
+  endLine: number;
 }
 
 export type PanelTab = "ask" | "inspect";
@@ -106,13 +121,23 @@ export type PanelTab = "ask" | "inspect";
 /** Panel asks, host answers. */
 export interface HostCalls {
   "workspace/files": { params: Record<string, never>; result: { root: string; revision: number; files: CountedFile[] } };
-  /** Bytes as they were when hashed; throws `not-found` when the file changed since, so that a run is about one snapshot. */
   /** What a person should know before a question is asked: what looks like a secret in the files that would go in, and the user's limit. */
   "ask/check": { params: { paths: string[] }; result: { secrets: SuspectedSecret[]; coldPrefixSeconds: number } };
   /** Shows which levels fit a window and changes them where the user says so. */
   "levels/fit": { params: { window: number; reserve: number; question: string }; result: { applied: boolean } };
+  /** Bytes as they were when hashed; throws `not-found` when the file changed since, so that a run is about one snapshot. */
   "file/read": { params: { path: string; hash: string }; result: { bytes: ArrayBuffer } };
-  "citation/reveal": { params: { path: string; startLine: number; endLine: number }; result: { line: number } };
+  "citation/reveal": { params: { path: string } & CitedLines; result: { line: number } };
+  /** Opens each file in an editor of its own with its lines selected, the first one in front; one that cannot be opened is named. */
+  "citation/revealAll": {
+    params: { files: { path: string; lines: CitedLines[] }[] };
+    result: { opened: string[]; failed: { path: string; message: string }[] };
+  };
+  /**
+   * Inserts a text at the cursor of the editor that was worked in last, and shows it. Throws `not-found` where there is none, and
+   * `bad-argument` where it cannot be written.
+   */
+  "editor/insert": { params: { text: string }; result: { path: string; line: number } };
   /** `origin` is that of the page: nobody else may read large files from this machine. */
   "model/locate": { params: { origin: string }; result: ModelLocation };
   /** Tells what the engine does now; again whenever that changes. */
@@ -122,6 +147,8 @@ export interface HostCalls {
   "settings/write": { params: PanelSettings; result: Record<string, never> };
   "runs/list": { params: Record<string, never>; result: SavedRun[] };
   "runs/save": { params: SavedRun; result: Record<string, never> };
+  /** Asks whether it is meant; false where the user thought better of it. */
+  "runs/delete": { params: { id: string; question: string }; result: { deleted: boolean } };
   /** The LongRoPE search of this workspace that can be gone on with, if there is one. */
   "search/read": { params: Record<string, never>; result: { state?: RopeSearchState } };
   "search/save": { params: { state: RopeSearchState }; result: Record<string, never> };
@@ -174,6 +201,8 @@ export interface PanelCalls {
   "panel/reply": { params: { runId: string } & Pick<ReplyRequest, "messages" | "maxAnswerTokens">; result: Reply };
   "panel/select": { params: { tab: PanelTab }; result: Record<string, never> };
   "panel/state": { params: Record<string, never>; result: PanelState };
+  /** Opens the next citation of the answer on screen, or the one before, counted round; 0 of 0 where it has none. */
+  "panel/citation": { params: { step: 1 | -1 }; result: { citation: number; of: number } };
   "panel/adapter": { params: Record<string, never>; result: { offer: AdapterOffer } };
   /** Debug: destroys the GPU device, as a driver reset would. */
   "panel/loseDevice": { params: Record<string, never>; result: { lost: boolean } };

@@ -128,8 +128,8 @@ export function estimateByRuns(
   { attention }: Pick<PanelSettings, "attention">,
 ): PrefillEstimate | undefined {
   const asNow = formatAttention(attention);
-  const alike = runs.filter(({ model, result }) => {
-    const sameEngine = model === info.model && result.backend === info.backend && result.device === info.device;
+  const alike = runs.filter(({ settings, result }) => {
+    const sameEngine = settings?.model === info.model && result.backend === info.backend && result.device === info.device;
     const sameWay = result.attention === undefined || formatAttention(result.attention) === asNow;
     return sameEngine && sameWay && computedTokens(result) >= LEAST_MEASURED_TOKENS && result.timings.prefillMs > 0;
   });

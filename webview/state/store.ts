@@ -4,15 +4,17 @@ import type { AttentionChoice, AttentionFacts } from "../../engine/attention/api
 import type { AskEvent, AskPlan } from "../../engine/generate/api.ts";
 import type { PlainError } from "../../engine/errors.ts";
 import type { ColorScale } from "../heatmap/colormap.ts";
-import { wholeWindow } from "../heatmap/model.ts";
 import type { Cell, HeatPicture, HeatWindow } from "../heatmap/model.ts";
 import type { BudgetSnapshot, PanelSettings, PanelState, PanelTab, SavedRun } from "../protocol/panel.ts";
+import { freshAnswerView, reduceAnswerView, threadOf, turnsBefore } from "./answerView.ts";
+import type { AnswerAction, AnswerView } from "./answerView.ts";
 import type { AttentionDraft } from "./attentionDraft.ts";
 import { reduceCheck } from "./answerCheck.ts";
 import type { CheckAction, CheckState } from "./answerCheck.ts";
 import { reduceAttentionPlan } from "./attentionPlan.ts";
 import type { AttentionPlan, AttentionPlanAction } from "./attentionPlan.ts";
 import type { HeadShade } from "./headShade.ts";
+import { freshHeat, withoutPicture, zoomedOut } from "./heat.ts";
 import { advancePreview, freshLab, reduceLab } from "./lab.ts";
 import type { LabAction, LabState } from "./lab.ts";
 import type { PromptPlan } from "./promptPlan.ts";
@@ -38,6 +40,8 @@ export interface LiveRun {
   packed?: { rows: readonly PackRow[]; promptTokens: number; limit: ContextLimit; rope: RopeScaling };
   prefill?: Omit<Extract<AskEvent, { type: "prefill" }>, "type">;
   text: string;
+  /** The text is only the quote that leads at the moment; another one may replace it. */
+  provisional: boolean;
   /** Why the engine started again in the middle, if it did. */
   recovered?: string;
 }
@@ -95,6 +99,8 @@ export interface State {
   /** Runs of the conversation that a follow-up continues, oldest first. */
   thread: readonly string[];
   shownRun: string | undefined;
+  /** What is kept about the answer on screen. */
+  answer: AnswerView;
   /** The RoPE setting under which the last run was asked: while it is the current one, the run says what it came to. */
   askedRope: RopeChoice | undefined;
   /** The same for attention. */
@@ -137,6 +143,7 @@ export type Action =
   /** The conversation goes back to before this run, which is asked again. */
   | { type: "rewound"; runId: string }
   | { type: "runShown"; id: string }
+  | { type: "runDeleted"; id: string }
   | { type: "heat"; change: Partial<Pick<HeatState, "layer" | "head" | "scale" | "cursor" | "shade">> }
   | { type: "heatZoomed"; window: HeatWindow }
   | { type: "heatZoomedOut" }
@@ -146,6 +153,7 @@ export type Action =
   | { type: "heatStopped" }
   | { type: "heatFailed"; error: PlainError }
   | { type: "notice"; notice: { message: string; remedy: string } | undefined }
+  | AnswerAction
   | AttentionPlanAction
   | CheckAction
   | SheetAction
@@ -169,6 +177,7 @@ export function initialState(view: { tab: Tab; question: string }): State {
     runs: [],
     thread: [],
     shownRun: undefined,
+    answer: freshAnswerView,
     askedRope: undefined,
     askedAttention: undefined,
     cachedRun: undefined,
@@ -232,8 +241,10 @@ function reduceRest(state: State, action: Action): State {
         ...withoutCache(state),
         lab: keptPreview(state.lab, action.question),
         check: { status: "idle" },
-        live: { id: action.id, question: action.question, phase: "listing", stopping: false, text: "" },
+        live: { id: action.id, question: action.question, phase: "listing", stopping: false, text: "", provisional: false },
         failed: undefined,
+        thread: askedAfter(state),
+        answer: freshAnswerView,
         askedRope: state.settings?.rope,
         askedAttention: state.settings?.attention,
       };
@@ -253,11 +264,24 @@ function reduceRest(state: State, action: Action): State {
     case "replyEnded":
       return { ...state, replying: false };
     case "newQuestion":
-      return { ...state, thread: [], shownRun: undefined, failed: undefined, question: "" };
+      return { ...state, thread: [], shownRun: undefined, answer: freshAnswerView, failed: undefined, question: "" };
     case "rewound":
       return { ...state, thread: state.thread.slice(0, Math.max(0, state.thread.indexOf(action.runId))) };
     case "runShown":
-      return { ...state, shownRun: action.id, thread: [action.id], failed: undefined };
+      return show(state, action.id);
+    case "runDeleted":
+      return withoutRun(state, action.id);
+    case "editStarted":
+      return {
+        ...state,
+        question: state.runs.find(({ id }) => id === action.runId)?.result.question ?? state.question,
+        answer: reduceAnswerView(state.answer, action),
+      };
+    case "editCancelled":
+      return { ...state, question: "", answer: reduceAnswerView(state.answer, action) };
+    case "citationShown":
+    case "noted":
+      return { ...state, answer: reduceAnswerView(state.answer, action) };
     case "heat":
       return { ...state, heat: { ...state.heat, ...action.change } };
     case "heatZoomed":
@@ -318,9 +342,14 @@ export function shownRun(state: State): SavedRun | undefined {
   return state.runs.find((run) => run.id === state.shownRun);
 }
 
-/** Earlier turns for a follow-up, oldest first. */
+/** Turns that the next question goes on from: all, or those in front of the one that is edited. */
+export function askedAfter({ thread, answer }: State): readonly string[] {
+  return answer.editing === undefined ? thread : turnsBefore(thread, answer.editing);
+}
+
+/** Earlier turns for the next question, oldest first. */
 export function threadHistory(state: State): { question: string; answer: string }[] {
-  return state.thread.flatMap((id) => {
+  return askedAfter(state).flatMap((id) => {
     const run = state.runs.find((candidate) => candidate.id === id);
     return run ? [{ question: run.result.question, answer: run.result.answer }] : [];
   });
@@ -389,7 +418,7 @@ function advance(live: LiveRun, event: AskEvent): LiveRun {
     case "token":
       return { ...live, phase: "answering", text: live.text + event.text };
     case "candidate":
-      return { ...live, phase: "answering", text: event.text };
+      return { ...live, phase: "answering", text: event.text, provisional: true };
     case "recovered":
       return { ...live, recovered: event.because, text: "" };
   }
@@ -404,9 +433,33 @@ function finish(state: State, run: SavedRun): State {
     runs: mergeRuns(state.runs, [run]),
     thread: [...state.thread, run.id],
     shownRun: run.id,
+    answer: freshAnswerView,
     cachedRun: run.id,
     contextRun: run.id,
     heat: freshHeat(state.heat, run.result.answerStart, run.result.attentionFrom),
+  };
+}
+
+/** A saved run with the conversation that led to it, which a follow-up continues. */
+function show(state: State, id: string): State {
+  const run = state.runs.find((candidate) => candidate.id === id);
+  if (!run) return state;
+  return { ...state, shownRun: id, thread: threadOf(run, state.runs), answer: freshAnswerView, failed: undefined };
+}
+
+/** Whatever was about a deleted run goes with it. Its keys stay in the engine's cache, where a next prompt may find them. */
+function withoutRun(state: State, id: string): State {
+  const kept = (other: string | undefined): string | undefined => (other === id ? undefined : other);
+  const { cachedRun, shownRun: shown, answer } = state;
+  return {
+    ...state,
+    runs: state.runs.filter((run) => run.id !== id),
+    thread: state.thread.filter((turn) => turn !== id),
+    shownRun: kept(shown),
+    answer: shown === id || answer.editing === id ? freshAnswerView : answer,
+    cachedRun: kept(cachedRun),
+    contextRun: kept(state.contextRun),
+    heat: cachedRun === id ? withoutPicture(state.heat) : state.heat,
   };
 }
 
@@ -427,28 +480,6 @@ function mergeRuns(earlier: readonly SavedRun[], later: readonly SavedRun[]): Sa
   return [...byId.values()].sort((a, b) => a.askedAt.localeCompare(b.askedAt));
 }
 
-/** A map of the whole prompt, but for queries in front of `from`, which are not there. */
-function freshHeat(
-  { layer, head, scale }: Pick<HeatState, "layer" | "head" | "scale">,
-  lengthTokens: number,
-  from = 0,
-): HeatState {
-  const { query, key } = wholeWindow(lengthTokens);
-  return {
-    layer,
-    head,
-    scale,
-    window: { query: { ...query, start: Math.min(from, lengthTokens - 1) }, key },
-    outer: [],
-    cursor: { row: 0, column: 0 },
-    status: { kind: "idle" },
-    picture: undefined,
-    answerRow: undefined,
-    heads: undefined,
-    shade: "sinks",
-  };
-}
-
 /** Nothing that was computed is in the engine's cache any more. */
 function withoutCache(state: State): State {
   return { ...state, cachedRun: undefined, contextRun: undefined, heat: withoutPicture(state.heat) };
@@ -458,13 +489,4 @@ function withoutCache(state: State): State {
 function keptPreview(lab: LabState, question: string): LabState {
   const { preview } = lab;
   return preview.status === "ready" && preview.preview.question === question ? lab : { ...lab, preview: { status: "idle" } };
-}
-
-function withoutPicture(heat: HeatState): HeatState {
-  return { ...heat, status: { kind: "idle" }, picture: undefined, answerRow: undefined, heads: undefined };
-}
-
-function zoomedOut(heat: HeatState): HeatState {
-  const back = heat.outer.at(-1);
-  return back ? { ...heat, window: back, outer: heat.outer.slice(0, -1), cursor: { row: 0, column: 0 } } : heat;
 }

@@ -1,4 +1,6 @@
-/** Numbers in words, the same everywhere. Pure. */
+/** Numbers and facts in words, the same everywhere. Pure. */
+import type { BackendKind } from "../../engine/api.ts";
+import type { AskResult, Citation } from "../../engine/generate/api.ts";
 
 const whole = new Intl.NumberFormat("en");
 
@@ -37,6 +39,25 @@ export function percent(share: number): string {
 export function sentence(text: string): string {
   const capital = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(capital) ? capital : `${capital}.`;
+}
+
+/** A backend in words a person knows. */
+export function backendName({ backend }: { backend: BackendKind }): string {
+  return { wgsl: "WebGPU", ort: "WASM", reference: "plain loops" }[backend];
+}
+
+/** src/net/backoff.ts:5, or :5-7; only the path where no lines are known. */
+export function placeText({ path, startLine, endLine }: Pick<Citation, "path" | "startLine" | "endLine">): string {
+  if (startLine < 1) return path === "" ? "no file" : path;
+  return `${path}:${endLine > startLine ? `${startLine}-${endLine}` : `${startLine}`}`;
+}
+
+/** Why an answer ends where it does; undefined where the model ended it. */
+export function stopText({ stoppedBy }: Pick<AskResult, "stoppedBy">): string | undefined {
+  if (stoppedBy === "end") return undefined;
+  return stoppedBy === "length"
+    ? "Cut at the largest answer length; raise it in Inspect."
+    : "Stopped by you; this is what was written until then.";
 }
 
 /** 7.8 MiB */

@@ -78,7 +78,13 @@ function run(index: number): SavedRun {
     packed,
     timings: { packMs: 0, prefillMs: 0, decodeMs: 0 },
   };
-  return { id: `run ${index}/..`, askedAt: new Date(Date.UTC(2026, 0, 1) + index * 1000).toISOString(), result };
+  const settings: SavedRun["settings"] = {
+    ...{ model: "tiny", weightFormat: "q8_0", products: "exact", quote: "free", maxAnswerTokens: 64 },
+    sampling: { temperature: 0.5, topP: 0.9, seed: 3 },
+  };
+  // Runs of older versions have no settings and no conversation.
+  const kept = index % 2 === 0 ? { settings, earlier: ["run 1/.."] } : {};
+  return { id: `run ${index}/..`, ...kept, askedAt: new Date(Date.UTC(2026, 0, 1) + index * 1000).toISOString(), result };
 }
 
 test("runs come back whole, newest first, at most fifty, and a broken file does not hide the others", () =>
@@ -97,6 +103,15 @@ test("runs come back whole, newest first, at most fifty, and a broken file does 
     assert.equal((await store.list()).length, keptRuns - 1);
     assert.equal(warnings.length, 1);
     await assert.rejects(store.save({ ...run(1), askedAt: "yesterday" }), (error) => EngineError.is(error, "bad-argument"));
+  }));
+
+test("one saved run is deleted and the others stay", () =>
+  withTempTree({}, async (folder) => {
+    const store = new RunStore(join(folder, "runs"), assert.fail);
+    for (const index of [1, 2, 3]) await store.save(run(index));
+    assert.equal(await store.delete(run(2).id), true);
+    assert.deepEqual(await store.list(), [run(3), run(1)]);
+    assert.equal(await store.delete(run(2).id), false);
   }));
 
 test("a snapshot file is its hashed bytes or an error, and links do not lead out of the workspace", () =>

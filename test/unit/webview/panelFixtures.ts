@@ -69,6 +69,12 @@ export function askResult(change: Partial<AskResult> = {}): AskResult {
 }
 
 /** A run as the panel keeps it, answered "answer <id>". */
+/** What a run with a model was asked with. */
+export function runSettings(model: string): SavedRun["settings"] {
+  const sampling = { temperature: 0, topP: 1, seed: 0 };
+  return { model, weightFormat: "f32", products: "exact", sampling, quote: "constrained", maxAnswerTokens: 128 };
+}
+
 export function savedRun(id: string, change: Partial<AskResult> = {}, askedAt = "2026-01-01T00:00:00.000Z"): SavedRun {
   return { id, askedAt, result: askResult({ answer: `answer ${id}`, ...change }) };
 }

@@ -7,7 +7,7 @@ import type { EngineClient, Host } from "../../../webview/engine.ts";
 import { createPreSend } from "../../../webview/preSend.ts";
 import type { HostCalls } from "../../../webview/protocol/panel.ts";
 import { createStore, initialState } from "../../../webview/state/store.ts";
-import { panelSettings, savedRun, sessionInfo } from "./panelFixtures.ts";
+import { panelSettings, runSettings, savedRun, sessionInfo } from "./panelFixtures.ts";
 
 type Check = HostCalls["ask/check"]["result"];
 
@@ -141,7 +141,10 @@ describe("between Ask and computing", () => {
     const { preSend, asked, store, settled } = panel({ check });
     // 900 tokens in 90 s: 350 take 35 s.
     const timings = { packMs: 1, prefillMs: 90_000, decodeMs: 1 };
-    store.dispatch({ type: "runsListed", runs: [{ ...savedRun("r", { device: "gpu", timings }), model: "tiny" }] });
+    store.dispatch({
+      type: "runsListed",
+      runs: [{ ...savedRun("r", { device: "gpu", timings }), settings: runSettings("tiny") }],
+    });
     preSend.ask("q");
     await settled();
     const { sheet } = store.state;

@@ -6,7 +6,7 @@ import type { AskPlan } from "../../../engine/generate/api.ts";
 import { type AskFacts, estimateByRuns, type Sheet, sheetFor } from "../../../webview/state/sheet.ts";
 import { widerWindow } from "../../../webview/state/derived.ts";
 import { initialState, reduce, type State } from "../../../webview/state/store.ts";
-import { panelSettings, savedRun, sessionInfo } from "./panelFixtures.ts";
+import { panelSettings, runSettings, savedRun, sessionInfo } from "./panelFixtures.ts";
 
 const row = (path: string, tokens: number, included: boolean): PackRow => ({
   path,
@@ -130,7 +130,7 @@ describe("how long reading takes", () => {
   /** 900 tokens of which 100 were cached, read in 2 s. */
   const run = (model: string, device = "gpu", promptTokens = 900) => ({
     ...savedRun("r", { device, promptTokens, reusedTokens: 100, timings: { packMs: 1, prefillMs: 2000, decodeMs: 1 } }),
-    model,
+    settings: runSettings(model),
   });
 
   it("follows from the newest run of this model on this device", () => {
