@@ -77,7 +77,11 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
   const host: Host = openChannel<HostCalls, PanelCalls, PanelTopics, HostTopics>(
     port,
     {
-      "panel/ask": ({ question }) => ({ accepted: begin(question) }),
+      "panel/ask": async ({ question }) => {
+        // A page that was only just opened knows no settings yet.
+        await settingsRead;
+        return { accepted: begin(question) };
+      },
       "panel/answer": (params, context) => chat.handlers["panel/answer"](params, context),
       "panel/plan": (params, context) => chat.handlers["panel/plan"](params, context),
       "panel/reply": (params, context) => chat.handlers["panel/reply"](params, context),
@@ -237,15 +241,13 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     if (signal.aborted) dispatch({ type: "heatStopped" });
   }
 
-  attempt(
-    (async () => {
-      const [settings, runs] = await Promise.all([host.call("settings/read", {}), host.call("runs/list", {})]);
-      dispatch({ type: "settings", settings });
-      dispatch({ type: "runsListed", runs });
-      openEngine();
-      await loadSearch(host, dispatch);
-    })(),
-  );
+  const settingsRead = (async (): Promise<void> => {
+    const [settings, runs] = await Promise.all([host.call("settings/read", {}), host.call("runs/list", {})]);
+    dispatch({ type: "settings", settings });
+    dispatch({ type: "runsListed", runs });
+    openEngine();
+  })();
+  attempt(settingsRead.then(() => loadSearch(host, dispatch)));
   host.ready.catch((error: unknown) => {
     dispatch({ type: "engineFailed", error: plainError(error) });
   });

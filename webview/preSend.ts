@@ -4,7 +4,7 @@ import { plainError } from "../engine/errors.ts";
 import type { AskPlan } from "../engine/generate/api.ts";
 import type { EngineClient, Host } from "./engine.ts";
 import type { PanelSettings } from "./protocol/panel.ts";
-import { widerWindow } from "./state/derived.ts";
+import { packWindow } from "./state/derived.ts";
 import { askOptions, promptPlan } from "./state/promptPlan.ts";
 import { estimateByRuns, sheetFor } from "./state/sheet.ts";
 import type { PrefillEstimate, Sheet, SheetChoice } from "./state/sheet.ts";
@@ -82,9 +82,10 @@ export function createPreSend(parts: PreSendParts): PreSend {
     const { secrets, coldPrefixSeconds } = await host.call("ask/check", { paths }, { signal });
     const estimate = coldPrefixSeconds === 0 ? undefined : await estimateOf(plan, settings, signal);
     const { maxAnswerTokens } = settings;
-    const widerTokens = widerWindow(store.state, plan);
+    const window = packWindow(store.state, plan);
+    if (!window) return undefined;
     const { accepted } = store.state.sheet;
-    return sheetFor({ plan, maxAnswerTokens, secrets, estimate, coldPrefixSeconds, widerTokens, accepted });
+    return sheetFor({ plan, maxAnswerTokens, secrets, estimate, coldPrefixSeconds, window, accepted });
   }
 
   async function planOf(

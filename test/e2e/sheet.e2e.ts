@@ -61,6 +61,7 @@ describe("the sheet before a question", () => {
     });
     await askAndSee();
     assert.equal(await panel.number("lc-sheet-over", "files"), 1);
+    assert.match(await panel.part("lc-sheet-over").innerText(), /over the window of 16,384\./);
     assert.ok((await panel.number("lc-sheet-over", "tokens")) > 0);
     const text = await sheet().innerText();
     assert.match(text, /src\/office\.ts:2 looks like a GitHub token \(rule github\)/);

@@ -1,5 +1,5 @@
 /** Facts that follow from the state and are kept nowhere: the window, the rotation in force. Pure. */
-import type { ContextLimit, ModelSpec, RopeScaling, SessionInfo } from "../../engine/api.ts";
+import type { ContextLimit, ModelSpec, RopeChoice, RopeScaling, SessionInfo } from "../../engine/api.ts";
 import type { AttentionChoice } from "../../engine/attention/api.ts";
 import type { AskPlan } from "../../engine/generate/api.ts";
 import { F32_CACHE } from "../../engine/attention/wholeOnly.ts";
@@ -47,15 +47,28 @@ export function windowFacts(state: State): WindowFacts | { problem: string } | u
   }
 }
 
-/** Tokens of the window under automatic scaling, for a prompt of which not every file fits; undefined where that is no more than now. */
-export function widerWindow({ engine, settings }: State, { limit, rows, promptTokens }: AskPlan): number | undefined {
-  if (engine.status !== "ready" || !settings || settings.rope.kind === "auto") return undefined;
+/** The window that a prompt was packed for, and what automatic scaling would reach where it is not chosen and reaches further. */
+export interface PackWindow {
+  limit: ContextLimit;
+  widerTokens: number | undefined;
+}
+
+/**
+ * Packing resolves the scaling for everything that wants to go in; the plan's own limit is the one for what was kept, which `auto` may choose
+ * smaller. By the same resolution as the engine's. Undefined while no model is open.
+ */
+export function packWindow({ engine, settings }: State, { rows, promptTokens }: AskPlan): PackWindow | undefined {
+  if (engine.status !== "ready" || !settings) return undefined;
   const { spec } = engine.info;
   const attention = spec.kind === "decoder" ? settings.attention : undefined;
   const leftOut = rows.reduce((sum, row) => sum + (row.included ? 0 : row.tokens), 0);
-  const needed = requestLength({ kind: "auto" }, spec, promptTokens + leftOut + settings.maxAnswerTokens, attention);
-  const wider = resolveRope({ kind: "auto" }, spec, needed, capacityUnder(engine.info, attention), attention).limit.tokens;
-  return wider > limit.tokens ? wider : undefined;
+  const limitOf = (rope: RopeChoice): ContextLimit => {
+    const length = requestLength(rope, spec, promptTokens + leftOut + settings.maxAnswerTokens, attention);
+    return resolveRope(rope, spec, length, capacityUnder(engine.info, attention), attention).limit;
+  };
+  const limit = limitOf(settings.rope);
+  const wider = limitOf({ kind: "auto" }).tokens;
+  return { limit, widerTokens: wider > limit.tokens ? wider : undefined };
 }
 
 /** Tokens that the cache holds under a choice: one that evicts holds more than the session says of itself. */

@@ -2,6 +2,7 @@
 import type { ContextLimit, PackRow, SessionInfo } from "../../engine/api.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
 import type { AskPlan } from "../../engine/generate/api.ts";
+import type { PackWindow } from "./derived.ts";
 import type { PanelSettings, SavedRun, SuspectedSecret } from "../protocol/panel.ts";
 import type { Action } from "./store.ts";
 
@@ -16,8 +17,8 @@ export interface AskFacts {
   estimate: PrefillEstimate | undefined;
   /** From how many seconds on the user wants to be asked; 0: never. */
   coldPrefixSeconds: number;
-  /** Tokens that automatic scaling reaches, where the scaling is another one and reaches less. */
-  widerTokens: number | undefined;
+  /** What it was packed for. */
+  window: PackWindow;
   accepted: Accepted;
 }
 
@@ -151,8 +152,9 @@ function computedTokens({ promptTokens, reusedTokens }: SavedRun["result"]): num
   return promptTokens - reusedTokens;
 }
 
-function overBudgetOf({ plan, maxAnswerTokens, widerTokens, accepted }: AskFacts): Sheet["overBudget"] {
-  const { limit, rows, promptTokens } = plan;
+function overBudgetOf({ plan, maxAnswerTokens, window, accepted }: AskFacts): Sheet["overBudget"] {
+  const { rows, promptTokens } = plan;
+  const { limit, widerTokens } = window;
   const leftOut = rows.filter((row) => !row.included);
   if (leftOut.length === 0 || accepted.overLimitTokens === limit.tokens) return undefined;
   const sum = (some: readonly PackRow[]): number => some.reduce((all, { tokens }) => all + tokens, 0);

@@ -128,7 +128,11 @@ describe("between Ask and computing", () => {
     await settled();
     preSend.choose("fit");
     await settled();
-    assert.equal(called.at(-1), 'levels/fit {"window":256,"reserve":114,"question":"q"}');
+    const { sheet } = store.state;
+    assert.ok(sheet.status === "shown" && sheet.sheet.overBudget);
+    const window = sheet.sheet.overBudget.limit.tokens;
+    assert.notEqual(window, 256, "that is the one of what fits already");
+    assert.equal(called.at(-1), `levels/fit ${JSON.stringify({ window, reserve: 114, question: "q" })}`);
     assert.deepEqual([asked.length, store.state.sheet.status], [0, "shown"], "the preview was closed");
     Object.assign(script, { applied: true, over: [] });
     preSend.choose("fit");

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import type { PackRow } from "../../../engine/api.ts";
 import type { AskPlan } from "../../../engine/generate/api.ts";
 import { type AskFacts, estimateByRuns, type Sheet, sheetFor } from "../../../webview/state/sheet.ts";
-import { widerWindow } from "../../../webview/state/derived.ts";
+import { packWindow } from "../../../webview/state/derived.ts";
 import { initialState, reduce, type State } from "../../../webview/state/store.ts";
 import { panelSettings, runSettings, savedRun, sessionInfo } from "./panelFixtures.ts";
 
@@ -20,7 +20,8 @@ const plan: AskPlan = {
   rows: [row("a.ts", 600, true), row("b.ts", 350, true)],
 };
 const facts: AskFacts = {
-  ...{ plan, maxAnswerTokens: 64, secrets: [], estimate: undefined, coldPrefixSeconds: 60, widerTokens: undefined },
+  ...{ plan, maxAnswerTokens: 64, secrets: [], estimate: undefined, coldPrefixSeconds: 60 },
+  window: { limit: plan.limit, widerTokens: undefined },
   accepted: { secrets: [], overLimitTokens: undefined, cold: false },
 };
 const overPlan: AskPlan = { ...plan, rows: [...plan.rows, row("big.ts", 1500, false), row("bigger.ts", 1600, false)] };
@@ -52,12 +53,18 @@ describe("the sheet before a question", () => {
         type: "engineReady",
         info: sessionInfo(),
       });
-    const narrow = { ...overPlan, limit: { ...plan.limit, tokens: 512 } };
-    const wider = widerWindow(state("none"), narrow);
-    assert.ok(wider !== undefined && wider > 512, String(wider));
-    assert.equal(widerWindow(state("auto"), narrow), undefined, "automatic already");
-    assert.equal(widerWindow(state("none"), { ...overPlan, limit: { ...plan.limit, tokens: 10 ** 9 } }), undefined);
-    assert.deepEqual(sheetFor({ ...facts, plan: overPlan, widerTokens: wider })?.choices, ["ask", "fit", "widen", "cancel"]);
+    const trained = packWindow(state("none"), overPlan);
+    assert.ok(trained);
+    const large = { ...overPlan, rows: [...overPlan.rows, row("all.ts", 3 * trained.limit.tokens, false)] };
+    const window = packWindow(state("none"), large);
+    assert.equal(window?.limit.tokens, trained.limit.tokens, "the model's own, however much wants to go in");
+    assert.ok((window.widerTokens ?? 0) > window.limit.tokens);
+    const auto = packWindow(state("auto"), large);
+    assert.ok(auto);
+    assert.equal(auto.widerTokens, undefined, "automatic already");
+    assert.ok(auto.limit.tokens > large.limit.tokens, "not the smaller one of what was kept");
+    assert.deepEqual(sheetFor({ ...facts, plan: large, window })?.choices, ["ask", "fit", "widen", "cancel"]);
+    assert.equal(sheetFor({ ...facts, plan: large, window: auto })?.overBudget?.limit, auto.limit);
   });
 
   it("puts leaving files with secrets out first, unless nothing would be left", () => {
@@ -86,8 +93,8 @@ describe("the sheet before a question", () => {
     assert.equal(sheetFor({ ...all, accepted }), undefined);
     assert.ok(sheetFor({ ...all, accepted, secrets: [key, { ...key, line: 4 }] })?.secrets, "another line");
     assert.ok(sheetFor({ ...all, accepted: accept(sheet, false) })?.secrets, "left out, not accepted");
-    const smaller = { ...overPlan, limit: { ...plan.limit, tokens: 1024 } };
-    assert.ok(sheetFor({ ...all, plan: smaller, accepted })?.overBudget, "another window");
+    const smaller = { limit: { ...plan.limit, tokens: 1024 }, widerTokens: undefined };
+    assert.ok(sheetFor({ ...all, window: smaller, accepted })?.overBudget, "another window");
   });
 
   /** What is accepted after such a sheet. */
