@@ -106,7 +106,7 @@ def score(model: LanguageModel, library: Library, cases: list[Case], wording: st
     return results
 
 
-def settings_of(model: LanguageModel, multiple: float, trained: int) -> list[tuple[str, bool, dict]]:
+def settings_of(model: LanguageModel, multiple: float, trained: int, wanted: set[str] | None) -> list[tuple[str, bool, dict]]:
     """(scaling, whether the temperature is applied, Hugging Face's keys); one setting where nothing can be scaled."""
     if not getattr(model, "rotates", False):
         return [("none", False, {})]
@@ -115,6 +115,8 @@ def settings_of(model: LanguageModel, multiple: float, trained: int) -> list[tup
     settings = []
     for kind in SCALINGS:
         for hot in (False, True):
+            if wanted is not None and kind + ("+temperature" if hot else "") not in wanted:
+                continue
             keys = {"rope_type": "default" if kind == "none" else kind, "factor": multiple, "original_max_position_embeddings": trained}
             settings.append((kind, hot, {**keys, "attention_factor": rope.temperature(multiple) if hot else 1.0}))
     return settings
@@ -131,7 +133,9 @@ def main() -> None:
     parser.add_argument("--contexts", type=float, default=1.0, help="share of the contexts, for a quick look")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="where the report goes; MODEL/eval.json by default")
+    parser.add_argument("--settings", help="only these beyond the trained length, e.g. none,yarn+temperature")
     arguments = parser.parse_args()
+    wanted = set(arguments.settings.split(",")) if arguments.settings else None
     torch.set_num_threads(arguments.threads)
     set_threads(arguments.threads)
     tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
@@ -142,7 +146,7 @@ def main() -> None:
     for multiple in map(int, arguments.multiples.split(",")):
         length = multiple * trained
         cases = [Case(library, length, index) for index in range(max(1, round(CONTEXTS[length] * arguments.contexts)))]
-        for scaling, hot, keys in settings_of(model, multiple, trained):
+        for scaling, hot, keys in settings_of(model, multiple, trained, wanted):
             model.rope = keys
             for wording in ("seen", "unseen") if multiple == 1 else ("seen",):
                 started = time.monotonic()

@@ -16,7 +16,7 @@ export interface ModelFolder {
 }
 
 /** The models that come with the product: the one that answers, then the siblings that differ in their mechanism only. */
-const bundledNames = ["keyshift-4m", "rope-4m", "alibi-4m", "mamba-4m", "rwkv7-4m"] as const;
+const bundledNames = ["ask-5m", "rope-4m", "alibi-4m", "mamba-4m", "rwkv7-4m"] as const;
 
 /** Where the models that come with the product lie, the default first. */
 export function bundledModelFolders(packageRoot: string): [string, ...string[]] {

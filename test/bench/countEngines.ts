@@ -91,7 +91,7 @@ export async function measureWorstCases(output: string): Promise<void> {
   const tokenizers: Record<string, Tokenizer> = {
     o200k: openPreset("o200k"),
     cl100k: openPreset("cl100k"),
-    bundled: loadTokenizer(JSON.parse(readFileSync("media/specimens/keyshift-4m/tokenizer.json", "utf8"))),
+    bundled: loadTokenizer(JSON.parse(readFileSync("media/specimens/ask-5m/tokenizer.json", "utf8"))),
     SentencePiece: sentencePiece,
     Unigram: unigram,
     RWKV: rwkvTokenizer(),

@@ -30,7 +30,7 @@ for (const weightFormat of ["f32", "q8_0"] as const) {
 
 async function openBoth(weightFormat: WeightFormat): Promise<{ ort: Runner; reference: Runner; vocabSize: number }> {
   const wasm = new Uint8Array(readFileSync("node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm")).buffer;
-  const files = nodeModelFiles("media/specimens/keyshift-4m");
+  const files = nodeModelFiles("media/specimens/ask-5m");
   const { spec, weights } = await loadModel(files);
   const ort = await openOrtRunner({ spec, weights, weightFormat, wasm, threads: 1 });
   const reference = await openReferenceRunner({ spec, weights, weightFormat });

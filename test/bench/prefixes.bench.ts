@@ -51,7 +51,7 @@ const rounded = (value: number): number => Math.round(value * 10) / 10;
 const perSecond = (bytes: number, ms: number): number => Math.round(bytes / 1e6 / (ms / 1000));
 
 it("a prompt that is restored, beside reading it", async () => {
-  const files = nodeModelFiles("media/specimens/keyshift-4m");
+  const files = nodeModelFiles("media/specimens/ask-5m");
   const { spec, weights } = await loadModel(files);
   const wasm = new Uint8Array(readFileSync("node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm")).buffer;
   const ids = Int32Array.from({ length: TOKENS + 5 }, (_, index) => 300 + ((index * 7919) % 3000));

@@ -21,7 +21,7 @@ import { nodeModelFiles } from "../../extension/models/nodeFiles.ts";
 import { requireGpu } from "../support/requireDevice.ts";
 import { keepResults } from "./results.ts";
 
-const folder = "media/specimens/keyshift-4m";
+const folder = "media/specimens/ask-5m";
 const layouts = ["contiguous", "zigzag", "striped"] as const;
 /** Logits of up to twelve that differ by the order of f32 sums through four layers. */
 const TOLERANCE = 1e-3;

@@ -24,7 +24,7 @@ describe("the chat view", () => {
     // Code is shown with spaces that do not break.
     const text = (await response.innerText()).replaceAll("\u00a0", " ");
     assert.match(text, /export const retryCeiling = 45731;/);
-    assert.match(text, /keyshift-4m on (WASM|WebGPU)/);
+    assert.match(text, /ask-5m on (WASM|WebGPU)/);
     await workbench.panelFrame();
   });
 

@@ -12,7 +12,7 @@ const repository = "tiny-org/keyshift";
 const question = "Where is `retryCeiling` defined?";
 /** Label and family of what comes with the extension. */
 const bundled = {
-  "keyshift-4m": "lcp_keyshift",
+  "ask-5m": "lcp_keyshift",
   "rope-4m": "lcp_keyshift",
   "alibi-4m": "lcp_keyshift",
   "mamba-4m": "mamba",
@@ -24,7 +24,7 @@ describe("models in the window", () => {
   let workbench: Workbench;
 
   before(async () => {
-    const files = filesOfFolder("media/specimens/keyshift-4m");
+    const files = filesOfFolder("media/specimens/ask-5m");
     hub = await startHubServer({ [repository]: { files, license: "mit", modelType: "lcp_keyshift" } });
     workbench = await Workbench.open("ferry", { machine: { "longContext.hub.url": hub.url } });
   });
@@ -65,7 +65,7 @@ describe("models in the window", () => {
     await input().fill(repository);
     await workbench.page.keyboard.press("Enter");
     await quickRow("Download").waitFor({ timeout: 30_000 });
-    for (const part of ["8 MB", "4 files", hub.url, "free", "Licence: mit", "model.safetensors", "What fits this machine?"])
+    for (const part of ["11 MB", "4 files", hub.url, "free", "Licence: mit", "model.safetensors", "What fits this machine?"])
       await quickRow(part).waitFor({ timeout: 15_000 });
     await workbench.screenshot("models-sheet");
     const stored = await quickRow("Download").innerText();
@@ -76,7 +76,7 @@ describe("models in the window", () => {
     await workbench.until("the download", 60_000, async () =>
       (await row(repository).innerText()).includes("f16") ? true : undefined,
     );
-    assert.match(await row(repository).innerText(), /lcp_keyshift · [\d.]+K context · f16 · 8 MB · downloaded/);
+    assert.match(await row(repository).innerText(), /lcp_keyshift · [\d.]+K context · f16 · 11 MB · downloaded/);
     const label = await row(repository).getAttribute("aria-label");
     assert.match(label ?? "", /^tiny-org\/keyshift, model, not loaded, family lcp_keyshift, trained on/);
     await workbench.screenshot("models-view");
@@ -84,7 +84,7 @@ describe("models in the window", () => {
 
   it("are used from the list of what can be done with them, and the playground answers", async () => {
     await workbench.runCommand("Long Context: Choose Model");
-    await quickRow("keyshift-4m").waitFor({ timeout: 15_000 });
+    await quickRow("ask-5m").waitFor({ timeout: 15_000 });
     await quickRow(repository).waitFor({ timeout: 15_000 });
     await quickRow("Add Model…").waitFor({ timeout: 15_000 });
     await workbench.screenshot("models-choose");
@@ -121,7 +121,7 @@ describe("models in the window", () => {
   it("say what fits this machine in a document", async () => {
     await row(repository).click();
     await quickRow("What fits this machine?").click({ timeout: 15_000 });
-    const lines = workbench.page.locator(".view-lines", { hasText: "3.9 million parameters" });
+    const lines = workbench.page.locator(".view-lines", { hasText: "5.3 million parameters" });
     await lines.waitFor({ timeout: 30_000 });
     await workbench.screenshot("models-preflight");
     assert.match(await lines.innerText(), /It.will.run.on/);
@@ -139,7 +139,7 @@ describe("models in the window", () => {
     await workbench.page.keyboard.press("Delete");
     const dialog = workbench.page.locator(".monaco-dialog-box");
     await dialog.getByText(`Delete ${repository}?`).waitFor({ timeout: 15_000 });
-    assert.match(await dialog.innerText(), /8 MB that were downloaded will be deleted/);
+    assert.match(await dialog.innerText(), /11 MB that were downloaded will be deleted/);
     await workbench.screenshot("models-delete");
     await dialog.getByRole("button", { name: "Delete" }).click();
     await view().locator(".welcome-view").getByText("Only the model").waitFor({ timeout: 60_000 });

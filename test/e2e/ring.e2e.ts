@@ -10,7 +10,7 @@ import type { AskResult } from "../../engine/generate/api.ts";
 import type { PlainError } from "../../engine/errors.ts";
 import { launchBrowser } from "../support/browser.mjs";
 
-const specimen = "media/specimens/keyshift-4m";
+const specimen = "media/specimens/ask-5m";
 const corpus = "test/fixtures/workspaces/ferry/src";
 const sources = readdirSync(corpus).filter((name) => name.endsWith(".ts"));
 

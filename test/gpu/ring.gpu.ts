@@ -249,7 +249,7 @@ describe("a runner whose prompts are read by a ring", () => {
 });
 
 describe("ring of worker threads with a device each", () => {
-  const folder = "media/specimens/keyshift-4m";
+  const folder = "media/specimens/ask-5m";
   const script = resolve("dist/ringThread.mjs");
   const zigzag = { policy: { kind: "ring", ranks: 2, layout: "zigzag" } } as const;
 

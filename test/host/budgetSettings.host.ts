@@ -57,7 +57,7 @@ describe("a budget setting", () => {
     await stateWhere("o200k counts", ({ budget }) => budget?.state === "ready" && budget.tokens !== before.tokens);
     const extension = vscode.extensions.getExtension(extensionId);
     assert.ok(extension);
-    await set("tokenizerPath", join(extension.extensionPath, "media/specimens/keyshift-4m/tokenizer.json"));
+    await set("tokenizerPath", join(extension.extensionPath, "media/specimens/ask-5m/tokenizer.json"));
     await stateWhere("the counts of the model", ({ budget }) => budget?.state === "ready" && budget.tokens === before.tokens);
     await set("tokenizerPath", "/no/such/tokenizer.json");
     const { budget } = await stateWhere("the failure", (state) => state.budget?.state === "failed");

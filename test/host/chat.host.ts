@@ -60,12 +60,12 @@ describe("@longcontext", function () {
     assert.deepEqual([pathOf(anchor?.place), anchor?.title], [backoff, `${backoff}:5`]);
     assert.deepEqual(anchor?.place.range, new vscode.Range(4, 0, 4, "export const retryCeiling = 45731;".length));
     assert.deepEqual(shown.references[0], anchor.place);
-    assert.ok(shown.progress.includes("Opening keyshift-4m in the playground"), shown.progress.join("\n"));
+    assert.ok(shown.progress.includes("Opening ask-5m in the playground"), shown.progress.join("\n"));
     assert.ok(
       shown.progress.some((text) => /^Reading [\d,]+ tokens of 1[12] files$/.test(text)),
       shown.progress.join("\n"),
     );
-    assert.match(shown.markdown, /[\d,]+ prompt tokens.*; keyshift-4m on (WASM|WebGPU) in [\d.]+ s \(/);
+    assert.match(shown.markdown, /[\d,]+ prompt tokens.*; ask-5m on (WASM|WebGPU) in [\d.]+ s \(/);
     assert.deepEqual(shown.buttons, [commandIds.openPlayground]);
     assert.equal(vscode.window.activeTextEditor?.document.uri.path, fileUri("src/main.ts").path);
     const tab = vscode.window.tabGroups.all
@@ -155,7 +155,7 @@ describe("@longcontext", function () {
     assert.equal(shown.result.errorDetails, undefined);
     assert.match(
       shown.markdown,
-      /^Asking this reads \*\*[\d,]+ tokens\*\* from 1[12] files with keyshift-4m: .*\*\*[\d,]+\*\* have to be computed\./,
+      /^Asking this reads \*\*[\d,]+ tokens\*\* from 1[12] files with ask-5m: .*\*\*[\d,]+\*\* have to be computed\./,
     );
     assert.match(shown.markdown, /The window is [\d,]+ tokens\./);
     assert.equal((await extensionState()).panel?.runs, panel?.runs);
@@ -207,14 +207,14 @@ describe("the models in VS Code's picker", function () {
   });
 
   it("are those that can be opened, with the window of the playground's settings and no tools", async () => {
-    const model = await modelNamed("keyshift-4m");
+    const model = await modelNamed("ask-5m");
     assert.equal(model.vendor, modelVendor);
     assert.equal(model.family, "lcp_keyshift");
     assert.ok(model.maxInputTokens > 4096, `${model.maxInputTokens}`);
   });
 
   it("count exactly, by their own tokenizer", async () => {
-    const model = await modelNamed("keyshift-4m");
+    const model = await modelNamed("ask-5m");
     const tokenizer = await readTokenizer(bundled);
     for (const text of ["export const retryCeiling = 45731;\n", "día — 你好 👋🏽", ""])
       assert.equal(await model.countTokens(text), tokenizer.count(text), text);
@@ -224,7 +224,7 @@ describe("the models in VS Code's picker", function () {
 
   it("answer any extension, and open the playground by themselves", async () => {
     await vscode.commands.executeCommand("workbench.action.closeAllEditors");
-    const model = await modelNamed("keyshift-4m");
+    const model = await modelNamed("ask-5m");
     const text = "const pierCount = 12;\nconst ferryCount = 7;\n\nWhat is the value of `ferryCount`?";
     assert.equal((await said(model, [text])).trim(), "const ferryCount = 7;");
     const { panel } = await extensionState();
@@ -232,7 +232,7 @@ describe("the models in VS Code's picker", function () {
   });
 
   it("refuse with a remedy what they cannot do", async () => {
-    const model = await modelNamed("keyshift-4m");
+    const model = await modelNamed("ask-5m");
     await assert.rejects(said(model, ["What is the value of `ferryCount`?"]), /@longcontext/);
   });
 

@@ -24,7 +24,7 @@ describe("models", function () {
   before(async () => {
     const root = process.env.LCP_HOST_ROOT;
     assert.ok(root, "LCP_HOST_ROOT names the checkout");
-    const files = filesOfFolder(join(root, "media", "specimens", "keyshift-4m"));
+    const files = filesOfFolder(join(root, "media", "specimens", "ask-5m"));
     hub = await startHubServer({
       [tiny]: { files: { ...files, "pytorch_model.bin": "pickle" }, license: "mit", modelType: "lcp_keyshift" },
       [other]: { files, license: "apache-2.0" },

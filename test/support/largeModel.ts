@@ -25,7 +25,7 @@ export async function writeLargeModel(folder: string, vocabSize: number): Promis
   length.writeBigUInt64LE(BigInt(text.length));
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "config.json"), JSON.stringify(config));
-  await copyFile("media/specimens/keyshift-4m/tokenizer.json", join(folder, "tokenizer.json"));
+  await copyFile("media/specimens/ask-5m/tokenizer.json", join(folder, "tokenizer.json"));
   const weights = join(folder, "model.safetensors");
   await writeFile(weights, Buffer.concat([length, text]));
   await truncate(weights, 8 + text.length + end);

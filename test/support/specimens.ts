@@ -29,7 +29,7 @@ export interface Specimen {
 export const RELATIVE = 2e-4;
 
 export const specimens: readonly Specimen[] = [
-  specimen("keyshift-4m", "specimen_logits.json"),
+  specimen("ask-5m", "specimens/ask.json"),
   ...["rope", "alibi", "mamba", "rwkv7"].map((name) => specimen(`${name}-4m`, `specimens/${name}.json`)),
 ];
 

@@ -59,7 +59,7 @@ const expected = [
   "extension/media/models.svg",
   "extension/media/playground.png",
   "extension/media/schemas/contextSet.schema.json",
-  ...["keyshift-4m", ...siblings].flatMap((name) => specimenFiles.map((file) => `extension/media/specimens/${name}/${file}`)),
+  ...["ask-5m", ...siblings].flatMap((name) => specimenFiles.map((file) => `extension/media/specimens/${name}/${file}`)),
   "extension/media/walkthrough/ask.svg",
   "extension/media/walkthrough/chat.md",
   "extension/media/walkthrough/citation.svg",

@@ -7,7 +7,7 @@ import { type HubSource, KnownModels } from "../../../extension/models/knownMode
 import { modelOfConfig, ModelReader, readModel } from "../../../extension/models/modelFacts.ts";
 import { withTempTree } from "../../support/tempTree.ts";
 
-const specimen = "media/specimens/keyshift-4m";
+const specimen = "media/specimens/ask-5m";
 const commit = "c".repeat(40);
 
 function reader(storage = "/nowhere"): ModelReader {

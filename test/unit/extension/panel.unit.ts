@@ -107,7 +107,7 @@ test("runs come back whole, newest first, at most fifty, and a broken file does 
 
 test("one saved run is deleted and the others stay", () =>
   withTempTree({}, async (folder) => {
-    const store = new RunStore(join(folder, "runs"), assert.fail);
+    const store = new RunStore(join(folder, "runs"), (message) => assert.fail(message));
     for (const index of [1, 2, 3]) await store.save(run(index));
     assert.equal(await store.delete(run(2).id), true);
     assert.deepEqual(await store.list(), [run(3), run(1)]);

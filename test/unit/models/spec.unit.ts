@@ -69,7 +69,7 @@ describe("a model's facts from config.json", () => {
   });
 
   it("reads the bundled model", () => {
-    const spec = decoder(JSON.parse(readFileSync("media/specimens/keyshift-4m/config.json", "utf8")));
+    const spec = decoder(JSON.parse(readFileSync("media/specimens/ask-5m/config.json", "utf8")));
     assert.deepEqual(
       [
         spec.modelType,

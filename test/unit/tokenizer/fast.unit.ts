@@ -21,7 +21,7 @@ interface Goldens {
 const goldens = JSON.parse(readFileSync("test/golden/tokenizers.json", "utf8")) as Goldens;
 
 /** Of a tokenizer.json; it looks behind. */
-const bundled = JSON.parse(readFileSync("media/specimens/keyshift-4m/tokenizer.json", "utf8")) as {
+const bundled = JSON.parse(readFileSync("media/specimens/ask-5m/tokenizer.json", "utf8")) as {
   pre_tokenizer: { pretokenizers: { pattern: { Regex: string } }[] };
 };
 

@@ -87,7 +87,7 @@ describe("@huggingface/tokenizers", () => {
   it("Qwen, which composes characters first", () =>
     agree({ ...rankedJson("cl100k", isolatedSplit(patterns.QWEN2)), normalizer: { type: "NFC" } }));
   it("o200k style", () => agree(rankedJson("cl100k", isolatedSplit(patterns.O200K))));
-  it("the bundled model", () => agree(JSON.parse(readFileSync("media/specimens/keyshift-4m/tokenizer.json", "utf8")) as object));
+  it("the bundled model", () => agree(JSON.parse(readFileSync("media/specimens/ask-5m/tokenizer.json", "utf8")) as object));
 
   it("SentencePiece BPE with byte fallback, from tokenizer.json and from the scores of a GGUF file", async () => {
     const json = await sentencePieceJson();
