@@ -132,6 +132,8 @@ export class PlaygroundPanel implements vscode.Disposable {
   private load(panel: vscode.WebviewPanel): void {
     this.leave("the playground is loaded again");
     const { webview } = panel;
+    // Else the page that was here would answer the new channel until its own page is there.
+    webview.html = "";
     const modelPath = this.services.model.path;
     webview.options = {
       enableScripts: true,

@@ -264,7 +264,9 @@ describe("the models in VS Code's picker", function () {
       assert.ok(error instanceof vscode.CancellationError || (error instanceof Error && /cancel/i.test(error.message)));
     }
     await set(settingIds.modelPath, undefined);
-    assert.match((await ask(ceiling)).markdown, /retryCeiling = 45731/);
+    const shown = await ask(ceiling);
+    assert.equal(shown.result.errorDetails, undefined);
+    assert.match(shown.markdown, /retryCeiling = 45731/);
   });
 });
 

@@ -83,7 +83,7 @@ describe("models", function () {
     const sentences = await vscode.commands.executeCommand<string[]>(commandIds.preflightModel, path);
     assert.match(
       sentences[0] ?? "",
-      /^3\.9 million parameters\. The weights take 7\.7 MB as the file has them \(mostly f16\), 15\.\d MB as f32/,
+      /^5\.3 million parameters\. The weights take 10\.6 MB as the file has them \(mostly f16\), 21\.\d MB as f32/,
     );
     assert.match(sentences[1] ?? "", /trained on [\d,]+ tokens\. Their KV cache takes .* all of it fits/);
     assert.match(sentences[2] ?? "", /^It will run on .*: /, "the open playground could be asked");
@@ -102,7 +102,7 @@ describe("models", function () {
     assert.equal(await adding, undefined);
     const stopped = await rowAt(begun.path);
     assert.ok(stopped.state.kind === "incomplete" && stopped.state.doneBytes > 500_000, JSON.stringify(stopped.state));
-    assert.match(rowDescription(stopped), /^stopped at .* of 8(\.\d+)? MB · downloaded$/);
+    assert.match(rowDescription(stopped), /^stopped at .* of 10\.8 MB · downloaded$/);
     assert.equal(await vscode.commands.executeCommand(commandIds.useModel, begun.path), undefined, "half a model is no model");
 
     hub.faults.length = 0;
