@@ -69,7 +69,7 @@ Over all questions that have an answer, free / among lines, by multiples of the 
 
 {scalings}
 {more}
-    python engine/specimens/evaluate.py --corpus WORK/corpus.jsonl --model media/specimens/{title}
+    {command}
 
 reproduces the figures; the corpus is made as `engine/specimens/README.md` says.
 
@@ -149,6 +149,7 @@ def main() -> None:
         fresh_files=evaluation["files"],
         tasks=task_table(unscaled),
         scalings=sibling_table({title: evaluation}),
+        command=evaluation["command"],
         more=f"\n{bars(evaluation)}\n" if title == ASK else "",
     )  # fmt: skip
     (arguments.model / "README.md").write_text(card, encoding="utf-8")

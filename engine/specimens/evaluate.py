@@ -11,6 +11,7 @@ wordings that no training saw.
 import argparse
 import json
 import random
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -159,6 +160,7 @@ def main() -> None:
                         print(cells[-1], flush=True)
                 print(f"{setting}: {time.monotonic() - started:.0f} s", flush=True)
     report = {"split": arguments.split, "seed": SEED, "trainedLength": trained, "files": len(library.files), "cells": cells}
+    report["command"] = " ".join(["python engine/specimens/evaluate.py", *sys.argv[1:]])
     out = arguments.out or arguments.model / "eval.json"
     out.write_text(json.dumps({**report, "arithmetic": "float32 on the exported float16 weights"}, indent=1) + "\n", encoding="utf-8")
 

@@ -128,10 +128,10 @@ def recipe_of(name: str, state: dict, manifest: dict, start: Path | None) -> dic
 
 
 def cycles_run(state: dict) -> list[dict]:
-    """The cycles of the recipe that this checkpoint has begun."""
+    """The cycles of the recipe that this checkpoint has begun; the last batch of one may reach into the next."""
     begun, before = [], 0
     for cycle in state["recipe"]["cycles"]:
-        if before < state["tokens"]:
+        if before + state["recipe"]["batch_tokens"] <= state["tokens"]:
             begun.append(cycle)
         before += sum(tokens for _, tokens in cycle["phases"])
     return begun
