@@ -94,7 +94,7 @@ export function hostHandlers(panel: vscode.WebviewPanel, services: HandlerServic
       page.reportEngine(report);
       return {};
     },
-    "settings/read": () => settings.read(),
+    "settings/read": () => settings.readForPanel(),
     "settings/write": async (chosen) => {
       await settings.write(chosen);
       return {};

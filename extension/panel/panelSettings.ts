@@ -47,9 +47,15 @@ export class PanelSettingsStore implements vscode.Disposable {
   /** Throws `bad-argument` for a setting that makes no sense. */
   read(): PanelSettings {
     const chosen = { backend: backendSetting(), attention: attentionSetting(), kv: kvSetting() };
-    this.knownBackend = chosen.backend;
-    this.knownAttention = textOf(chosen);
     return { ...defaults, ...this.memento.get<Partial<Stored>>(storageKey), ...chosen };
+  }
+
+  /** The same for the panel, which knows of it from then on. */
+  readForPanel(): PanelSettings {
+    const settings = this.read();
+    this.knownBackend = settings.backend;
+    this.knownAttention = textOf(settings);
+    return settings;
   }
 
   /** One after the other: the settings of an earlier choice never overtake a later one. */

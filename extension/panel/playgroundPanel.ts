@@ -205,7 +205,7 @@ export class PlaygroundPanel implements vscode.Disposable {
   private publishSettings(): void {
     const { settings, log } = this.services;
     try {
-      this.current?.channel.publish("settings", { revision: ++this.settingsRevision, settings: settings.read() });
+      this.current?.channel.publish("settings", { revision: ++this.settingsRevision, settings: settings.readForPanel() });
     } catch (error) {
       reportFailure(log, "the settings", error);
     }

@@ -57,6 +57,19 @@ describe("attention settings", () => {
     assert.equal(globalValue, undefined);
   });
 
+  it("are no news to the panel that wrote them, also where somebody else reads them meanwhile", async () => {
+    let backends = 0;
+    const listening = store.onDidChangeBackend(() => backends++);
+    const chosen = store.readForPanel();
+    const written = store.write({ ...chosen, backend: "ort", attention: parseAttention("window:512") });
+    store.read();
+    await written;
+    await until("the settings", 30_000, () => Promise.resolve(value("attention") === "window:512" || undefined));
+    assert.deepEqual([backends, heard], [0, 0]);
+    await store.write(chosen);
+    listening.dispose();
+  });
+
   it("that cannot be read are told with their name and what would do", async () => {
     await set("attention", "windows:4");
     await until("news", 30_000, () => Promise.resolve(heard > 0 || undefined));
