@@ -3,7 +3,7 @@ import type { PackRow } from "../api.ts";
 import { headerLine } from "../pack/pack.ts";
 import type { AskResult, Citation } from "./api.ts";
 import { MAX_CITATIONS } from "./cite.ts";
-import { type QuestionKind, readQuestion } from "./questionKind.ts";
+import { type QuestionKind, readQuestion } from "../pack/questionKind.ts";
 
 export type ProseOptions = Pick<AskResult, "question" | "answer" | "absent" | "citations" | "rows"> & {
   /** The answer is lines of the files, or text that may quote some. */

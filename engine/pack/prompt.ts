@@ -3,6 +3,7 @@ import { EngineError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { ChatMessage, ChatTemplate } from "./chatTemplate.ts";
 import { partsAround, placeholder } from "./templateParts.ts";
+import { trainedWording } from "./trainedWording.ts";
 
 export interface Turn {
   question: string;
@@ -46,9 +47,9 @@ export function planPrompt(options: PromptOptions): Prompt {
 /** In front of every line of an extractive model's answer. */
 export const ANSWER_OPENING = "A: ";
 
-/** As trained: the question and `A: ` in one piece, the answer in another, a line break behind it; further lines begin with `A: ` again. */
+/** As trained: the question, in trained words, and `A: ` in one piece, the answer in another, a line break behind it; further lines begin with `A: ` again. */
 function extractivePrompt({ tokenizer, spec, question, history }: PromptOptions): Prompt {
-  const ask = (text: string) => tokenizer.encode(`Q: ${oneLine(text)}\n${ANSWER_OPENING}`);
+  const ask = (text: string) => tokenizer.encode(`Q: ${oneLine(trainedWording(text))}\n${ANSWER_OPENING}`);
   const newline = tokenizer.encode("\n");
   const between = [newline, tokenizer.encode(ANSWER_OPENING)];
   const answered = (answer: string): Int32Array[] => {

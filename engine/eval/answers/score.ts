@@ -1,3 +1,4 @@
+import type { Citation } from "../../generate/api.ts";
 import type { AnswerRecord, ExpectedAnswer, QuestionType } from "./api.ts";
 import { questionTypes } from "./api.ts";
 
@@ -22,13 +23,18 @@ export function scoreOf({ question, answer, absent, citations, firstMention, att
     expected?.path === citation.path &&
     (type === "file" || (citation.startLine <= expected.line && expected.line <= citation.endLine));
   return {
-    exact: expected ? !absent && isAnswer(answer, expected, type) : absent,
+    exact: expected ? !absent && (isAnswer(answer, expected, type) || namesFile(verified, expected, type)) : absent,
     shown: verified.length,
     right: verified.filter(isRight).length,
     refused: absent,
     control: controlOf(firstMention, expected, type),
     attended: attended && expected && attended.path === expected.path && attended.line === expected.line,
   };
+}
+
+/** A file is also named by quotes that all stand in it: the sentence in front of them says so. */
+function namesFile(verified: readonly Pick<Citation, "path">[], expected: ExpectedAnswer, type: QuestionType): boolean {
+  return type === "file" && verified.length > 0 && verified.every(({ path }) => path === expected.path);
 }
 
 /** An answer as models write one: between backticks, or the header line of a file instead of its path. */

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import type { PackRow } from "../../../engine/api.ts";
 import type { Citation } from "../../../engine/generate/api.ts";
 import { proseOf, type ProseOptions } from "../../../engine/generate/prose.ts";
-import { type QuestionKind, readQuestion } from "../../../engine/generate/questionKind.ts";
+import { type QuestionKind, readQuestion } from "../../../engine/pack/questionKind.ts";
 
 function cited(quote: string, path = "src/x.ts", startLine = 5): Citation {
   return { path, startLine, endLine: startLine, quote, verified: true };

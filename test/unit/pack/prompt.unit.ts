@@ -79,7 +79,7 @@ describe("prompts", () => {
     assert.equal(prompt.before.length, 0);
     assert.equal(
       tokenizer.decode(prompt.after),
-      "Q: Where is x?\nA: const x = 1;\nQ: Where is y?\nA: <|absent|>\nQ: What is z?\nA: ",
+      "Q: Where is `x` defined?\nA: const x = 1;\nQ: Where is `y` defined?\nA: <|absent|>\nQ: What is z?\nA: ",
     );
     assert.equal([...prompt.after].filter((id) => id === 2).length, 1);
   });

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { trainedWording } from "../../../engine/pack/trainedWording.ts";
+
+describe("a question to an extractive model", () => {
+  const asked: readonly [string, readonly string[]][] = [
+    ["Where is `pier` defined?", ["where's pier defined", "Show me the definition of `pier`", "Which file defines pier()?"]],
+    ["What is the value of `MAX_PIERS`?", ["what is MAX_PIERS set to?", "Which value does `MAX_PIERS` have?"]],
+    ["What are the parameters of `pier`?", ["What is the signature of pier?", "Which arguments can I pass to `pier`?"]],
+    ["What does `pier` return?", ["What is the return value of pier?", "what is returned by `pier`"]],
+    ["Where is `pier` imported?", ["Which file imports pier?", "Show me the import of `pier`"]],
+    ["Where is `pier` called?", ["Who calls pier?", "Which line calls `pier`?"]],
+    ["How is `pier` documented?", ["What does the comment above pier say?", "Show me the docstring of `pier`"]],
+  ];
+  for (const [wording, questions] of asked) {
+    it(`is asked in trained words: ${wording}`, () => {
+      assert.equal(trainedWording(wording), wording);
+      for (const question of questions) assert.equal(trainedWording(question), wording, question);
+    });
+  }
+
+  it("keeps its words where its kind or its name is not recognised, and where facts were planted", () => {
+    for (const question of [
+      "Why do we retry?",
+      "Where do we retry?",
+      "What is the special magic number for pier-lamp?",
+      "Find all variables that are assigned the value 12345.",
+      "",
+    ])
+      assert.equal(trainedWording(question), question);
+  });
+
+  it("takes a name with signs of replacement as it is", () => {
+    assert.equal(trainedWording("Where is `$&` defined?"), "Where is `$&` defined?");
+  });
+});
