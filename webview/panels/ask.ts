@@ -4,6 +4,7 @@ import type { TemplateResult } from "lit";
 import { progressBar } from "../components/bars.ts";
 import { button, questionBox, ring } from "../components/ui.ts";
 import type { Playground } from "../playground.ts";
+import type { SavedRun } from "../protocol/panel.ts";
 import { promptPlan } from "../state/promptPlan.ts";
 import type { PromptPlan } from "../state/promptPlan.ts";
 import { busyWith, shownRun } from "../state/store.ts";
@@ -36,9 +37,17 @@ export function askPanel(state: State, play: Playground): TemplateResult {
     >
       ${runLine(state, play)}
     </div>
-    ${state.live ? liveAnswer(state.live) : state.failed ? failure(state.failed, play) : run ? html`${answer(run, state, play)} ${answerCheck(run, state, play)}` : emptyState(state)}
-    ${state.live?.packed ? leftOut(state.live.packed.rows) : nothing} ${earlierTurns(state, play)} ${savedRuns(state, play)}
+    ${shownAnswer(state, run, play)} ${state.live?.packed ? leftOut(state.live.packed.rows) : nothing}
+    ${earlierTurns(state, play)} ${savedRuns(state, play)}
   </section>`;
+}
+
+/** What stands below the question; while a question is checked nothing does, because what was there answers another. */
+function shownAnswer(state: State, run: SavedRun | undefined, play: Playground): TemplateResult | typeof nothing {
+  if (state.live) return liveAnswer(state.live);
+  if (state.sheet.status === "checking") return nothing;
+  if (state.failed) return failure(state.failed, play);
+  return run ? html`${answer(run, state, play)} ${answerCheck(run, state, play)}` : emptyState(state);
 }
 
 /** The total in words: growing while it is counted, exact afterwards. */

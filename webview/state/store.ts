@@ -202,6 +202,8 @@ function reduceRest(state: State, action: Action): State {
       return { ...state, chip: state.chip === action.chip ? undefined : action.chip };
     case "question":
       return { ...state, question: action.text };
+    case "sheetChecking":
+      return { ...state, failed: undefined };
     case "budget":
       return (state.budget?.revision ?? -1) > action.budget.revision ? state : { ...state, budget: action.budget };
     case "settings":
