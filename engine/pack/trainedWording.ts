@@ -11,11 +11,13 @@ export function trainedWording(question: string): string {
   return wording === undefined || name === "" ? question : wording.replace("{}", () => `\`${name}\``);
 }
 
-/** Planted numbers and variables come in too many forms, and keep their words. */
+/**
+ * What keeps its words: a value, because they say whether it is a constant's or a setting's, and planted numbers and variables, which come in too
+ * many forms.
+ */
 const WORDINGS: Readonly<Record<QuestionKind, string | undefined>> = {
   definition: "Where is {} defined?",
   file: "Where is {} defined?",
-  value: "What is the value of {}?",
   signature: "What are the parameters of {}?",
   return: "What does {} return?",
   import: "Where is {} imported?",
@@ -23,6 +25,7 @@ const WORDINGS: Readonly<Record<QuestionKind, string | undefined>> = {
   // One of the words that comments and docstrings were both asked for with.
   comment: "How is {} documented?",
   key: "What is {} set to in the configuration?",
+  value: undefined,
   number: undefined,
   variables: undefined,
   unknown: undefined,
