@@ -55,7 +55,7 @@ describe("models in the window", () => {
   });
 
   it("are added from a hub: the sheet has files, size, licence and place before anything is downloaded", async () => {
-    await view().getByRole("button", { name: "Add Model…" }).click();
+    await workbench.runCommand("Long Context: Add Model…");
     await quickRow("Hugging Face repository").waitFor({ timeout: 30_000 });
     await workbench.screenshot("models-add");
     await quickRow("Hugging Face repository").click();
