@@ -59,6 +59,7 @@ const expected = [
   "extension/media/models.svg",
   "extension/media/playground.png",
   "extension/media/schemas/contextSet.schema.json",
+  "extension/media/specimens/ask-5m/attended.json",
   ...["ask-5m", ...siblings].flatMap((name) => specimenFiles.map((file) => `extension/media/specimens/${name}/${file}`)),
   "extension/media/walkthrough/ask.svg",
   "extension/media/walkthrough/chat.md",
