@@ -154,27 +154,20 @@ export function createPreSend(parts: PreSendParts): PreSend {
         case "ask":
           dispatch({ type: "sheetAccepted", secrets: true });
           dispatch({ type: "sheetClosed" });
-          {
-            parts.start(question, without);
-            return;
-          }
+          parts.start(question, without);
+          break;
         case "leave-out":
           dispatch({ type: "sheetAccepted", secrets: false });
           // What goes in in their place is looked at too.
-          {
-            check(question, [...without, ...(sheet.secrets?.paths ?? [])], undefined);
-            return;
-          }
-        case "fit": {
+          check(question, [...without, ...(sheet.secrets?.paths ?? [])], undefined);
+          break;
+        case "fit":
           attempt(fit(question, without, sheet));
-          return;
-        }
+          break;
         case "widen":
           parts.changeRope({ kind: "auto" });
-          {
-            check(question, without, undefined);
-            return;
-          }
+          check(question, without, undefined);
+          break;
       }
     },
     stop() {

@@ -39,7 +39,7 @@ planted magic numbers and variable chains in the style of RULER, and names witho
 
 ## Architecture
 
-{architecture}. Tied embeddings, the input row multiplied by {embedding_multiplier:g}, the output table not.{shift}
+{architecture}.{rounded} Tied embeddings, the input row multiplied by {embedding_multiplier:g}, the output table not.{shift}
 
 ## Data
 
@@ -132,6 +132,7 @@ def main() -> None:
         trained=evaluation["trainedLength"],
         purpose=ASKED if title == ASK else SIBLING,
         architecture=architecture(config),
+        rounded="" if title == ASK else " Matrices are stored as float16, rounded to the 8 significant bits of bfloat16.",
         embedding_multiplier=config["embedding_multiplier"],
         shift=" Each key is mixed with the raw key of the token before, `(1 - g) k_t + g k_(t-1)`, with a learned gate per KV head and channel: what Mamba's convolution "
         "and RWKV's token shift do." if is_attention else "",

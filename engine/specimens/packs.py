@@ -51,10 +51,10 @@ class Context(NamedTuple):
 
 class PackBuilder:
     def __init__(self, library: Library, rng: random.Random):
-        self.library, self.rng = library, rng
+        self.source, self.rng = library, rng
 
     def encode(self, text: str) -> list[int]:
-        return self.library.tokenizer.encode(text).ids
+        return self.source.tokenizer.encode(text).ids
 
     def path_of(self, file: SourceFile) -> str:
         """The file's path as some repository could have it."""
@@ -90,13 +90,13 @@ class PackBuilder:
 
     def usage_first(self, budget: int) -> list[Piece]:
         """A window around a use of a name, then one around its definition: one file with a gap, or two files."""
-        file = self.library.any_file(self.rng)
+        file = self.source.any_file(self.rng)
         definitions = [fact for fact in file.facts if fact.kind == "def" and len(fact.name) > 2]
         if not definitions:
             return []
         rich = {fact.name for fact in file.facts if fact.kind in ("return", "comment", "docstring", "const")}
         fact = self.rng.choices(definitions, [RICH_WEIGHT if fact.name in rich else 1.0 for fact in definitions])[0]
-        found = self.library.mentions(file, fact.name, self.rng)
+        found = self.source.mentions(file, fact.name, self.rng)
         if not found:
             return []
         user, line = found
@@ -122,7 +122,7 @@ class PackBuilder:
             if left < 60:
                 break
             wanted = left if left < 140 or rng.random() < 0.15 else rng.randint(80, max(100, min(left, max(budget // 3, 160))))
-            file = rng.choice(self.library.packages[near.package]) if near and rng.random() < 0.7 else self.library.any_file(rng)
+            file = rng.choice(self.source.packages[near.package]) if near and rng.random() < 0.7 else self.source.any_file(rng)
             if any(piece.file is file for piece in chosen):
                 continue
             fact = self.focus(file) if rng.random() < 0.95 else None
@@ -142,7 +142,7 @@ class PackBuilder:
         if self.rng.random() >= NEEDLE_SHARE:
             return []
         kind = self.rng.choice(needles.KINDS)
-        return needles.plant(kind, self.rng.randint(2, max(3, min(8, length // 100))), self.library.words, self.rng)
+        return needles.plant(kind, self.rng.randint(2, max(3, min(8, length // 100))), self.source.words, self.rng)
 
     def context(self, budget: int, planted: list[needles.Planted] = []) -> Context:
         """At most `budget` tokens of files and every question they answer with exactly one line."""
@@ -162,7 +162,7 @@ class PackBuilder:
                 shown += range(first, last)
             present = set(shown)
             file = piece.file
-            blocks.append((header_ids + [self.library.newline], header))
+            blocks.append((header_ids + [self.source.newline], header))
             blocks += [(file.tokens(line, line + 1).tolist(), file.lines[line]) for line in shown]
             for fact in file.facts:
                 if all(line in present for line in range(fact.first, fact.last + 1)):
@@ -170,7 +170,7 @@ class PackBuilder:
                     if fact.kind == "def":
                         facts.append(("file", fact.name, header_ids, header))
         for slot, line in sorted(needles.places(planted, len(blocks), self.rng), key=lambda place: -place[0]):
-            blocks.insert(slot, (self.encode(line) + [self.library.newline], line))
+            blocks.insert(slot, (self.encode(line) + [self.source.newline], line))
         lines = [text for _, text in blocks]
         facts += self.callers(blocks)
         for fact in planted:
@@ -208,21 +208,21 @@ class PackBuilder:
         questions = [Question(kind, name, answer, first_mention.get(name) != text) for kind, name, answer, text in found]
         everything = "\n".join(lines)
         for kind in ABSENT_KINDS:
-            names = {"config": self.library.settings, "needle": self.library.words}.get(kind, self.library.names)
+            names = {"config": self.source.settings, "needle": self.source.words}.get(kind, self.source.names)
             name = rng.choice(names) if names else ""
             if name and name not in everything:
-                questions.append(Question("absent", f"{kind}:{name}", [self.library.absent], False))
+                questions.append(Question("absent", f"{kind}:{name}", [self.source.absent], False))
         known = {kind: {name for k, name, _, _ in facts if k == kind} for kind in ("def", "const", "config")}
         used = [name for name in sorted(mentions) if len(name) >= 4 and not any(name in names for names in known.values())]
         for name in rng.sample(used, min(6, len(used))):
             if not any(may_define(line, name) for line in mentions[name]):
-                questions.append(Question("absent", f"{rng.choice(['def', 'def', 'file', 'const', 'return'])}:{name}", [self.library.absent], True))
+                questions.append(Question("absent", f"{rng.choice(['def', 'def', 'file', 'const', 'return'])}:{name}", [self.source.absent], True))
         return questions
 
     def turn(self, question: Question, unseen: bool = False) -> tuple[list[int], list[int]]:
         """Token ids of `Q: ...\\nA: ` and of the answer with its line break."""
         kind, name = (question.kind, question.name) if question.kind != "absent" else question.name.split(":", 1)
-        return self.encode(f"Q: {ask(kind, name, self.rng, unseen)}\nA: "), question.answer + [self.library.newline]
+        return self.encode(f"Q: {ask(kind, name, self.rng, unseen)}\nA: "), question.answer + [self.source.newline]
 
     def order(self, questions: list[Question]):
         """Draw without replacement: the kind by weight, then within the kind hard ones first more often."""
@@ -260,7 +260,7 @@ class PackBuilder:
             kinds += [last] + [0] * (len(prompt) - 1) + [number] * len(answer)
             last = number
         padding = length + 1 - len(ids)
-        ids += [self.library.end] + [self.library.pad] * (padding - 1)
+        ids += [self.source.end] + [self.source.pad] * (padding - 1)
         return ids, kinds + [last] + [0] * (padding - 1)
 
     def batch(self, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:

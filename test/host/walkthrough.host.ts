@@ -35,13 +35,13 @@ describe("the walkthrough", function () {
     for (const [, command = ""] of links) assert.ok(known.has(command), command);
   });
 
-  it("opens by its command, and not by itself", async () => {
+  // Which walkthrough the page shows is seen in its window only: test/e2e/walkthrough.e2e.ts.
+  it("opens a tab by its command, and none by itself", async () => {
     await vscode.commands.executeCommand("workbench.action.closeAllEditors");
     assert.deepEqual(labels(), []);
     await vscode.commands.executeCommand(commandIds.openWalkthrough);
     await until("a tab", 30_000, async () => labels()[0]);
-    // Which walkthrough the page shows is seen in its window only: test/e2e/walkthrough.e2e.ts.
-    assert.match(labels().join(), /^(Welcome|Walkthrough: [^,]+)$/);
+    assert.equal(labels().length, 1);
   });
 
   it("asks an example about a symbol of the workspace, which is answered with the line that defines it", async () => {

@@ -5,7 +5,7 @@ import { readFileSync, statSync } from "node:fs";
 import { before, describe, it } from "node:test";
 
 const vsix = "long-context-playground.vsix";
-const limitMiB = 48;
+const limitMiB = 40;
 const siblings = ["rope-4m", "alibi-4m", "mamba-4m", "rwkv7-4m"];
 const siblingsLimitMB = 40;
 

@@ -1,5 +1,5 @@
 /** Questions about a repository whose answers are known, and what a model said to them: plain-data types. */
-import type { Citation } from "../../generate/api.ts";
+import type { Attended, Citation } from "../../generate/api.ts";
 
 /** Whatever an outline says of one declaration; lines are 1-based, both ends included. */
 export interface DeclaredSymbol {
@@ -109,6 +109,6 @@ export interface AnswerRecord {
   answeredMs: number;
   /** The first line of the context that holds the name: the control without a model. */
   firstMention: ExpectedAnswer | undefined;
-  /** Of planted lines: where most of the answer's attention fell on one line; absent where attention was not kept. */
-  attended?: { path: string; line: number } | undefined;
+  /** Where something was planted: the attended lines that were shown; absent where attention was not kept. */
+  attended?: readonly Attended[] | undefined;
 }

@@ -1,7 +1,6 @@
 /** Asks the questions of contexts through a session, as the panel and `lcp ask` do. */
 import type { RopeChoice, SnapshotFile } from "../../api.ts";
-import type { AskEvent, AskOptions, AskRequest, AskResult } from "../../generate/api.ts";
-import { attentionMass } from "../../generate/attentionMass.ts";
+import type { AskEvent, AskOptions, AskRequest } from "../../generate/api.ts";
 import { hex, sha256 } from "../../kv-cache/sha256.ts";
 import type { Session } from "../../session.ts";
 import type { AnswerRecord, ContextFile, Question, QuestionContext } from "./api.ts";
@@ -16,7 +15,7 @@ export interface AnswerOptions extends Omit<AskOptions, "rope" | "quote" | "samp
 }
 
 /** What of a session is used. */
-export type AskingSession = Pick<Session, "ask" | "pool" | "info">;
+export type AskingSession = Pick<Session, "ask" | "info">;
 
 /** Asks all questions of one context one after the other, so that its prefix is read once. Throws what `Session.ask` throws. */
 export async function answerContext(
@@ -54,7 +53,7 @@ async function answered(
   const answeredMs = performance.now() - started;
   const { answer, absent, citations, promptTokens, reusedTokens } = result;
   const isPlanted = question.type === "needle" || question.type === "needle-multi";
-  const attended = isPlanted ? await mostAttendedLine(session, result) : undefined;
+  const attended = isPlanted && session.info.tap.layers.length > 0 ? result.attended : undefined;
   const record = { answer, absent, citations, promptTokens, reusedTokens, firstTokenMs: firstTokenMs ?? answeredMs, answeredMs };
   return attended === undefined ? record : { ...record, attended };
 }
@@ -83,19 +82,4 @@ export async function requestOf(
     sampling: { temperature: 0, topP: 1, seed: 0 },
     quote: "constrained",
   };
-}
-
-/** The line of the files on which most of the answer's attention fell; undefined where queries were not kept. */
-async function mostAttendedLine(session: AskingSession, result: AskResult): Promise<{ path: string; line: number } | undefined> {
-  if (session.info.tap.layers.length === 0) return undefined;
-  const places = result.packed.flatMap(({ path, tokenEnd, lineTokens }) =>
-    Array.from(lineTokens, (start, i) => ({ path, line: i + 1, start, end: lineTokens[i + 1] ?? tokenEnd })),
-  );
-  // The last token of the prompt made the first of the answer; the last one of the answer made nothing.
-  const start = result.answerStart - 1;
-  const queries = { start, end: start + Math.max(1, result.answerTokens) };
-  const mass = await attentionMass((request) => session.pool(request), queries, places);
-  const best = mass.reduce((found, share, i) => (share > (mass[found] ?? 0) ? i : found), 0);
-  const place = places[best];
-  return place && (mass[best] ?? 0) > 0 ? { path: place.path, line: place.line } : undefined;
 }

@@ -12,7 +12,7 @@ export interface Score {
   refused: boolean;
   /** What `exact` would be of the first line that holds the name. */
   control: boolean;
-  /** Whether most of the answer's attention fell on the planted line; undefined where nothing was planted or measured. */
+  /** Whether the planted line is one of the attended ones; undefined where nothing was planted or measured. */
   attended: boolean | undefined;
 }
 
@@ -28,7 +28,7 @@ export function scoreOf({ question, answer, absent, citations, firstMention, att
     right: verified.filter(isRight).length,
     refused: absent,
     control: controlOf(firstMention, expected, type),
-    attended: attended && expected && attended.path === expected.path && attended.line === expected.line,
+    attended: attended && expected && attended.some(isRight),
   };
 }
 
@@ -119,7 +119,7 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN;
 }
 
-/** How often most of the answer's attention fell on the planted line, with the tokens that were read (median). */
+/** How often the planted line was among the attended ones, with the tokens that were read (median). */
 export interface AttendedShare {
   hits: number;
   asked: number;

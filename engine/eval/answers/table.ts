@@ -18,9 +18,9 @@ const columns: readonly (readonly [title: string, cell: (row: AnswerRow) => stri
 
 /** What the columns of the table mean, for whoever reads it without the documentation. */
 export const tableLegend =
-  "exact: answer equals the expected line (unanswerable: refused); cited right: share of verified citations at the expected place; " +
+  "exact: answer equals the expected line (unanswerable: refused; file: or all its quotes stand in that file); cited right: share of verified citations at the expected place; " +
   "place cited: share of questions whose expected place is cited; first mention: what the first line that holds the name would score; " +
-  "attended: planted lines on which most of the answer's attention fell; prompt tokens and first token: medians, p90 of the first token";
+  "attended: planted lines that are among the lines shown as attended; prompt tokens and first token: medians, p90 of the first token";
 
 /** The rows as a Markdown table whose columns line up; a dash where a column does not apply. */
 export function answerTable(rows: readonly AnswerRow[]): string {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { AnswerRecord, ExpectedAnswer, QuestionType } from "../../../engine/eval/answers/api.ts";
 import { answerRows, attendedShare, firstTokenTimes, percentile, scoreOf } from "../../../engine/eval/answers/score.ts";
+import type { Attended } from "../../../engine/generate/api.ts";
 import { answerTable, firstTokenLines } from "../../../engine/eval/answers/table.ts";
 
 const place: ExpectedAnswer = { path: "a.ts", line: 3, text: "const limit = 4;" };
@@ -53,20 +54,29 @@ describe("the score of an answer", () => {
   });
 
   it("says whether attention fell on the planted line, where it was measured", () => {
-    const needle = (attended: { path: string; line: number } | undefined): boolean | undefined =>
+    const needle = (attended: readonly Attended[] | undefined): boolean | undefined =>
       scoreOf(record("needle", place, { answer: "", attended })).attended;
     assert.deepEqual(
-      [needle({ path: "a.ts", line: 3 }), needle({ path: "b.ts", line: 3 }), needle(undefined)],
-      [true, false, undefined],
+      [
+        needle([lines("b.ts", 3), lines("a.ts", 2, 4)]),
+        needle([lines("b.ts", 3), lines("a.ts", 4)]),
+        needle([]),
+        needle(undefined),
+      ],
+      [true, false, false, undefined],
     );
   });
 });
 
+function lines(path: string, startLine: number, endLine = startLine): Attended {
+  return { path, startLine, endLine, share: 0.5, quote: "" };
+}
+
 const records = [
   record("definition", place, { answer: place.text, citations: [cited("a.ts", 3)], firstMention: place }),
   record("definition", place, { answer: "x", citations: [cited("a.ts", 9)], reusedTokens: 90, firstTokenMs: 20 }),
-  record("needle", place, { answer: place.text, citations: [cited("a.ts", 3)], attended: { path: "a.ts", line: 3 } }),
-  record("needle", place, { answer: "Not found", absent: true, promptTokens: 400, attended: { path: "a.ts", line: 4 } }),
+  record("needle", place, { answer: place.text, citations: [cited("a.ts", 3)], attended: [lines("a.ts", 3)] }),
+  record("needle", place, { answer: "Not found", absent: true, promptTokens: 400, attended: [lines("a.ts", 4)] }),
   record("absent-used", undefined, { answer: "Not found", absent: true }),
   record("definition", place, { answer: place.text, lengthTokens: 4096, firstTokenMs: 12_345 }),
 ];
