@@ -167,7 +167,9 @@ def main() -> None:
     write_json(arguments.model / "recipe.json", recipe_of(arguments.name, state, manifest, arguments.grown_from))
     log = arguments.checkpoint.parent / "log.jsonl"
     if log.exists():
-        shutil.copyfile(log, arguments.model / "training.jsonl")
+        # A run may have gone on behind this checkpoint.
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line)["tokens"] <= state["tokens"]]
+        (arguments.model / "training.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     weights = {name: stored(tensor, arguments.name) for name, tensor in state["model"].items()}
     (arguments.model / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
     write_json(arguments.golden / "tokenizer.json", tokenizer_golden(tokenizer), indent=None)
