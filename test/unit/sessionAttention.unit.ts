@@ -22,6 +22,9 @@ function request(attention: AttentionChoice): AskRequest {
   return { question: "Where is limit?", files, readFile, history: [], ...settings, maxAnswerTokens: 4 };
 }
 
+/** The tokens of the tiny model that have a text: a runner without weights draws from these only. */
+const WITH_TEXT = 266;
+
 /** A runner that attends as it is told, and has something to say of it. */
 class TellingRunner extends FakeRunner {
   readonly cacheError: CacheError = { keys: 0.01, values: 0.001 };
@@ -31,7 +34,7 @@ class TellingRunner extends FakeRunner {
     readonly kv: KvFormats,
     loseAtSample?: number,
   ) {
-    super({ kind, vocabSize: 320, ...(loseAtSample === undefined ? {} : { loseAtSample }) });
+    super({ kind, vocabSize: WITH_TEXT, ...(loseAtSample === undefined ? {} : { loseAtSample }) });
   }
 
   get keptMass(): KeptMass | undefined {
