@@ -4,7 +4,7 @@ import { EngineError, throwIfAborted } from "../errors.ts";
 import type { BodyCache } from "../pack/body.ts";
 import type { ChatTemplate } from "../pack/chatTemplate.ts";
 import { type Pack, packFiles } from "../pack/pack.ts";
-import { ABSENT_ANSWER, planPrompt, type Prompt, saysAbsent } from "../pack/prompt.ts";
+import { ABSENT_ANSWER, type Prompt, saysAbsent } from "../pack/prompt.ts";
 import type { ResolvedRope } from "../position/choose.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { attendedRuns } from "./attended.ts";
@@ -14,6 +14,7 @@ import type { HeldTokens } from "./heldTokens.ts";
 import type { PrefixPlace } from "./prefixPlace.ts";
 import { EVENT_MS, prefill, throttle } from "./prefill.ts";
 import { proseOf } from "./prose.ts";
+import { type AnswerLines, firstPrompt, isConstrained, narrowed } from "./narrow.ts";
 import { QuoteIndex } from "./quote.ts";
 import { decodeQuotedLines, MAX_ANSWER_LINES, type QuotedLine } from "./quotedLines.ts";
 import type { WindowChooser } from "./window.ts";
@@ -70,11 +71,12 @@ export async function answerQuestion(
   const attention = attentionOf(model.spec, request);
   // Before anything is packed: what the backend cannot do is told at once.
   if (attention) engine.held.runner.setAttention(attention);
-  const packed = await packPrompt(model, engine.window, request, signal, onEvent);
+  const first = await packPrompt(model, engine.window, request, signal, onEvent);
   const prefillStarted = performance.now();
-  const prefilled = await prefill(engine, packed, attention, signal, onEvent);
+  const prefilled = await prefill(engine, first, attention, signal, onEvent);
   const decodeStarted = performance.now();
   const keptOfPrompt = engine.held.runner.keptMass;
+  const packed = await narrowed(model, engine.held, first, attention, request, signal);
   const { part, ids } = await answerFrom(model, engine.held, packed, request, signal, onEvent);
   const { question, sampling, quote, maxAnswerTokens } = request;
   const { answer, citations } = part;
@@ -116,6 +118,8 @@ export interface PackedPrompt {
   pack: Pack;
   ids: Int32Array<ArrayBuffer>;
   rope: ResolvedRope;
+  /** Which lines a quote is chosen from; all of them where this is absent. */
+  among?: AnswerLines | undefined;
 }
 
 /** Packs a question's prompt and chooses its rotation; one that is only planned leaves that of the turn before alone. */
@@ -128,7 +132,8 @@ export async function packPrompt(
   use: "run" | "plan" = "run",
 ): Promise<PackedPrompt> {
   const asked = { rope: request.rope, attention: attentionOf(model.spec, request) };
-  const prompt = planPrompt({ ...model, question: request.question, history: request.history });
+  const { prompt, laterTokens } = firstPrompt(model, request);
+  const answerTokens = laterTokens + request.maxAnswerTokens;
   const report = throttle(EVENT_MS);
   const pack = await packFiles({
     files: request.files,
@@ -136,7 +141,7 @@ export async function packPrompt(
     tokenizer: model.tokenizer,
     before: prompt.before,
     windowTokens: (needed) => window.windowFor(asked, needed),
-    reserveTokens: prompt.after.length + request.maxAnswerTokens,
+    reserveTokens: prompt.after.length + answerTokens,
     first: request.first,
     questions: [...request.history.map((turn) => turn.question), request.question],
     cache: model.bodies,
@@ -146,9 +151,9 @@ export async function packPrompt(
     },
   });
   throwIfAborted(signal);
-  const neededTokens = pack.ids.length + prompt.after.length + request.maxAnswerTokens;
+  const neededTokens = pack.ids.length + prompt.after.length + answerTokens;
   const rope = window[use === "run" ? "resolve" : "wouldResolve"](asked, pack.ids, neededTokens);
-  checkFits(pack, prompt, rope, request.maxAnswerTokens);
+  checkFits(pack, prompt, rope, answerTokens);
   const ids = new Int32Array(pack.ids.length + prompt.after.length);
   ids.set(pack.ids);
   ids.set(prompt.after, pack.ids.length);
@@ -157,8 +162,8 @@ export async function packPrompt(
 }
 
 /** Throws `context-too-long` where the question alone, or every single file, is too long for the window. */
-function checkFits(pack: Pack, prompt: Prompt, rope: ResolvedRope, maxAnswerTokens: number): void {
-  const alone = prompt.before.length + prompt.after.length + maxAnswerTokens;
+function checkFits(pack: Pack, prompt: Prompt, rope: ResolvedRope, answerTokens: number): void {
+  const alone = prompt.before.length + prompt.after.length + answerTokens;
   const window = rope.limit.tokens;
   if (alone < window && pack.files.length > 0) return;
   const remedy = "choose a RoPE scaling that reaches further, fewer or smaller files, or a shorter answer";
@@ -195,12 +200,12 @@ export async function answerFrom(
   onEvent: OnEvent,
 ): Promise<{ part: AnswerPart; ids: readonly number[] }> {
   const { spec, tokenizer } = model;
-  const { pack, ids } = packed;
+  const { pack, ids, among } = packed;
   const extractive = spec.promptFormat === "extractive";
-  const quotes =
-    extractive && request.quote === "constrained"
-      ? new QuoteIndex({ pack, tokenizer, vocabSize: spec.vocabSize, absentTokenId: spec.absentTokenId })
-      : undefined;
+  const absentTokenId = among?.found ? undefined : spec.absentTokenId;
+  const quotes = isConstrained(model, request)
+    ? new QuoteIndex({ pack, tokenizer, vocabSize: spec.vocabSize, absentTokenId, mayAnswer: among?.mayAnswer })
+    : undefined;
   const common = {
     runner: held.runner,
     tokenizer,
@@ -231,7 +236,7 @@ export async function answerFrom(
   };
   const part: AnswerPart = {
     ...said,
-    prose: proseOf({ ...said, question: request.question, rows: pack.rows, form: extractive ? "lines" : "text" }),
+    prose: proseOf({ ...said, question: request.question, rows: pack.rows, form: extractive ? "lines" : "text", among }),
     stoppedBy: decoded.stoppedBy,
     lookedAt: await lookedAt(cite),
     attended: await attendedRuns(cite),

@@ -3,11 +3,15 @@ import type { PackRow } from "../api.ts";
 import { headerLine } from "../pack/pack.ts";
 import type { AskResult, Citation } from "./api.ts";
 import { MAX_CITATIONS } from "./cite.ts";
+import type { AnswerLines } from "./narrow.ts";
 import { type QuestionKind, readQuestion } from "../pack/questionKind.ts";
+import { aroundWord, holdsWord } from "../pack/wholeWord.ts";
 
 export type ProseOptions = Pick<AskResult, "question" | "answer" | "absent" | "citations" | "rows"> & {
   /** The answer is lines of the files, or text that may quote some. */
   form: "lines" | "text";
+  /** Where it was looked for, if not everywhere. */
+  among?: AnswerLines | undefined;
 };
 
 /**
@@ -15,8 +19,8 @@ export type ProseOptions = Pick<AskResult, "question" | "answer" | "absent" | "c
  * every quote bears it out; otherwise it is said what the files say and where. Empty where nothing was answered.
  */
 export function proseOf(options: ProseOptions): string {
-  const { question, answer, absent, citations, rows, form } = options;
-  if (absent) return absentProse(rows);
+  const { question, answer, absent, citations, rows, form, among } = options;
+  if (absent) return absentProse(rows, among?.nothing);
   if (answer.trim() === "") return "";
   const verified = citations.filter((citation) => citation.verified);
   if (form === "text") return textProse(verified);
@@ -24,7 +28,7 @@ export function proseOf(options: ProseOptions): string {
   if (!first) return "The model wrote this, and no line of the files says it word for word:";
   const named = filesNamed(answer, verified);
   if (named.length > 0) return `The model names the ${named.length === 1 ? "file" : "files"} ${listed(named)}.`;
-  return `${claim(question, verified, first)}${placesProse(verified)}:`;
+  return `${claim(question, verified, first)}${placesProse(verified)}${definitionProse(among?.found)}:`;
 }
 
 /** The text in pieces, of which every second one is code. */
@@ -32,10 +36,10 @@ export function proseParts(prose: string): readonly string[] {
   return prose.split("`");
 }
 
-function absentProse(rows: readonly PackRow[]): string {
+function absentProse(rows: readonly PackRow[], nothing: string | undefined): string {
   const read = rows.filter(({ included }) => included).length;
   const left = rows.length - read;
-  const first = `The model says that nothing in the ${files(read)} it read answers this.`;
+  const first = nothing ?? `The model says that nothing in the ${files(read)} it read answers this.`;
   if (left === 0) return first;
   return `${first} ${files(left)} did not fit and may hold the answer.`;
 }
@@ -61,7 +65,7 @@ function claim(question: string, verified: readonly Citation[], first: Citation)
   const where = quotes.length === 1 ? `in ${lineOf(first)}` : `in ${quotes.length} lines of ${files(filesOf(verified))}`;
   const shown = name !== "" && quotes.every((quote) => SHOWS[kind](quote, name)) ? WORDS[kind](`\`${name}\``) : undefined;
   if (shown !== undefined) return `${shown} ${where}`;
-  if (name !== "" && quotes.every((quote) => mentions(quote, name))) return `\`${name}\` stands ${where}`;
+  if (name !== "" && quotes.every((quote) => holdsWord(quote, name))) return `\`${name}\` stands ${where}`;
   return quotes.length === 1 ? `The files say, in ${shownPath(first.path)} line ${first.startLine}` : `The files say, ${where}`;
 }
 
@@ -72,6 +76,13 @@ function placesProse(verified: readonly Citation[]): string {
   if (quotes > 1) return "; some of these lines stand in several places";
   const count = verified.length >= MAX_CITATIONS ? `at least ${MAX_CITATIONS}` : `${verified.length}`;
   return `; this line stands in ${count} places`;
+}
+
+/** The definition that the answer was read around, where its line shows that it is one. */
+function definitionProse(found: AnswerLines["found"]): string {
+  const [first] = found?.places ?? [];
+  if (!found || !first || !defines(found.text, found.name)) return "";
+  return `; \`${found.name}\` is defined in ${shownPath(first.path)}, line ${first.line}`;
 }
 
 /** What the sentence says once the quotes show it. `unknown` has no words of its own. */
@@ -95,32 +106,18 @@ const WORDS: Readonly<Record<QuestionKind, (name: string) => string | undefined>
 const SHOWS: Readonly<Record<QuestionKind, (quote: string, name: string) => boolean>> = {
   definition: defines,
   value: isSet,
-  signature: (quote, name) => defines(quote, name) && /^[^=]*\(/.test(around(quote, name)?.behind ?? ""),
+  signature: (quote, name) => defines(quote, name) && /^[^=]*\(/.test(aroundWord(quote, name)?.behind ?? ""),
   return: (quote) => /(?:^|[\s{(;])(?:return|yield)\b|=>/.test(quote),
   import: (quote, name) =>
-    mentions(quote, name) && /(?:^|\s)(?:import|from|use|using|include)\b|\brequire\b|#include/.test(quote),
-  caller: (quote, name) => !isComment(quote) && !defines(quote, name) && /^\s*\(/.test(around(quote, name)?.behind ?? ""),
+    holdsWord(quote, name) && /(?:^|\s)(?:import|from|use|using|include)\b|\brequire\b|#include/.test(quote),
+  caller: (quote, name) => !isComment(quote) && !defines(quote, name) && /^\s*\(/.test(aroundWord(quote, name)?.behind ?? ""),
   comment: isComment,
-  key: (quote, name) => /^(?:[-\s"'[]|export\s)*$/.test(around(quote, name)?.before ?? "no") && isAssigned(quote, name),
+  key: (quote, name) => /^(?:[-\s"'[]|export\s)*$/.test(aroundWord(quote, name)?.before ?? "no") && isAssigned(quote, name),
   file: defines,
-  number: (quote, name) => mentions(quote, name) && /\d/.test(quote.replaceAll(name, "")),
-  variables: (quote, name) => mentions(quote, name) && quote.includes("="),
+  number: (quote, name) => holdsWord(quote, name) && /\d/.test(quote.replaceAll(name, "")),
+  variables: (quote, name) => holdsWord(quote, name) && quote.includes("="),
   unknown: () => false,
 };
-
-/** What stands before and behind the first place of a name as a whole word. */
-function around(quote: string, name: string): { before: string; behind: string } | undefined {
-  for (let at = quote.indexOf(name); at >= 0; at = quote.indexOf(name, at + 1)) {
-    const before = quote.slice(0, at);
-    const behind = quote.slice(at + name.length);
-    if (!/[\p{L}\p{N}_$]$/u.test(before) && !/^[\p{L}\p{N}_$]/u.test(behind)) return { before, behind };
-  }
-  return undefined;
-}
-
-function mentions(quote: string, name: string): boolean {
-  return around(quote, name) !== undefined;
-}
 
 function isComment(quote: string): boolean {
   return /^(?:\/\/|\/\*|\*|#(?!\s*(?:include|define))|--|<!--|"""|''')|(?:\*\/|"""|'''|-->)$/.test(quote.trim());
@@ -128,7 +125,7 @@ function isComment(quote: string): boolean {
 
 /** A keyword in front of it, a value given to it at the line's beginning, or parameters and a body behind it. */
 function defines(quote: string, name: string): boolean {
-  const place = isComment(quote) ? undefined : around(quote, name);
+  const place = isComment(quote) ? undefined : aroundWord(quote, name);
   if (place === undefined) return false;
   const { before, behind } = place;
   if (KEYWORD_BEFORE.test(before)) return true;
@@ -143,7 +140,7 @@ const CONTROL = /(?:^|\s)(?:if|for|while|switch|return|else|await|catch|new|thro
 /** Gets a value in this line: by an assignment, or in a literal behind a colon; a colon alone may only give a type. */
 function isSet(quote: string, name: string): boolean {
   if (isComment(quote)) return false;
-  const { before = "", behind = "" } = around(quote, name) ?? {};
+  const { before = "", behind = "" } = aroundWord(quote, name) ?? {};
   if (/#\s*define\s+$/.test(before)) return behind.trim() !== "";
   return (
     /^["'`\])]*(?:\s*:[^=(]*|\s[\w\s]*)?\s*:?=(?![=>~])/.test(behind) ||
@@ -152,7 +149,7 @@ function isSet(quote: string, name: string): boolean {
 }
 
 function isAssigned(quote: string, name: string): boolean {
-  return /^["'\]]*\s*(?:=(?![=>])|:(?!:))/.test(around(quote, name)?.behind ?? "");
+  return /^["'\]]*\s*(?:=(?![=>])|:(?!:))/.test(aroundWord(quote, name)?.behind ?? "");
 }
 
 function lineOf({ path, startLine, endLine }: Citation): string {

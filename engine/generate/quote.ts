@@ -2,6 +2,7 @@ import type { PackedFile, TokenMask } from "../api.ts";
 import { EngineError } from "../errors.ts";
 import { headerLine, type Pack } from "../pack/pack.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { MayAnswer } from "./answerLines.ts";
 
 /** A line of the pack; line 0 is the header line that names the file. */
 export interface QuotePlace {
@@ -26,6 +27,8 @@ export interface QuoteOptions {
   /** Logits per position; masks have this many bits. */
   vocabSize: number;
   absentTokenId: number | undefined;
+  /** Lines that may be quoted; every one where this is absent. */
+  mayAnswer?: MayAnswer | undefined;
 }
 
 /**
@@ -67,13 +70,13 @@ export class QuoteIndex {
         places.push(place);
       });
       // Each part is sorted already, and the sort takes sorted runs as they are.
-      for (const unit of part.order) order.push(firstUnit + unit);
+      for (const unit of part.order) if (this.mayQuote(part.places[unit])) order.push(firstUnit + unit);
       at += part.tokens.length;
     }
     this.offsets[unitCount] = at;
     this.places = places;
     this.order = Int32Array.from(order.sort((a, b) => compareUnits(this.tokens, this.offsets, a, b)));
-    this.start = { lo: 0, hi: unitCount, depth: 0 };
+    this.start = { lo: 0, hi: order.length, depth: 0 };
     this.further = { ...this.start, isFurther: true };
     const words = Math.ceil(options.vocabSize / 32);
     this.stepMask = new Uint32Array(words);
@@ -132,6 +135,12 @@ export class QuoteIndex {
     if (state.end === "absent") return [];
     const units = this.order.slice(state.lo, state.hi).sort();
     return Array.from(units).flatMap((unit) => this.places[unit] ?? []);
+  }
+
+  private mayQuote(place: QuotePlace | undefined): boolean {
+    const { mayAnswer, pack } = this.options;
+    if (mayAnswer === undefined || place === undefined) return true;
+    return mayAnswer(place, place.line === 0 ? headerLine(place.path) : (pack.lines(place.path)[place.line - 1] ?? "").trim());
   }
 
   private fillMask(state: QuoteState, mask: TokenMask): void {

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 
 import needles
 import rope
+from asking import Asker
 from facts import IDENTIFIER
 from library import Library
 from model import LanguageModel, load_pretrained
@@ -37,7 +38,7 @@ TASKS = [
     "def", "defHard", "signature", "const", "return", "import", "caller", "comment", "config", "file",
     *needles.KINDS, "absentUnseen", "absentUsed",
 ]  # fmt: skip
-MODES = ["free", "lines", "refusable", "bestLine", "refused", "search"]
+MODES = ["free", "lines", "refusable", "bestLine", "asked", "refused", "search"]
 
 
 def tasks_of(question: Question) -> list[str]:
@@ -93,13 +94,17 @@ class Case:
         return [fact for kind in kinds for fact in needles.plant(kind, 4, library.words, self.rng)]
 
 
-def score(model: LanguageModel, library: Library, cases: list[Case], wording: str, best: bool) -> dict[str, dict[str, list[bool]]]:
+def score(model: LanguageModel, library: Library, cases: list[Case], wording: str, best: bool, asked: bool) -> dict[str, dict[str, list[bool]]]:
     results = defaultdict(lambda: defaultdict(list))
     for case in cases:
         rows: list[Row] = case.rows[wording]
         reading = Reading(model, case.context.ids, room=4 * ROOM)
+        asker = Asker(reading, case.context, case.lines, library)
         for (task, question), row, logits, found in zip(case.chosen, rows, reading.logits(rows), case.found):
             judged = judge(reading, case.lines, library, question, row, logits, best)
+            right = asker.is_right(question, row) if asked else None
+            if right is not None:
+                judged["asked"] = right
             if question.kind != "absent":
                 judged["search"] = found
             for mode, hit in judged.items():
@@ -131,6 +136,7 @@ def main() -> None:
     parser.add_argument("--split", choices=["heldout", "fresh"], default="fresh")
     parser.add_argument("--apart-from-heldout", action="store_true", help="drop files that share lines with the held-out split too: for a model whose first weights were trained on another split")
     parser.add_argument("--best-line", action="store_true", help="also search for the line that is most probable as a whole (slow)")
+    parser.add_argument("--asked", action="store_true", help="also ask as the extension does (asking.py)")
     parser.add_argument("--contexts", type=float, default=1.0, help="share of the contexts, for a quick look")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="where the report goes; MODEL/eval.json by default")
@@ -151,7 +157,7 @@ def main() -> None:
             model.rope = keys
             for wording in ("seen", "unseen") if multiple == 1 else ("seen",):
                 started = time.monotonic()
-                results = score(model, library, cases, wording, arguments.best_line)
+                results = score(model, library, cases, wording, arguments.best_line, arguments.asked)
                 setting = {"length": length, "multiple": multiple, "scaling": scaling, "temperature": hot, "wording": wording}
                 for task in TASKS:
                     if results[task]:

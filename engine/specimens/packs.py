@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 import needles
 from facts import IDENTIFIER, NOT_NAMES, Fact, find_calls, may_define
 from library import Library, SourceFile
-from questions import ask
+from questions import UNSEEN, WORDINGS, ask
 
 KIND_WEIGHTS = {
     "def": 0.22, "signature": 0.05, "const": 0.12, "return": 0.24, "import": 0.10, "caller": 0.05, "comment": 0.20, "docstring": 0.08, "config": 0.08,
@@ -18,15 +19,27 @@ KIND_WEIGHTS = {
 FOCUS_WEIGHTS = {"return": 4.0, "comment": 4.0, "docstring": 3.0, "const": 2.0, "config": 2.0}  # of the kinds that windows are laid around; 1 for the others
 KINDS = [*KIND_WEIGHTS, "absent"]
 ABSENT_SHARE = 0.13
-NEEDLE_SHARE = 0.3  # of the packs have planted facts
 USAGE_FIRST_SHARE = 0.5  # of the packs begin with a use of a name before its definition
 HARD_WEIGHT = 4.0
 MAX_ANSWER = 56
 MAX_HEADER = 40
 RICH_WEIGHT = 4.0  # of a definition about which more than its place can be asked
+AROUND_DEFINITION = ("return", "comment", "docstring", "file")  # kinds whose answer stands where the name is defined, and may not hold the name
 CALLS = 4  # names asked about by their only call, at most
 FOLDERS = ["src", "lib", "app", "server", "client", "packages/core/src", "internal", "tools", "test", "src/util"]
 ABSENT_KINDS = ["def", "def", "const", "return", "import", "caller", "comment", "file", "signature", "config", "needle"]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What is asked how often."""
+
+    kinds: dict = field(default_factory=lambda: KIND_WEIGHTS)
+    focus: dict = field(default_factory=lambda: FOCUS_WEIGHTS)
+    needles: float = 0.3  # of the packs have planted facts
+    questions: tuple = (0.12, 0.5)  # of a pack's tokens are for questions, drawn between these
+    definition_first: float = 0.0  # of the questions of AROUND_DEFINITION come behind the one for the definition
+    wordings: int = 1  # 2: also the wordings of MORE
 
 
 class Piece(NamedTuple):
@@ -50,8 +63,8 @@ class Context(NamedTuple):
 
 
 class PackBuilder:
-    def __init__(self, library: Library, rng: random.Random):
-        self.source, self.rng = library, rng
+    def __init__(self, library: Library, rng: random.Random, mixture: Mixture = Mixture()):
+        self.source, self.rng, self.mixture = library, rng, mixture
 
     def encode(self, text: str) -> list[int]:
         return self.source.tokenizer.encode(text).ids
@@ -85,7 +98,7 @@ class PackBuilder:
         if not file.facts:
             return None
         kinds = sorted({fact.kind for fact in file.facts})
-        kind = self.rng.choices(kinds, [FOCUS_WEIGHTS.get(kind, 1.0) for kind in kinds])[0]
+        kind = self.rng.choices(kinds, [self.mixture.focus.get(kind, 1.0) for kind in kinds])[0]
         return self.rng.choice([fact for fact in file.facts if fact.kind == kind])
 
     def usage_first(self, budget: int) -> list[Piece]:
@@ -139,7 +152,7 @@ class PackBuilder:
 
     def planted(self, length: int) -> list[needles.Planted]:
         """What a training pack of `length` tokens has planted: mostly nothing."""
-        if self.rng.random() >= NEEDLE_SHARE:
+        if self.rng.random() >= self.mixture.needles:
             return []
         kind = self.rng.choice(needles.KINDS)
         return needles.plant(kind, self.rng.randint(2, max(3, min(8, length // 100))), self.source.words, self.rng)
@@ -222,7 +235,7 @@ class PackBuilder:
     def turn(self, question: Question, unseen: bool = False) -> tuple[list[int], list[int]]:
         """Token ids of `Q: ...\\nA: ` and of the answer with its line break."""
         kind, name = (question.kind, question.name) if question.kind != "absent" else question.name.split(":", 1)
-        return self.encode(f"Q: {ask(kind, name, self.rng, unseen)}\nA: "), question.answer + [self.source.newline]
+        return self.encode(f"Q: {ask(kind, name, self.rng, UNSEEN if unseen else WORDINGS[self.mixture.wordings])}\nA: "), question.answer + [self.source.newline]
 
     def order(self, questions: list[Question]):
         """Draw without replacement: the kind by weight, then within the kind hard ones first more often."""
@@ -236,19 +249,28 @@ class PackBuilder:
                 yield absent.pop()
                 continue
             kinds = list(pool)
-            kind = self.rng.choices(kinds, [KIND_WEIGHTS[k] for k in kinds])[0]
+            kind = self.rng.choices(kinds, [self.mixture.kinds[k] for k in kinds])[0]
             members = pool[kind]
             index = self.rng.choices(range(len(members)), [HARD_WEIGHT if q.hard else 1.0 for q in members])[0]
-            yield members.pop(index)
+            question = members.pop(index)
             if not members:
                 del pool[kind]
+            # Without a draw where nothing comes first, so that the packs of the siblings stay what they were.
+            if kind in AROUND_DEFINITION and self.mixture.definition_first and self.rng.random() < self.mixture.definition_first:
+                first = next((other for other in pool["def"] if other.name == question.name), None) if "def" in pool else None
+                if first:
+                    pool["def"].remove(first)
+                    yield first
+                    if not pool["def"]:
+                        del pool["def"]
+            yield question
 
     def pack(self, length: int) -> tuple[list[int], list[int]]:
         """length+1 token ids and, for each, the number of its question kind + 1 if it is part of an answer, else 0.
 
         The token behind an answer belongs to it: it says whether another line follows (`A`) or the answer is over (`Q`, or the end).
         """
-        share = self.rng.uniform(0.12, 0.5) if length > 300 else self.rng.uniform(0.25, 0.42)
+        share = self.rng.uniform(*self.mixture.questions) if length > 300 else self.rng.uniform(0.25, 0.42)
         context = self.context(int(length * (1 - share)), self.planted(length))
         ids, kinds, last = list(context.ids), [0] * len(context.ids), 0
         for question in self.order(context.questions):

@@ -65,6 +65,69 @@ TEMPLATES = {
     ],
 }  # fmt: skip
 
+# More ways to say the same, for the default model, so that it follows the words less and the sense more.
+MORE = {
+    "def": [
+        "Where do you define {name}?", "Please show the code of {name}", "I am looking for {name}.", "Where does {name} live?", "Open {name}",
+        "Jump to {name}", "Which line introduces {name}?", "Locate {name}.", "Where was {name} declared?", "Can you find {name}?",
+        "Give me the definition of {name}", "What line is {name} on?", "Show the line that defines {name}.", "Where is the declaration of {name}?",
+        "{name}: where is it defined?", "Could you tell me where {name} is defined?", "Where does {name} start?", "Where exactly is {name} implemented?",
+    ],
+    "signature": [
+        "What does {name} take?", "Which parameters has {name}?", "List the parameters of {name}.", "What should I pass to {name}?",
+        "What are the arguments of {name}?", "Which inputs does {name} have?", "What can {name} be given?",
+        "Give me the signature of {name}", "Which options can {name} be called with?", "What do I have to hand to {name}?", "Name the parameters of {name}.",
+    ],
+    "const": [
+        "What is the constant {name}?", "How much is {name}?", "What is {name} initialised with?", "{name} equals what?", "Give me the value of {name}",
+        "Which value has {name}?", "What is in {name}?", "How big is {name}?", "To what is {name} set?", "What did they set {name} to?",
+        "Print {name}", "What does the constant {name} hold?", "Which literal is {name}?", "Which value does {name} start with?",
+    ],
+    "return": [
+        "What does a call of {name} give back?", "Which expression does {name} return?", "What value is returned from {name}?", "What is the output of {name}?",
+        "What does {name} give?", "How does {name} end?", "What does {name} hand back?", "Show the return of {name}", "What does {name} produce?",
+        "What does {name} evaluate to?", "Which line returns from {name}?", "Tell me the return value of {name}.", "What is given back by {name}?",
+        "What do callers of {name} receive?", "What result does {name} have?",
+    ],
+    "import": [
+        "Where do we get {name} from?", "Which line brings {name} into the file?", "What module is {name} from?", "Where is {name} required?",
+        "Show the line that imports {name}.", "Who imports {name}?", "In what statement is {name} imported?", "What is the import for {name}?",
+        "Which module provides {name}?", "How do they import {name}?", "Locate the import of {name}", "Where does the file get {name}?",
+    ],
+    "caller": [
+        "Where is the call of {name}?", "Who uses {name}?", "Which place calls {name}?", "Show a call of {name}", "What uses {name}?", "Where do they call {name}?",
+        "Which line uses {name}?", "By whom is {name} called?", "Where does {name} get called?", "Locate the call to {name}.",
+    ],
+    "comment": [
+        "What is written above {name}?", "Which comment describes {name}?", "What does the note above {name} say?", "Describe {name}", "What is the purpose of {name}?",
+        "Read the comment of {name}", "Why is there {name}?", "How does the comment describe {name}?", "What is said about {name}?", "Show the docs of {name}",
+        "What do the docs say about {name}?", "Tell me about {name}", "What does the author say about {name}?", "Explain {name}.",
+    ],
+    "docstring": [
+        "Which docstring has {name}?", "Describe {name}", "What is the purpose of {name}?", "Show the docs of {name}", "What do the docs say about {name}?",
+        "How does the docstring describe {name}?", "What is said about {name}?", "Tell me about {name}", "What is the documentation of {name}?", "Explain {name}.",
+    ],
+    "config": [
+        "What value does the configuration give {name}?", "Which setting has {name}?", "What is {name} in the settings?", "To what is {name} configured?",
+        "What does the config say for {name}?", "Give me the configured {name}", "Where is {name} configured?", "What is the entry of {name}?", "Look up {name} in the settings.",
+    ],
+    "file": [
+        "Where is the file of {name}?", "Which file holds {name}?", "Which file is {name} from?", "What is the path of the file that defines {name}?",
+        "In which file can I see {name}?", "Which file implements {name}?", "What file declares {name}?", "Give me the file of {name}", "In which module is {name} defined?",
+        "Find the file that defines {name}.", "Under which path is {name} defined?",
+    ],
+    "needle": [
+        "What magic number does {name} have?", "Which number is the special magic number for {name}?", "Give me the special magic number for {name}.",
+        "What number was given for {name}?", "The special magic number for {name} is what?", "Look for the magic number for {name}.", "Say the magic number for {name}.",
+    ],
+    "needleValues": [
+        "Give me every magic number for {name}.", "Which magic numbers does {name} have?", "Name all numbers for {name}.", "What are the magic numbers given for {name}?",
+    ],
+    "needleQueries": ["Give me the magic numbers for {name}.", "Which magic numbers do {name} have?", "Look up the magic numbers for {name}."],
+    "variables": ["Name the variables that hold {name}.", "Which variables are assigned {name}?", "To which variables is the value {name} given?"],
+}  # fmt: skip
+WORDINGS = {1: TEMPLATES, 2: {kind: TEMPLATES[kind] + MORE[kind] for kind in TEMPLATES}}  # by number, for recipes
+
 # Never seen in training: how much a different wording costs is the difference between these and the ones above.
 UNSEEN = {
     "def": ["Take me to {name}", "At which line does the definition of {name} start?", "Where can I find the code of {name}?"],
@@ -87,9 +150,9 @@ PLAIN_NAMES = {"needle", "needleKeys", "needleValues", "needleQueries", "variabl
 CALLABLE = {"def", "signature", "return", "caller", "comment", "docstring"}
 
 
-def ask(kind: str, name: str, rng: random.Random, unseen: bool = False) -> str:
+def ask(kind: str, name: str, rng: random.Random, wordings: dict[str, list[str]]) -> str:
     """One question in a random wording, sometimes typed carelessly."""
-    question = rng.choice((UNSEEN if unseen else TEMPLATES)["needle" if kind == "needleKeys" else kind])
+    question = rng.choice(wordings["needle" if kind == "needleKeys" else kind])
     style = rng.random()
     if kind not in PLAIN_NAMES and style < 0.45:
         name = f"`{name}`"

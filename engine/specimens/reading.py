@@ -50,11 +50,13 @@ class Lines:
     """The different lines of a context without indentation, each with its line break, as token ids."""
 
     rows: list[list[int]]
+    by_text: dict[str, list[int]]
 
     @classmethod
     def of(cls, context: Context, library: Library) -> "Lines":
         texts = sorted({line.strip() for line in context.lines} - {""})
-        return cls([encoding.ids + [library.newline] for encoding in library.tokenizer.encode_batch(texts)])
+        rows = [encoding.ids + [library.newline] for encoding in library.tokenizer.encode_batch(texts)]
+        return cls(rows, dict(zip(texts, rows)))
 
     def greedy(self, logits: Tensor, answer: list[int], absent: int | None) -> bool:
         """Whether greedy decoding among the lines gives `answer`; logits [len(answer), V]."""

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from library import Library
 from model import LanguageModel, Positions, apply, parameter_count
-from packs import KINDS, PackBuilder
+from packs import KINDS, KIND_WEIGHTS, Mixture, PackBuilder
 from scans import set_threads
 from siblings import CONFIGS, build, grow
 
@@ -35,6 +35,7 @@ class Cycle:
     phases: tuple  # (tokens in a pack, tokens trained)
     peak: float  # of the rates in Recipe
     constant_share: float
+    mixture: Mixture = Mixture()
 
     @property
     def total_tokens(self) -> int:
@@ -94,11 +95,23 @@ SIBLINGS = Recipe(
         Cycle(((512, 6_000_000),), peak=0.5, constant_share=0.2),
     )
 )
+# More of what the first cycle left weak: answers around a definition, and imports. In more wordings.
+AROUND = Mixture(
+    kinds={
+        **KIND_WEIGHTS, "return": 0.45, "comment": 0.4, "docstring": 0.16, "import": 0.25, "caller": 0.08, "file": 0.15,
+        "needleKeys": 0.25, "needleValues": 0.15, "needleQueries": 0.15, "variables": 0.1,
+    },
+    focus={"return": 5.0, "comment": 5.0, "docstring": 3.0, "import": 2.0, "const": 2.0, "config": 1.5},
+    needles=0.2,
+    questions=(0.12, 0.55),
+    definition_first=0.3,
+    wordings=2,
+)  # fmt: skip
 # Behind the 29 M tokens of the model it grows from.
 ASK = Recipe(
     cycles=(
         Cycle(((512, 1_500_000), (1024, 2_700_000), (2048, 1_500_000)), peak=0.6, constant_share=0.35),
-        Cycle(((512, 1_500_000), (1024, 5_000_000), (2048, 5_500_000)), peak=0.5, constant_share=0.3),
+        Cycle(((1024, 5_000_000), (2048, 3_000_000)), peak=0.6, constant_share=0.4, mixture=AROUND),
     )
 )
 
@@ -164,7 +177,7 @@ class Trainer:
     def step(self, library: Library) -> float:
         recipe = self.recipe
         length = recipe.length_at(self.tokens)
-        builder = PackBuilder(library, random.Random(f"{recipe.seed}:{self.step_count}"))
+        builder = PackBuilder(library, random.Random(f"{recipe.seed}:{self.step_count}"), recipe.cycle_at(self.tokens)[0].mixture)
         ids, kinds = builder.batch(recipe.batch_tokens // length, length)
         kinds = kinds[:, 1:].reshape(-1)
         positions = self.scored(kinds, np.random.default_rng([recipe.seed, self.step_count]))

@@ -107,8 +107,8 @@ export interface AnswerRecord {
   firstTokenMs: number;
   /** From the question to the whole answer, in milliseconds. */
   answeredMs: number;
-  /** The first line of the context that holds the name: the control without a model. */
-  firstMention: ExpectedAnswer | undefined;
+  /** What a search for the name would answer: the control. */
+  withoutModel: ExpectedAnswer | undefined;
   /** Where something was planted: the attended lines that were shown; absent where attention was not kept. */
   attended?: readonly Attended[] | undefined;
 }

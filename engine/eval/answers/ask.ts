@@ -4,6 +4,7 @@ import type { AskEvent, AskOptions, AskRequest } from "../../generate/api.ts";
 import { hex, sha256 } from "../../kv-cache/sha256.ts";
 import type { Session } from "../../session.ts";
 import type { AnswerRecord, ContextFile, Question, QuestionContext } from "./api.ts";
+import { answerWithoutModel } from "./control.ts";
 import { PackText } from "./packText.ts";
 
 export interface AnswerOptions extends Omit<AskOptions, "rope" | "quote" | "sampling"> {
@@ -28,12 +29,12 @@ export async function answerContext(
   for (const question of context.questions) {
     const record = await answered(session, context, question, options);
     if (record === undefined) return;
-    const firstMention = text.firstMention(question.name);
-    options.onAnswer({ ...record, lengthTokens: context.lengthTokens, context: index, question, firstMention });
+    const withoutModel = answerWithoutModel(question, text, context.files);
+    options.onAnswer({ ...record, lengthTokens: context.lengthTokens, context: index, question, withoutModel });
   }
 }
 
-type Answered = Omit<AnswerRecord, "lengthTokens" | "context" | "question" | "firstMention">;
+type Answered = Omit<AnswerRecord, "lengthTokens" | "context" | "question" | "withoutModel">;
 
 /** Undefined where it was stopped: half an answer is no answer. */
 async function answered(

@@ -46,7 +46,7 @@ export class PackText {
     return this.byText.get(trimmed) ?? 0;
   }
 
-  /** The control without a model: the first line that holds the name. */
+  /** The first line that holds the name. */
   firstMention(name: string): ExpectedAnswer | undefined {
     const [first] = this.holding(name);
     return first && { path: first.path, line: first.line, text: first.text.trim() };

@@ -10,13 +10,13 @@ export interface Score {
   shown: number;
   right: number;
   refused: boolean;
-  /** What `exact` would be of the first line that holds the name. */
+  /** What `exact` would be without a model. */
   control: boolean;
   /** Whether the planted line is one of the attended ones; undefined where nothing was planted or measured. */
   attended: boolean | undefined;
 }
 
-export function scoreOf({ question, answer, absent, citations, firstMention, attended }: AnswerRecord): Score {
+export function scoreOf({ question, answer, absent, citations, withoutModel, attended }: AnswerRecord): Score {
   const { type, expected } = question;
   const verified = citations.filter((citation) => citation.verified);
   const isRight = (citation: { path: string; startLine: number; endLine: number }): boolean =>
@@ -27,7 +27,7 @@ export function scoreOf({ question, answer, absent, citations, firstMention, att
     shown: verified.length,
     right: verified.filter(isRight).length,
     refused: absent,
-    control: controlOf(firstMention, expected, type),
+    control: controlOf(withoutModel, expected, type),
     attended: attended && expected && attended.some(isRight),
   };
 }

@@ -9,7 +9,7 @@ const columns: readonly (readonly [title: string, cell: (row: AnswerRow) => stri
   ["place cited", ({ citationRecall }) => percent(citationRecall)],
   ["refused", ({ refused }) => percent(refused)],
   ["falsely refused", ({ falselyRefused }) => percent(falselyRefused)],
-  ["first mention", ({ control }) => percent(control)],
+  ["no model", ({ control }) => percent(control)],
   ["attended", ({ attended }) => percent(attended)],
   ["prompt tokens", ({ promptTokens }) => whole(promptTokens)],
   ["first token", ({ firstTokenMs }) => seconds(firstTokenMs.median)],
@@ -19,7 +19,7 @@ const columns: readonly (readonly [title: string, cell: (row: AnswerRow) => stri
 /** What the columns of the table mean, for whoever reads it without the documentation. */
 export const tableLegend =
   "exact: answer equals the expected line (unanswerable: refused; file: or all its quotes stand in that file); cited right: share of verified citations at the expected place; " +
-  "place cited: share of questions whose expected place is cited; first mention: what the first line that holds the name would score; " +
+  "place cited: share of questions whose expected place is cited; no model: what the first line that holds the name would score, of return and comment the first one that can answer around it; " +
   "attended: planted lines that are among the lines shown as attended; prompt tokens and first token: medians, p90 of the first token";
 
 /** The rows as a Markdown table whose columns line up; a dash where a column does not apply. */

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
+import { readQuestion } from "../../../engine/pack/questionKind.ts";
 import { trainedWording } from "../../../engine/pack/trainedWording.ts";
 
 describe("a question to an extractive model", () => {
@@ -32,5 +34,18 @@ describe("a question to an extractive model", () => {
 
   it("takes a name with signs of replacement as it is", () => {
     assert.equal(trainedWording("Where is `$&` defined?"), "Where is `$&` defined?");
+  });
+
+  it("has a kind that the evaluation of the specimens knows, for every wording of its questions that is recognised", () => {
+    const wordings = readFileSync("engine/specimens/questions.py", "utf8").matchAll(/"([^"\n]*\{name\}[^"\n]*)"/g);
+    const kinds = new Map<string, string>();
+    for (const [, wording = ""] of wordings) {
+      const { kind, name } = readQuestion(wording.replace("{name}", "`pierLamp`"));
+      if (name === "pierLamp") kinds.set(wording, kind);
+    }
+    const text = `${JSON.stringify(Object.fromEntries([...kinds].sort(([a], [b]) => (a < b ? -1 : 1))), undefined, 1)}\n`;
+    const path = "engine/specimens/recognised.json";
+    if (process.env["UPDATE_RECOGNISED"] === "1") writeFileSync(path, text);
+    assert.equal(readFileSync(path, "utf8"), text, `renew it with UPDATE_RECOGNISED=1 npm test`);
   });
 });

@@ -1,0 +1,154 @@
+/** Which lines of the files can answer a question whose kind and name are recognised: a line that cannot is not worth asking the model about. */
+import { type QuestionKind, readQuestion } from "../pack/questionKind.ts";
+import { holdsWord } from "../pack/wholeWord.ts";
+import type { QuotePlace } from "./quote.ts";
+
+/** The lines of one file by their number less 1; undefined for those that are not given. */
+export type GivenLines = readonly (string | undefined)[];
+
+/** Whether a line may be quoted; its text without the blanks around it. */
+export type MayAnswer = (place: QuotePlace, text: string) => boolean;
+
+/** How the answer is found: among the lines that hold a name, or first the name's definition and then among the lines around it. */
+export interface Search {
+  kind: QuestionKind;
+  name: string;
+  /** What is asked first; undefined where the answer itself holds the name. */
+  definitionFirst: string | undefined;
+}
+
+/** Undefined where the wording tells too little, or where the answer may stand anywhere. */
+export function searchFor(question: string): Search | undefined {
+  const { kind, name } = readQuestion(question);
+  if (name === "" || !(HOLDS_NAME.has(kind) || AROUND_DEFINITION.has(kind))) return undefined;
+  return { kind, name, definitionFirst: AROUND_DEFINITION.has(kind) ? `Where is \`${name}\` defined?` : undefined };
+}
+
+/** Kinds whose answer says the name. Planted variables do not: a chain goes on without its value. */
+const HOLDS_NAME: ReadonlySet<QuestionKind> = new Set([
+  "definition",
+  "file",
+  "signature",
+  "value",
+  "import",
+  "caller",
+  "key",
+  "number",
+]);
+const AROUND_DEFINITION: ReadonlySet<QuestionKind> = new Set(["return", "comment"]);
+
+/**
+ * Lines that hold a name as a whole word; where none does, in whatever case. Undefined where there is none at all and the name could be a
+ * plain word, with which people may mean something that is called otherwise.
+ */
+export function linesHolding(name: string, files: Iterable<GivenLines>): Holding | undefined {
+  const folded = name.toLowerCase();
+  let ignoringCase = false;
+  for (const lines of files) {
+    for (const line of lines) {
+      if (line === undefined) continue;
+      if (holdsWord(line, name)) return { mayAnswer: (_, text) => holdsWord(text, name), isAny: true };
+      ignoringCase ||= holdsWord(line.toLowerCase(), folded);
+    }
+  }
+  if (ignoringCase) return { mayAnswer: (_, text) => holdsWord(text.toLowerCase(), folded), isAny: true };
+  return isPlainWord(name) ? undefined : { mayAnswer: () => false, isAny: false };
+}
+
+export interface Holding {
+  mayAnswer: MayAnswer;
+  isAny: boolean;
+}
+
+function isPlainWord(name: string): boolean {
+  return /^\p{Lu}?\p{Ll}+$/u.test(name);
+}
+
+/** Lines around the places of a definition that can say what it returns, or how it is documented. */
+export function linesAround(kind: QuestionKind, places: readonly QuotePlace[], linesOf: (path: string) => GivenLines): MayAnswer {
+  const numbers = new Map<string, Set<number>>();
+  for (const { path, line } of places) {
+    const found = (kind === "comment" ? commentLines : returnLines)(linesOf(path), line - 1);
+    const known = numbers.get(path) ?? new Set();
+    for (const index of found) known.add(index + 1);
+    numbers.set(path, known);
+  }
+  return ({ path, line }) => numbers.get(path)?.has(line) ?? false;
+}
+
+/** Of the definition and its body, the lines that return; all of them where none does, for the last value may be what is returned. */
+function returnLines(lines: GivenLines, definition: number): number[] {
+  const whole = [definition, ...bodyOf(lines, definition)];
+  const returning = whole.filter((index) => RETURNS.test(withoutComment(lines[index] ?? "")));
+  return returning.length > 0 ? returning : whole;
+}
+
+const RETURNS = /(?:^|[^\p{L}\p{N}_$.])(?:return|yield)(?![\p{L}\p{N}_$])|=>\s*[^\s{]/u;
+
+function withoutComment(line: string): string {
+  return /^\s*(?:\/\/|\/?\*|#|--)/.test(line) ? "" : line;
+}
+
+/** Lines below one that are indented deeper, until one that is not and does not only close or open a bracket. */
+function bodyOf(lines: GivenLines, definition: number): number[] {
+  const level = indentation(lines[definition] ?? "");
+  const body: number[] = [];
+  for (let index = definition + 1; index < lines.length; index++) {
+    const line = lines[index];
+    if (line === undefined || line.trim() === "") continue;
+    if (indentation(line) <= level && !/^\s*[){\]]/.test(line)) break;
+    body.push(index);
+  }
+  return body;
+}
+
+function indentation(line: string): number {
+  return line.length - line.trimStart().length;
+}
+
+/** The comment that ends directly above a definition, and the docstring below it: of both, the lines with words. */
+function commentLines(lines: GivenLines, definition: number): number[] {
+  return [...commentAbove(lines, definition), ...docstringBelow(lines, definition)].filter((index) =>
+    /\p{L}{2}/u.test(lines[index] ?? ""),
+  );
+}
+
+function commentAbove(lines: GivenLines, definition: number): number[] {
+  const found: number[] = [];
+  let index = definition - 1;
+  // Decorators and attributes stand between the two.
+  while (/^\s*(?:@\w|#!?\[)/.test(lines[index] ?? "")) index--;
+  const last = lines[index]?.trim() ?? "";
+  if (last.endsWith("*/") || last.endsWith("-->")) {
+    const opening = last.endsWith("*/") ? "/*" : "<!--";
+    for (; index >= 0 && lines[index] !== undefined; index--) {
+      found.unshift(index);
+      if (lines[index]?.includes(opening)) return found;
+    }
+    return [];
+  }
+  for (; COMMENT_LINE.test(lines[index] ?? ""); index--) found.unshift(index);
+  return found;
+}
+
+// Not a preprocessor's line, nor a private field's.
+const COMMENT_LINE = /^\s*(?:\/\/|#(?!!?\[|\s*(?:include|define|if|endif|pragma)\b|[\w$]+\s*[=;(:])|--|;;|%)/;
+
+/** Behind the line that ends the definition's head with a colon. */
+function docstringBelow(lines: GivenLines, definition: number): number[] {
+  let index = definition;
+  while (index < lines.length && index - definition < LONGEST_HEAD && !/:\s*(?:#.*)?$/.test(lines[index] ?? "")) index++;
+  const opening = /^\s*[rRuUbB]*("""|''')/.exec(lines[++index] ?? "");
+  const [all = "", quote = ""] = opening ?? [];
+  if (quote === "") return [];
+  const found = [index];
+  if ((lines[index] ?? "").slice(all.length).includes(quote)) return found;
+  for (index++; index < lines.length && lines[index] !== undefined; index++) {
+    found.push(index);
+    if (lines[index]?.includes(quote)) return found;
+  }
+  return [];
+}
+
+/** Lines of a definition's head. */
+const LONGEST_HEAD = 30;

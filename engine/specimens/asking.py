@@ -1,0 +1,158 @@
+"""How the extension asks a bundled model, for the evaluation: twin of engine/generate/narrow.ts and answerLines.ts.
+
+A question whose kind is recognised (recognised.json, written by a test of the extension's own reader) is asked in trained words. Its answer is the most
+probable line among those that hold the name. What a function returns and how a name is documented is looked for around the definition, which is
+asked for first; which file defines a name is answered by the place of the definition. A name in code that no line holds is refused.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from library import Library
+from packs import Context, Question
+from reading import Lines, Reading, Row, most_probable
+from facts import indentation
+
+RECOGNISED = json.loads((Path(__file__).parent / "recognised.json").read_text(encoding="utf-8"))
+WORDINGS = {
+    "definition": "Where is `{}` defined?", "file": "Where is `{}` defined?", "signature": "What are the parameters of `{}`?", "return": "What does `{}` return?",
+    "import": "Where is `{}` imported?", "caller": "Where is `{}` called?", "comment": "How is `{}` documented?",
+    "key": "What is `{}` set to in the configuration?", "value": None, "number": None,
+}  # fmt: skip; None: asked as it was
+DEFINITION = WORDINGS["definition"]
+RETURNS = re.compile(r"(?:^|[^\w$.])(?:return|yield)(?![\w$])|=>\s*[^\s{]")
+COMMENTED = re.compile(r"^\s*(?://|/?\*|#|--)")
+COMMENT_LINE = re.compile(r"^\s*(?://|#(?!!?\[|\s*(?:include|define|if|endif|pragma)\b|[\w$]+\s*[=;(:])|--|;;|%)")
+LONGEST_HEAD = 30
+
+
+def plain(wording: str) -> str:
+    return (wording[:1].lower() + wording[1:]).rstrip("?.")
+
+
+KINDS = {plain(wording): kind for wording, kind in RECOGNISED.items()}
+
+
+def kind_of(prompt: str, name: str) -> str | None:
+    """What the extension takes the question in `Q: ...\\nA: ` for; None where it does not recognise it, or lets the answer stand anywhere."""
+    question = prompt.removeprefix("Q: ").removesuffix("\nA: ")
+    for written in (f"`{name}`", f'"{name}"', f"{name}()", name):
+        if written in question:
+            kind = KINDS.get(plain(question.replace(written, "{name}")))
+            return kind if kind in WORDINGS else None
+    return None
+
+
+def holds(line: str, name: str) -> bool:
+    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", line) is not None
+
+
+def holding(name: str, lines: list[str]) -> list[str] | None:
+    """Lines with a name; none where it is no plain word and no line holds it, None where they may be any."""
+    found = [line for line in lines if holds(line, name)] or [line for line in lines if holds(line.lower(), name.lower())]
+    return None if not found and re.fullmatch(r"[A-Z]?[a-z]+", name) else found
+
+
+def body_of(lines: list[str], definition: int) -> list[int]:
+    level, body = indentation(lines[definition]), []
+    for index in range(definition + 1, len(lines)):
+        if not lines[index].strip():
+            continue
+        if indentation(lines[index]) <= level and not re.match(r"\s*[){\]]", lines[index]):
+            break
+        body.append(index)
+    return body
+
+
+def return_lines(lines: list[str], definition: int) -> list[int]:
+    whole = [definition, *body_of(lines, definition)]
+    return [index for index in whole if not COMMENTED.match(lines[index]) and RETURNS.search(lines[index])] or whole
+
+
+def comment_above(lines: list[str], definition: int) -> list[int]:
+    index, found = definition - 1, []
+    while index >= 0 and re.match(r"\s*(?:@\w|#!?\[)", lines[index]):
+        index -= 1
+    last = lines[index].strip() if index >= 0 else ""
+    if last.endswith(("*/", "-->")):
+        opening = "/*" if last.endswith("*/") else "<!--"
+        for at in range(index, -1, -1):
+            found.append(at)
+            if opening in lines[at]:
+                return found
+        return []
+    while index >= 0 and COMMENT_LINE.match(lines[index]):
+        found.append(index)
+        index -= 1
+    return found
+
+
+def docstring_below(lines: list[str], definition: int) -> list[int]:
+    head = next((i for i in range(definition, min(len(lines), definition + LONGEST_HEAD)) if re.search(r":\s*(?:#.*)?$", lines[i])), None)
+    opening = re.match(r"\s*[rRuUbB]*(\"\"\"|''')", lines[head + 1]) if head is not None and head + 1 < len(lines) else None
+    if not opening:
+        return []
+    found = [head + 1]
+    if opening[1] in lines[head + 1][opening.end() :]:
+        return found
+    for index in range(head + 2, len(lines)):
+        found.append(index)
+        if opening[1] in lines[index]:
+            return found
+    return []
+
+
+def around(kind: str, lines: list[str], definition: int) -> list[str]:
+    """Lines around a definition that can say what it returns, or how it is documented; lines of other files follow at once."""
+    end = next((i for i in range(definition, len(lines)) if lines[i].startswith("=== ")), len(lines))
+    shown = lines[:end]
+    if kind == "return":
+        return [shown[index] for index in return_lines(shown, definition)]
+    found = comment_above(shown, definition) + docstring_below(shown, definition)
+    return [shown[index] for index in found if re.search(r"[^\W\d_]{2}", shown[index])]
+
+
+class Asker:
+    def __init__(self, reading: Reading, context: Context, lines: Lines, library: Library):
+        self.reading, self.context, self.lines, self.library = reading, context, lines, library
+
+    def encode(self, question: str) -> list[int]:
+        return self.library.tokenizer.encode(f"Q: {question}\nA: ").ids
+
+    def is_best(self, prompt: list[int], answer: list[int], among: list[str] | None, can_refuse: bool) -> bool:
+        """Whether the most probable of some lines is the answer, or with [<|absent|>] as the answer that there is none."""
+        rows = self.lines.rows if among is None else [self.lines.by_text[line.strip()] for line in dict.fromkeys(among)]
+        absent = self.library.absent
+        if not rows or (answer != [absent] and answer + [self.library.newline] not in rows):
+            return answer == [absent] and not rows
+        whole = answer if answer == [absent] else answer + [self.library.newline]
+        (logits,) = self.reading.logits([(prompt, whole)])
+        return most_probable(self.reading, prompt, whole, logits[: len(whole)], rows, absent if can_refuse else None)
+
+    def is_right(self, question: Question, row: Row) -> bool | None:
+        """Whether the extension would give the expected answer; None for several lines and where it has no way of its own."""
+        prompt, answer = row
+        absent = question.kind == "absent"
+        name = question.name.split(":", 1)[1] if absent else question.name
+        kind = kind_of(self.library.tokenizer.decode(prompt), name)
+        expected = [self.library.absent] if absent else question.answer
+        if question.kind in ("needleValues", "needleQueries", "variables"):
+            return None
+        if kind is None:
+            return self.is_best(prompt, expected, None, True)
+        among = holding(name, self.context.lines)
+        if kind not in ("return", "comment", "file"):
+            own = prompt if WORDINGS[kind] is None else self.encode(WORDINGS[kind].format(name))
+            return self.is_best(own, expected, among, True)
+        first = self.encode(DEFINITION.format(name))
+        definition = expected if absent else next((q.answer for q in self.context.questions if q.kind == "def" and q.name == name), None)
+        if definition is None:
+            return self.is_best(prompt, expected, None, True)
+        is_found = self.is_best(first, definition, among, True)
+        if not is_found or absent or kind == "file":
+            return is_found
+        text = self.library.tokenizer.decode(definition)
+        candidates = [line for i, l in enumerate(self.context.lines) if l.strip() == text for line in around(kind, self.context.lines, i)]
+        then = first + definition + [self.library.newline] + self.encode(WORDINGS[kind].format(name))
+        return self.is_best(then, expected, candidates, False)
