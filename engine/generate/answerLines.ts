@@ -1,5 +1,5 @@
 /** Which lines of the files can answer a question whose kind and name are recognised: a line that cannot is not worth asking the model about. */
-import { type QuestionKind, readQuestion } from "../pack/questionKind.ts";
+import { isPlainWord, type QuestionKind, readQuestion } from "../pack/questionKind.ts";
 import { holdsWord } from "../pack/wholeWord.ts";
 import type { QuotePlace } from "./quote.ts";
 
@@ -58,10 +58,6 @@ export function linesHolding(name: string, files: Iterable<GivenLines>): Holding
 export interface Holding {
   mayAnswer: MayAnswer;
   isAny: boolean;
-}
-
-function isPlainWord(name: string): boolean {
-  return /^\p{Lu}?\p{Ll}+$/u.test(name);
 }
 
 /** Lines around the places of a definition that can say what it returns, or how it is documented. */

@@ -20,11 +20,18 @@ export interface ReadQuestion {
   name: string;
 }
 
-/** The first pattern that matches decides, so that narrow wordings stand before wide ones. `{}` stands for the name. */
+/** The first pattern that matches decides, so that narrow wordings stand before wide ones. `{}` stands for the name, `{code}` for one that is no plain word. */
 const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] = [
   {
     kind: "number",
-    wordings: ["magic numbers?\\b.*? for {}", "secret numbers?\\b.*? for {}", "(?:numbers?|code) (?:for|of) {} mentioned"],
+    wordings: [
+      "magic numbers?\\b.*? for {}",
+      "secret numbers?\\b.*? for {}",
+      "(?:numbers?|code) (?:for|of) {} mentioned",
+      "magic numbers? (?:does|do) {} have",
+      "numbers? (?:was|were) given for {}",
+      "numbers for {}",
+    ],
   },
   {
     kind: "variables",
@@ -32,6 +39,7 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "(?:which|what|all|the) variables\\b.*? (?:value|equal to|set to|hold|store|contain) {}",
       "variables (?:that|which) (?:are|have|hold)\\b.*? {}",
       "variables assigned\\b.*? {}",
+      "variables are assigned {}",
     ],
   },
   {
@@ -42,6 +50,10 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "(?:docstring|comment) {}",
       "what is {} for$",
       "{}'s (?:docstring|comment|documentation)",
+      "(?:comment|docstring|docs|author)s?\\b.*? (?:describes?|say about|of|has) {}",
+      "(?:written|said|note) (?:above|about) {}",
+      "purpose of {code}",
+      "(?:describe|explain|tell me about|why is there) {code}$",
     ],
   },
   {
@@ -53,6 +65,9 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "what does {} (?:take|accept|expect)",
       "how (?:do i|do you|should i|to|is|can i) (?:call|invoke)(?:ed)? {}",
       "{}'s (?:signature|parameters|arguments)",
+      "(?:which|what) (?:parameters?|arguments?|inputs?|options?) (?:has|does|do|can) {}",
+      "what (?:should|must|can|do) i (?:have to )?(?:pass|hand|give) to {}",
+      "what can {} be given",
     ],
   },
   {
@@ -63,6 +78,14 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "what {} returns",
       "(?:return (?:value|type|statement)|result) (?:of|from|in) {}",
       "how is (?:the result of )?{} (?:computed|calculated)",
+      "what (?:do|does) (?:a call of |callers of )?{} (?:give(?: back)?|hand back|produce|receive)$",
+      "(?:value|expression|line)s? (?:is |are )?returned (?:by|from) {}",
+      "which (?:expression|line) (?:does )?{} return",
+      "which line returns from {}",
+      "is given back by {}",
+      "(?:output|return) of {}",
+      "what result does {} have",
+      "how does {code} end",
     ],
   },
   {
@@ -72,6 +95,13 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "(?:what|who) imports {}",
       "(?:where|how) (?:is|are|do we|does it) {} (?:imported|required|included)",
       "where does {} come from",
+      "where (?:do|does) (?:we|they|you|it|the file) get {}",
+      "how do (?:we|they|you) import {}",
+      "(?:which|what) module is {} from",
+      "which module provides {}",
+      "(?:line|statement) that imports {}",
+      "(?:statement|line) is {} imported",
+      "brings {} into",
       "where do(?:es)? (?:we|it) import {}",
       "imports? (?:statement )?(?:of|for) {}",
     ],
@@ -83,6 +113,10 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "where (?:is|are|do we|does it) {} (?:called|used|invoked)",
       "where do(?:es)? (?:we|it) (?:call|use|invoke) {}",
       "(?:callers?|calls?|usages?|uses?) (?:of|to) {}",
+      "which place (?:calls|uses) {}",
+      "where do they (?:call|use) {}",
+      "by whom is {} (?:called|used)",
+      "where does {} get (?:called|used)",
     ],
   },
   {
@@ -91,6 +125,8 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "(?:which|what) file (?:defines|declares|contains|has|implements|holds)(?: the (?:definition|declaration|code) of)? {}",
       "in (?:which|what) file (?:is|are|does|can i find) {}",
       "(?:which|what) file is {}",
+      "(?:in|under) (?:which|what) (?:module|path|file) (?:is|can i see) {}",
+      "file (?:of|that (?:defines|declares|implements)) {}",
     ],
   },
   {
@@ -100,6 +136,10 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "(?:key|option|setting|property|field|entry) (?:for |of |called |named )?{}",
       "what is the {} (?:option|setting|key|entry|property|field)",
       "{} (?:configured|set in the config)",
+      "(?:config(?:uration)?|settings?) (?:gives?|has|says? for) {}",
+      "(?:does|do|will) the config(?:uration)? (?:give|say for) {}",
+      "{} in the (?:config(?:uration)?|settings)",
+      "configured {}",
     ],
   },
   {
@@ -112,18 +152,33 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "value is assigned to {}",
       "how (?:large|big|long|many|much|high|small) (?:is|are) {}",
       "(?:default|initial value) (?:of|for) {}",
+      "what is the constant {}",
+      "{} initiali[sz]ed with",
+      "{} equals what",
+      "what is in {code}$",
+      "to what is {} set",
+      "what did (?:they|we|you) set {} to",
+      "print {code}$",
+      "what does {} hold$",
+      "which literal is {}",
     ],
   },
   {
     kind: "definition",
     wordings: [
+      "(?:definition|declaration|implementation|code) of {}",
       "where(?: is|'s| are|s) {}(?: (?:defined|declared|implemented|located|found|written))?",
-      "(?:definition|declaration|implementation) of {}",
-      "(?:where|how) (?:is|are) {} (?:defined|declared|implemented|written)",
-      "(?:which|what) lines? (?:defines?|declares?|implements?) {}",
+      "(?:where|how)(?: exactly)? (?:is|are|was|were) {} (?:defined|declared|implemented|written)",
+      "where (?:do|does|did) (?:you|we|they|it) (?:define|declare|implement) {}",
+      "where does {} (?:live|start|begin)",
+      "lines? (?:that )?(?:defines?|declares?|implements?|introduces?) {}",
+      "what line is {} on",
+      "{}: where is it",
+      "looking for {code}$",
       "(?:where|show me where|find where) {} is (?:defined|declared|implemented)",
       "(?:who|what) (?:defines|declares|implements) {}",
       "(?:find|show me|go to|show) {}$",
+      "(?:open|jump to|locate) {code}$",
     ],
   },
 ];
@@ -136,7 +191,8 @@ const NAME =
 const patterns = WORDINGS.flatMap(({ kind, wordings }) =>
   wordings.map((wording) => ({
     kind,
-    pattern: new RegExp(`(?<![\\p{L}\\p{N}_])${wording.replace("{}", NAME)}(?![\\p{L}\\p{N}_])`, "iu"),
+    isLoose: wording.includes("{code}"),
+    pattern: new RegExp(`(?<![\\p{L}\\p{N}_])${wording.replace(/\{(?:code)?\}/, NAME)}(?![\\p{L}\\p{N}_])`, "iu"),
   })),
 );
 
@@ -148,25 +204,33 @@ export function readQuestion(question: string): ReadQuestion {
     .replaceAll(/\s+/g, " ")
     .replace(/[?.!\s]+$/, "")
     .replaceAll("’", "'");
-  for (const { kind, pattern } of patterns) {
+  const isMarked = /`[^`]+`/.test(text);
+  for (const { kind, pattern, isLoose } of patterns) {
     const groups = pattern.exec(text)?.groups;
     if (!groups) continue;
     const marked = groups["marked"] ?? groups["quoted"];
+    // Who marks a name means that one, and no other word.
+    if (marked === undefined && isMarked) continue;
     const name = (marked ?? groups["bare"] ?? "")
       .replace(/\(\)$/, "")
       .replace(/[.\-/]+$/, "")
       .trim()
       .replaceAll("`", "");
-    if (name !== "" && (marked !== undefined || !FILLERS.has(name))) return { kind, name };
+    if (name !== "" && (marked !== undefined || !(isLoose ? isPlainWord(name) : FILLERS.has(name)))) return { kind, name };
   }
   return { kind: "unknown", name: "" };
+}
+
+/** A word that people use for something that may be called otherwise. */
+export function isPlainWord(name: string): boolean {
+  return /^\p{Lu}?\p{Ll}+$/u.test(name);
 }
 
 /** Characters; what is longer is a text that somebody pasted. */
 const LONGEST = 1000;
 /** Words that stand where a name could and name nothing. */
 const FILLERS: ReadonlySet<string> = new Set(
-  "a an and any are by code config do does file files for function functions he i in is it its line lines me my of or our repository she that the their them there they this those to us variable variables we what where which who why you your".split(
+  "a an and any are by call code comment config declaration definition docstring do does file files for function functions he i in is it its line lines me my of or our repository she that the their them there they this those to us variable variables we what where which who why you your".split(
     " ",
   ),
 );
