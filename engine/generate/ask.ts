@@ -1,6 +1,6 @@
 import type { ModelSpec, Runner } from "../api.ts";
 import type { AskEvent, AskRequest, AskResult, AttendedPrecision, Citation } from "./api.ts";
-import { EngineError, throwIfAborted } from "../errors.ts";
+import { abortedError, EngineError, throwIfAborted } from "../errors.ts";
 import type { BodyCache } from "../pack/body.ts";
 import type { ChatTemplate } from "../pack/chatTemplate.ts";
 import { type Pack, packFiles } from "../pack/pack.ts";
@@ -220,6 +220,8 @@ export async function answerFrom(
   const quoted = quotes && (await decodeQuotedLines({ ...common, prompt: ids, quotes, maxLines, onCandidate }));
   const decoded: Decoded = quoted ?? (await decodeTokens(common));
   held.hold([...ids, ...decoded.ids]);
+  // Stopped before it said anything: that is no answer, and the prompt stays read.
+  if (decoded.stoppedBy === "user" && decoded.ids.length === 0) throw abortedError();
   const saidByToken = spec.absentTokenId !== undefined && decoded.ids[0] === spec.absentTokenId;
   const absent = saidByToken || (spec.promptFormat === "chat" && decoded.stoppedBy === "end" && saysAbsent(decoded.text));
   if (saidByToken) onEvent({ type: "token", text: ABSENT_ANSWER });

@@ -253,6 +253,21 @@ describe("a session that loses its device", () => {
   });
 });
 
+describe("a stop behind the prompt, before anything was said", () => {
+  for (const [form, quote] of [["lines", "constrained"], ["text", "free"]] as const) {
+    it(`is no answer, and the prompt stays read (${form})`, async () => {
+      const { session } = await openFake((kind) => new FakeRunner({ kind, vocabSize: 266 }));
+      const stop = new AbortController();
+      const asked = session.ask(request("Where is go?", { quote }), stop.signal, (event) => {
+        if (event.type === "prefill" && event.doneTokens === event.totalTokens) stop.abort();
+      });
+      await assert.rejects(asked, (error) => EngineError.is(error, "aborted"));
+      const again = await session.ask(request("Where is go?", { quote }), never, ignore);
+      assert.ok(again.reusedTokens > again.promptTokens / 2, `${again.reusedTokens} of ${again.promptTokens}`);
+    });
+  }
+});
+
 describe("a chat model", () => {
   /** Says this, then ends its turn. */
   const saying = async (text: string) => {
