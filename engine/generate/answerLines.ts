@@ -1,6 +1,7 @@
 /** Which lines of the files can answer a question whose kind and name are recognised: a line that cannot is not worth asking the model about. */
 import { isPlainWord, type QuestionKind, readQuestion } from "../pack/questionKind.ts";
 import { holdsWord } from "../pack/wholeWord.ts";
+import { bearsOut } from "./bearsOut.ts";
 import type { QuotePlace } from "./quote.ts";
 
 /** The lines of one file by their number less 1; undefined for those that are not given. */
@@ -37,20 +38,28 @@ const HOLDS_NAME: ReadonlySet<QuestionKind> = new Set([
 ]);
 const AROUND_DEFINITION: ReadonlySet<QuestionKind> = new Set(["return", "comment"]);
 
+/** A name has few such lines among many, and they look alike: where some bear it out, no other is asked about. */
+const TOLD_BY_THEIR_LOOK: ReadonlySet<QuestionKind> = new Set(["import", "caller"]);
+
 /**
  * Lines that hold a name as a whole word; where none does, in whatever case. Undefined where there is none at all and the name could be a
  * plain word, with which people may mean something that is called otherwise.
  */
-export function linesHolding(name: string, files: Iterable<GivenLines>): Holding | undefined {
+export function linesHolding({ kind, name }: Search, files: Iterable<GivenLines>): Holding | undefined {
   const folded = name.toLowerCase();
+  let holding = false;
   let ignoringCase = false;
   for (const lines of files) {
     for (const line of lines) {
       if (line === undefined) continue;
-      if (holdsWord(line, name)) return { mayAnswer: (_, text) => holdsWord(text, name), isAny: true };
       ignoringCase ||= holdsWord(line.toLowerCase(), folded);
+      if (!holdsWord(line, name)) continue;
+      holding = true;
+      if (TOLD_BY_THEIR_LOOK.has(kind) && bearsOut(kind, line.trim(), name))
+        return { mayAnswer: (_, text) => bearsOut(kind, text, name), isAny: true };
     }
   }
+  if (holding) return { mayAnswer: (_, text) => holdsWord(text, name), isAny: true };
   if (ignoringCase) return { mayAnswer: (_, text) => holdsWord(text.toLowerCase(), folded), isAny: true };
   return isPlainWord(name) ? undefined : { mayAnswer: () => false, isAny: false };
 }

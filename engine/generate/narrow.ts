@@ -59,7 +59,7 @@ export async function narrowed(
   const { name, definitionFirst } = search;
   const { pack } = packed;
   const holding = linesHolding(
-    name,
+    search,
     pack.files.map(({ path }) => pack.lines(path)),
   );
   const among = model.spec.absentTokenId === undefined ? undefined : holdingLines(name, holding);

@@ -5,7 +5,8 @@ import type { AskResult, Citation } from "./api.ts";
 import { MAX_CITATIONS } from "./cite.ts";
 import type { AnswerLines } from "./narrow.ts";
 import { type QuestionKind, readQuestion } from "../pack/questionKind.ts";
-import { aroundWord, holdsWord } from "../pack/wholeWord.ts";
+import { holdsWord } from "../pack/wholeWord.ts";
+import { bearsOut, defines } from "./bearsOut.ts";
 
 export type ProseOptions = Pick<AskResult, "question" | "answer" | "absent" | "citations" | "rows"> & {
   /** The answer is lines of the files, or text that may quote some. */
@@ -63,7 +64,7 @@ function claim(question: string, verified: readonly Citation[], first: Citation)
   const { kind, name } = readQuestion(question);
   const quotes = [...new Set(verified.map(({ quote }) => quote))];
   const where = quotes.length === 1 ? `in ${lineOf(first)}` : `in ${quotes.length} lines of ${files(filesOf(verified))}`;
-  const shown = name !== "" && quotes.every((quote) => SHOWS[kind](quote, name)) ? WORDS[kind](`\`${name}\``) : undefined;
+  const shown = name !== "" && quotes.every((quote) => bearsOut(kind, quote, name)) ? WORDS[kind](`\`${name}\``) : undefined;
   if (shown !== undefined) return `${shown} ${where}`;
   if (name !== "" && quotes.every((quote) => holdsWord(quote, name))) return `\`${name}\` stands ${where}`;
   return quotes.length === 1 ? `The files say, in ${shownPath(first.path)} line ${first.startLine}` : `The files say, ${where}`;
@@ -85,7 +86,7 @@ function definitionProse(found: AnswerLines["found"]): string {
   return `; \`${found.name}\` is defined in ${shownPath(first.path)}, line ${first.line}`;
 }
 
-/** What the sentence says once the quotes show it. `unknown` has no words of its own. */
+/** What the sentence says once the quotes bear it out. `unknown` has no words of its own. */
 const WORDS: Readonly<Record<QuestionKind, (name: string) => string | undefined>> = {
   definition: (name) => `${name} is defined`,
   value: (name) => `${name} is set`,
@@ -101,56 +102,6 @@ const WORDS: Readonly<Record<QuestionKind, (name: string) => string | undefined>
   variables: (name) => `Assignments with ${name} stand`,
   unknown: () => undefined,
 };
-
-/** Whether one quote bears out what WORDS says. */
-const SHOWS: Readonly<Record<QuestionKind, (quote: string, name: string) => boolean>> = {
-  definition: defines,
-  value: isSet,
-  signature: (quote, name) => defines(quote, name) && /^[^=]*\(/.test(aroundWord(quote, name)?.behind ?? ""),
-  return: (quote) => /(?:^|[\s{(;])(?:return|yield)\b|=>/.test(quote),
-  import: (quote, name) =>
-    holdsWord(quote, name) && /(?:^|\s)(?:import|from|use|using|include)\b|\brequire\b|#include/.test(quote),
-  caller: (quote, name) => !isComment(quote) && !defines(quote, name) && /^\s*\(/.test(aroundWord(quote, name)?.behind ?? ""),
-  comment: isComment,
-  key: (quote, name) => /^(?:[-\s"'[]|export\s)*$/.test(aroundWord(quote, name)?.before ?? "no") && isAssigned(quote, name),
-  file: defines,
-  number: (quote, name) => holdsWord(quote, name) && /\d/.test(quote.replaceAll(name, "")),
-  variables: (quote, name) => holdsWord(quote, name) && quote.includes("="),
-  unknown: () => false,
-};
-
-function isComment(quote: string): boolean {
-  return /^(?:\/\/|\/\*|\*|#(?!\s*(?:include|define))|--|<!--|"""|''')|(?:\*\/|"""|'''|-->)$/.test(quote.trim());
-}
-
-/** A keyword in front of it, a value given to it at the line's beginning, or parameters and a body behind it. */
-function defines(quote: string, name: string): boolean {
-  const place = isComment(quote) ? undefined : aroundWord(quote, name);
-  if (place === undefined) return false;
-  const { before, behind } = place;
-  if (KEYWORD_BEFORE.test(before)) return true;
-  if (/^(?:export\s+)?$/.test(before.trimStart()) && /^\s*(?:=(?![=>])|:=)/.test(behind)) return true;
-  return !CONTROL.test(before) && /^[\p{L}\p{N}_$\s*&<>:,[\]]*$/u.test(before) && /^\s*(?:<[^>]*>)?\(.*\)[^;]*\{$/.test(behind);
-}
-
-const KEYWORD_BEFORE =
-  /(?:^|[^\p{L}\p{N}_$])(?:function\*?|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|module|namespace|macro_rules!|val|sub|#\s*define)\s+(?:\([^)]*\)\s*)?$/u;
-const CONTROL = /(?:^|\s)(?:if|for|while|switch|return|else|await|catch|new|throw|case)\b/;
-
-/** Gets a value in this line: by an assignment, or in a literal behind a colon; a colon alone may only give a type. */
-function isSet(quote: string, name: string): boolean {
-  if (isComment(quote)) return false;
-  const { before = "", behind = "" } = aroundWord(quote, name) ?? {};
-  if (/#\s*define\s+$/.test(before)) return behind.trim() !== "";
-  return (
-    /^["'`\])]*(?:\s*:[^=(]*|\s[\w\s]*)?\s*:?=(?![=>~])/.test(behind) ||
-    /^["'`]?\s*:\s*(?:[-+]?\d|["'`[{]|(?:true|false|null|none)\b)/i.test(behind)
-  );
-}
-
-function isAssigned(quote: string, name: string): boolean {
-  return /^["'\]]*\s*(?:=(?![=>])|:(?!:))/.test(aroundWord(quote, name)?.behind ?? "");
-}
 
 function lineOf({ path, startLine, endLine }: Citation): string {
   const lines = endLine > startLine ? `lines ${startLine}-${endLine}` : `line ${startLine}`;

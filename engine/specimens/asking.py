@@ -1,4 +1,4 @@
-"""How the extension asks a bundled model, for the evaluation: twin of engine/generate/narrow.ts and answerLines.ts.
+"""How the extension asks a bundled model, for the evaluation: twin of engine/generate/narrow.ts, answerLines.ts and bearsOut.ts.
 
 A question whose kind is recognised (recognised.json, written by a test of the extension's own reader) is asked in trained words. Its answer is the most
 probable line among those that hold the name. What a function returns and how a name is documented is looked for around the definition, which is
@@ -25,6 +25,10 @@ RETURNS = re.compile(r"(?:^|[^\w$.])(?:return|yield)(?![\w$])|=>\s*[^\s{]")
 COMMENTED = re.compile(r"^\s*(?://|/?\*|#|--)")
 COMMENT_LINE = re.compile(r"^\s*(?://|#(?!!?\[|\s*(?:include|define|if|endif|pragma)\b|[\w$]+\s*[=;(:])|--|;;|%)")
 LONGEST_HEAD = 30
+KEYWORD_BEFORE = re.compile(
+    r"(?:^|[^\w$])(?:function\*?|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|module|namespace|macro_rules!|val|sub|#\s*define)\s+(?:\([^)]*\)\s*)?$"
+)
+CONTROL = re.compile(r"(?:^|\s)(?:if|for|while|switch|return|else|await|catch|new|throw|case)\b")
 
 
 def plain(wording: str) -> str:
@@ -48,8 +52,39 @@ def holds(line: str, name: str) -> bool:
     return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", line) is not None
 
 
-def holding(name: str, lines: list[str]) -> list[str] | None:
+def is_comment(line: str) -> bool:
+    return re.search(r"^(?://|/\*|\*|#(?!\s*(?:include|define))|--|<!--|\"\"\"|''')|(?:\*/|\"\"\"|'''|-->)$", line.strip()) is not None
+
+
+def parts(line: str, name: str) -> tuple[str, str]:
+    """What stands before and behind the first place of a name."""
+    place = re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", line)
+    return (line[: place.start()], line[place.end() :]) if place else ("", "")
+
+
+def defines(line: str, name: str) -> bool:
+    if is_comment(line) or not holds(line, name):
+        return False
+    before, behind = parts(line, name)
+    if KEYWORD_BEFORE.search(before):
+        return True
+    if re.match(r"(?:export\s+)?$", before.lstrip()) and re.match(r"\s*(?:=(?![=>])|:=)", behind):
+        return True
+    return bool(not CONTROL.search(before) and re.fullmatch(r"[\w$\s*&<>:,[\]]*", before) and re.match(r"\s*(?:<[^>]*>)?\(.*\)[^;]*\{$", behind))
+
+
+def bears_out(kind: str, line: str, name: str) -> bool:
+    if is_comment(line) or not holds(line, name):
+        return False
+    if kind == "import":
+        return re.search(r"(?:^|\s)(?:import|from|use|using|include)\b|\brequire\b|#include", line) is not None
+    return not defines(line, name) and re.match(r"\s*(?:<[^<>]*>)?(?:\?\.)?\(", parts(line, name)[1]) is not None
+
+
+def holding(kind: str, name: str, lines: list[str]) -> list[str] | None:
     """Lines with a name; none where it is no plain word and no line holds it, None where they may be any."""
+    if kind in ("import", "caller") and (borne := [line for line in lines if bears_out(kind, line.strip(), name)]):
+        return borne
     found = [line for line in lines if holds(line, name)] or [line for line in lines if holds(line.lower(), name.lower())]
     return None if not found and re.fullmatch(r"[A-Z]?[a-z]+", name) else found
 
@@ -141,7 +176,7 @@ class Asker:
             return None
         if kind is None:
             return self.is_best(prompt, expected, None, True)
-        among = holding(name, self.context.lines)
+        among = holding(kind, name, self.context.lines)
         if kind not in ("return", "comment", "file"):
             own = prompt if WORDINGS[kind] is None else self.encode(WORDINGS[kind].format(name))
             return self.is_best(own, expected, among, True)

@@ -254,7 +254,10 @@ describe("a session that loses its device", () => {
 });
 
 describe("a stop behind the prompt, before anything was said", () => {
-  for (const [form, quote] of [["lines", "constrained"], ["text", "free"]] as const) {
+  for (const [form, quote] of [
+    ["lines", "constrained"],
+    ["text", "free"],
+  ] as const) {
     it(`is no answer, and the prompt stays read (${form})`, async () => {
       const { session } = await openFake((kind) => new FakeRunner({ kind, vocabSize: 266 }));
       const stop = new AbortController();

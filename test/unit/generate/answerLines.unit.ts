@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { QuestionKind } from "../../../engine/pack/questionKind.ts";
 import { type GivenLines, linesAround, linesHolding, searchFor } from "../../../engine/generate/answerLines.ts";
 
 function held(name: string, ...lines: (string | undefined)[]): string[] | "anywhere" {
-  const holding = linesHolding(name, [lines]);
+  return heldFor("definition", name, ...lines);
+}
+
+function heldFor(kind: QuestionKind, name: string, ...lines: (string | undefined)[]): string[] | "anywhere" {
+  const holding = linesHolding({ kind, name, definitionFirst: undefined }, [lines]);
   if (!holding) return "anywhere";
   const found = lines.filter((line, i) => line !== undefined && holding.mayAnswer({ path: "a", line: i + 1 }, line.trim()));
   assert.equal(holding.isAny, found.length > 0);
@@ -41,6 +46,13 @@ describe("where an answer can stand", () => {
     assert.deepEqual(held("@a/b.ts", 'import "@a/b.ts";', "@a/b.tsx"), ['import "@a/b.ts";']);
   });
 
+  it("imports or calls, where some line with the name does", () => {
+    const lines = ["// from go", 'import { go } from "./go.ts";', "function go(a) {", "go?.(1);", "let a = go;", "new go<T>(2)"];
+    assert.deepEqual(heldFor("import", "go", ...lines), ['import { go } from "./go.ts";']);
+    assert.deepEqual(heldFor("caller", "go", ...lines), ["go?.(1);", "new go<T>(2)"]);
+    assert.deepEqual(heldFor("caller", "go", "let a = go;", "b();"), ["let a = go;"]);
+  });
+
   it("is nowhere for a name in code that no line holds, and anywhere for a plain word, which may mean something else", () => {
     assert.deepEqual(held("retryLimit", "let limit = 1;"), []);
     assert.deepEqual(held("RETRY_LIMIT", "let limit = 1;"), []);
@@ -51,14 +63,17 @@ describe("where an answer can stand", () => {
 
 describe("what a definition returns", () => {
   it("is said in its body, to where that ends", () => {
-    const text = "return 0;\n§function go(a) {\n  // return nothing\n  if (a) return 1;\n\n  return a\n    + 1;\n}\nfunction other() {\n  return 2;\n}";
+    const text =
+      "return 0;\n§function go(a) {\n  // return nothing\n  if (a) return 1;\n\n  return a\n    + 1;\n}\nfunction other() {\n  return 2;\n}";
     assert.deepEqual(around("return", text), ["if (a) return 1;", "return a"]);
   });
 
   it("is found behind a head of several lines, and brackets on their own", () => {
     assert.deepEqual(around("return", "§def go(\n    a,\n) -> int:\n    return a\nreturn 2"), ["return a"]);
     assert.deepEqual(around("return", "§int go(int a)\n{\n    return a;\n}\nint b() { return 2; }"), ["return a;"]);
-    assert.deepEqual(around("return", "class A {\n  §go() {\n    yield 1;\n  }\n  other() {\n    return 2;\n  }\n}"), ["yield 1;"]);
+    assert.deepEqual(around("return", "class A {\n  §go() {\n    yield 1;\n  }\n  other() {\n    return 2;\n  }\n}"), [
+      "yield 1;",
+    ]);
   });
 
   it("may stand in the definition's own line, or be the last value of its body", () => {
@@ -82,7 +97,7 @@ describe("how a definition is documented", () => {
   it("is said by a docstring below the head", () => {
     const text = '§def go(\n    a,  # which\n) -> int:  # of it\n    """Goes.\n\n    Far.\n    """\n    return "x"';
     assert.deepEqual(around("comment", text), ['"""Goes.', "Far."]);
-    assert.deepEqual(around("comment", '§class A:\n    r\'\'\'One.\'\'\'\n    b = """two"""'), ["r'''One.'''"]);
+    assert.deepEqual(around("comment", "§class A:\n    r'''One.'''\n    b = \"\"\"two\"\"\""), ["r'''One.'''"]);
   });
 
   it("is not said by code, by an open comment's end, or by what a preprocessor reads", () => {

@@ -58,10 +58,10 @@ const goDefined = { [DEFINITION]: ["export function go(a) {"] };
 
 describe("an answer is looked for where it can stand", () => {
   it("among the lines that hold the name, whatever the model would rather say", async () => {
-    const lines = { "Where is `go` imported?": ["stop();", "go(1);"] };
-    const { result } = await asked("Where is `go` imported?", lines);
+    const lines = { "Where is `go` called?": ["stop();", "go(1);"] };
+    const { result } = await asked("Where is `go` called?", lines);
     assert.equal(result.answer, "go(1);");
-    const free = await asked("Where is `go` imported?", lines, { quote: "free" });
+    const free = await asked("Where is `go` called?", lines, { quote: "free" });
     assert.equal(free.result.answer.trim(), "stop();");
   });
 
@@ -79,7 +79,10 @@ describe("an answer is looked for where it can stand", () => {
   });
 
   it("in the body of the definition, which is asked for first and comes before the question", async () => {
-    const { result, prompt } = await asked("What does go return?", { ...goDefined, "What does `go` return?": ["return null;", "return a;"] });
+    const { result, prompt } = await asked("What does go return?", {
+      ...goDefined,
+      "What does `go` return?": ["return null;", "return a;"],
+    });
     assert.ok(prompt.endsWith(`\nQ: ${DEFINITION}\nA: export function go(a) {\nQ: What does \`go\` return?\nA: `), prompt);
     assert.deepEqual([result.answer, result.absent], ["return a;", false]);
     // `return null;` also stands in another function, whose line is no candidate.
