@@ -18,6 +18,11 @@ export interface Search {
   definitionFirst: string | undefined;
 }
 
+/** The lines that are searched first for an answer. */
+export function firstLines({ kind, name, definitionFirst }: Search, files: Iterable<GivenLines>): Holding | undefined {
+  return linesHolding(definitionFirst === undefined ? kind : "definition", name, files);
+}
+
 /** Undefined where the wording tells too little, or where the answer may stand anywhere. */
 export function searchFor(question: string): Search | undefined {
   const { kind, name } = readQuestion(question);
@@ -38,14 +43,11 @@ const HOLDS_NAME: ReadonlySet<QuestionKind> = new Set([
 ]);
 const AROUND_DEFINITION: ReadonlySet<QuestionKind> = new Set(["return", "comment"]);
 
-/** A name has few such lines among many, and they look alike: where some bear it out, no other is asked about. */
-const TOLD_BY_THEIR_LOOK: ReadonlySet<QuestionKind> = new Set(["import", "caller"]);
-
 /**
- * Lines that hold a name as a whole word; where none does, in whatever case. Undefined where there is none at all and the name could be a
- * plain word, with which people may mean something that is called otherwise.
+ * Lines that bear out what is asked about a name. Where none does: those that hold it as a whole word, and where none does that, in whatever case.
+ * Undefined where there is none at all and the name could be a plain word, with which people may mean something that is called otherwise.
  */
-export function linesHolding({ kind, name }: Search, files: Iterable<GivenLines>): Holding | undefined {
+function linesHolding(kind: QuestionKind, name: string, files: Iterable<GivenLines>): Holding | undefined {
   const folded = name.toLowerCase();
   let holding = false;
   let ignoringCase = false;
@@ -55,18 +57,17 @@ export function linesHolding({ kind, name }: Search, files: Iterable<GivenLines>
       ignoringCase ||= holdsWord(line.toLowerCase(), folded);
       if (!holdsWord(line, name)) continue;
       holding = true;
-      if (TOLD_BY_THEIR_LOOK.has(kind) && bearsOut(kind, line.trim(), name))
-        return { mayAnswer: (_, text) => bearsOut(kind, text, name), isAny: true };
+      if (bearsOut(kind, line.trim(), name)) return { mayAnswer: (_, text) => bearsOut(kind, text, name), found: "borne out" };
     }
   }
-  if (holding) return { mayAnswer: (_, text) => holdsWord(text, name), isAny: true };
-  if (ignoringCase) return { mayAnswer: (_, text) => holdsWord(text.toLowerCase(), folded), isAny: true };
-  return isPlainWord(name) ? undefined : { mayAnswer: () => false, isAny: false };
+  if (holding) return { mayAnswer: (_, text) => holdsWord(text, name), found: "held" };
+  if (ignoringCase) return { mayAnswer: (_, text) => holdsWord(text.toLowerCase(), folded), found: "held" };
+  return isPlainWord(name) ? undefined : { mayAnswer: () => false, found: "nothing" };
 }
 
 export interface Holding {
   mayAnswer: MayAnswer;
-  isAny: boolean;
+  found: "borne out" | "held" | "nothing";
 }
 
 /** Lines around the places of a definition that can say what it returns, or how it is documented. */
@@ -81,14 +82,16 @@ export function linesAround(kind: QuestionKind, places: readonly QuotePlace[], l
   return ({ path, line }) => numbers.get(path)?.has(line) ?? false;
 }
 
-/** Of the definition and its body, the lines that return; all of them where none does, for the last value may be what is returned. */
+/** Lines of the body that return; else the definition's own line where it says what, else all of these, for the last value may be what is returned. */
 function returnLines(lines: GivenLines, definition: number): number[] {
-  const whole = [definition, ...bodyOf(lines, definition)];
-  const returning = whole.filter((index) => RETURNS.test(withoutComment(lines[index] ?? "")));
-  return returning.length > 0 ? returning : whole;
+  const body = bodyOf(lines, definition);
+  const returning = body.filter((index) => RETURNS.test(withoutComment(lines[index] ?? "")));
+  if (returning.length > 0) return returning;
+  const own = lines[definition] ?? "";
+  return RETURNS.test(own) || /=>\s*[^\s{]/.test(own) ? [definition] : [definition, ...body];
 }
 
-const RETURNS = /(?:^|[^\p{L}\p{N}_$.])(?:return|yield)(?![\p{L}\p{N}_$])|=>\s*[^\s{]/u;
+const RETURNS = /(?:^|[^\p{L}\p{N}_$.])(?:return|yield)(?![\p{L}\p{N}_$])/u;
 
 function withoutComment(line: string): string {
   return /^\s*(?:\/\/|\/?\*|#|--)/.test(line) ? "" : line;
@@ -111,10 +114,11 @@ function indentation(line: string): number {
   return line.length - line.trimStart().length;
 }
 
-/** The comment that ends directly above a definition, and the docstring below it: of both, the lines with words. */
+/** Of the comment that ends directly above a definition, and of the docstring below it: the first line with words. */
 function commentLines(lines: GivenLines, definition: number): number[] {
-  return [...commentAbove(lines, definition), ...docstringBelow(lines, definition)].filter((index) =>
-    /\p{L}{2}/u.test(lines[index] ?? ""),
+  const hasWords = (index: number): boolean => /\p{L}{2}/u.test(lines[index] ?? "");
+  return [commentAbove(lines, definition).find(hasWords), docstringBelow(lines, definition).find(hasWords)].filter(
+    (index) => index !== undefined,
   );
 }
 

@@ -14,8 +14,8 @@ import type { HeldTokens } from "./heldTokens.ts";
 import type { PrefixPlace } from "./prefixPlace.ts";
 import { EVENT_MS, prefill, throttle } from "./prefill.ts";
 import { proseOf } from "./prose.ts";
-import { type AnswerLines, firstPrompt, isConstrained, narrowed } from "./narrow.ts";
-import { QuoteIndex } from "./quote.ts";
+import { type AnswerLines, firstPrompt, isConstrained, narrowed, quotesAmong } from "./narrow.ts";
+import type { QuoteIndex } from "./quote.ts";
 import { decodeQuotedLines, MAX_ANSWER_LINES, type QuotedLine } from "./quotedLines.ts";
 import type { WindowChooser } from "./window.ts";
 
@@ -202,10 +202,7 @@ export async function answerFrom(
   const { spec, tokenizer } = model;
   const { pack, ids, among } = packed;
   const extractive = spec.promptFormat === "extractive";
-  const absentTokenId = among?.found ? undefined : spec.absentTokenId;
-  const quotes = isConstrained(model, request)
-    ? new QuoteIndex({ pack, tokenizer, vocabSize: spec.vocabSize, absentTokenId, mayAnswer: among?.mayAnswer })
-    : undefined;
+  const quotes = isConstrained(model, request) ? quotesAmong(model, pack, among) : undefined;
   const common = {
     runner: held.runner,
     tokenizer,

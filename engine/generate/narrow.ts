@@ -1,8 +1,9 @@
 /** A question's answer is looked for where it can stand: among the lines that hold the name, or around the name's definition, which is asked for first. */
 import type { AttentionChoice } from "../attention/api.ts";
 import { throwIfAborted } from "../errors.ts";
+import type { Pack } from "../pack/pack.ts";
 import { planPrompt, type Prompt } from "../pack/prompt.ts";
-import { type Holding, linesAround, linesHolding, type MayAnswer, type Search, searchFor } from "./answerLines.ts";
+import { firstLines, type Holding, linesAround, type MayAnswer, type Search, searchFor } from "./answerLines.ts";
 import type { AskRequest } from "./api.ts";
 import type { AskModel, PackedPrompt } from "./ask.ts";
 import type { HeldTokens } from "./heldTokens.ts";
@@ -12,7 +13,9 @@ import { decodeQuotedLines } from "./quotedLines.ts";
 /** The lines that an answer is chosen from. */
 export interface AnswerLines {
   mayAnswer: MayAnswer;
-  /** The definition that they stand around: the model found it, so that it cannot say any more that there is no answer. */
+  /** They bear out what is asked: the model cannot say that there is no answer. */
+  isAnswered?: boolean;
+  /** The definition that they stand around. */
   found?: FoundDefinition;
   /** Why there is none of them, as a sentence. */
   nothing?: string;
@@ -30,6 +33,12 @@ const DEFINITION_TOKENS = 64;
 /** Whether answers are lines of the files and nothing else. */
 export function isConstrained({ spec }: AskModel, request: Pick<AskRequest, "quote">): boolean {
   return spec.promptFormat === "extractive" && request.quote === "constrained";
+}
+
+/** The lines of a pack that an answer may be, and unless these answer what is asked, the word that there is none. */
+export function quotesAmong({ spec, tokenizer }: AskModel, pack: Pack, among: AnswerLines | undefined): QuoteIndex {
+  const absentTokenId = among?.isAnswered ? undefined : spec.absentTokenId;
+  return new QuoteIndex({ pack, tokenizer, vocabSize: spec.vocabSize, absentTokenId, mayAnswer: among?.mayAnswer });
 }
 
 /** The prompt that is read with the files, and how many tokens come behind it before the answer begins. */
@@ -58,11 +67,11 @@ export async function narrowed(
   if (!search) return packed;
   const { name, definitionFirst } = search;
   const { pack } = packed;
-  const holding = linesHolding(
+  const holding = firstLines(
     search,
     pack.files.map(({ path }) => pack.lines(path)),
   );
-  const among = model.spec.absentTokenId === undefined ? undefined : holdingLines(name, holding);
+  const among = holdingLines(name, holding, model.spec.absentTokenId !== undefined);
   if (definitionFirst === undefined) return { ...packed, among };
   const definition = await findDefinition(model, held, { ...packed, among }, name, signal);
   if (definition === undefined) return { ...packed, among: { ...among, mayAnswer: () => false } };
@@ -77,10 +86,11 @@ export async function narrowed(
   return { ...packed, ids, among: around };
 }
 
-function holdingLines(name: string, holding: Holding | undefined): AnswerLines | undefined {
+function holdingLines(name: string, holding: Holding | undefined, canRefuse: boolean): AnswerLines | undefined {
   if (!holding) return undefined;
-  const nothing = holding.isAny ? {} : { nothing: `No line of the files that were read holds \`${name}\`.` };
-  return { mayAnswer: holding.mayAnswer, ...nothing };
+  const { mayAnswer, found } = holding;
+  if (found !== "nothing") return { mayAnswer, isAnswered: found === "borne out" };
+  return canRefuse ? { mayAnswer, nothing: `No line of the files that were read holds \`${name}\`.` } : undefined;
 }
 
 /** The line that the model finds most probable; undefined where it says that there is none. */
@@ -91,10 +101,9 @@ async function findDefinition(
   name: string,
   signal: AbortSignal,
 ): Promise<FoundDefinition | undefined> {
-  const { spec, tokenizer, stopIds } = model;
+  const { tokenizer, stopIds } = model;
   const { pack, ids, among } = packed;
-  const { vocabSize, absentTokenId } = spec;
-  const quotes = new QuoteIndex({ pack, tokenizer, vocabSize, absentTokenId, mayAnswer: among?.mayAnswer });
+  const quotes = quotesAmong(model, pack, among);
   const quiet = { onText: () => undefined, onCandidate: () => undefined };
   const sampling = { temperature: 0, topP: 1, seed: 0 };
   const decoding = { runner: held.runner, tokenizer, sampling, stopIds, maxTokens: DEFINITION_TOKENS, signal, ...quiet };
@@ -109,7 +118,7 @@ async function findDefinition(
 function aroundDefinition({ kind, name }: Search, found: FoundDefinition, { pack }: PackedPrompt): AnswerLines {
   const around = linesAround(kind, found.places, (path) => pack.lines(path));
   const isAny = pack.files.some(({ path }) => pack.lines(path).some((line, i) => around({ path, line: i + 1 }, line ?? "")));
-  if (isAny) return { mayAnswer: around, found };
+  if (isAny) return { mayAnswer: around, found, isAnswered: true };
   const [first] = found.places;
   const place = first === undefined ? "" : `${first.path.replaceAll("`", "'")}, line ${first.line}`;
   return { mayAnswer: around, nothing: `The model finds \`${name}\` in ${place}, and no comment stands there.` };

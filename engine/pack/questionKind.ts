@@ -40,6 +40,7 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "variables (?:that|which) (?:are|have|hold)\\b.*? {}",
       "variables assigned\\b.*? {}",
       "variables are assigned {}",
+      "variable that (?:has|gets|holds) the value {}",
     ],
   },
   {
@@ -54,6 +55,7 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "(?:written|said|note) (?:above|about) {}",
       "purpose of {code}",
       "(?:describe|explain|tell me about|why is there) {code}$",
+      "what does {code} do$",
     ],
   },
   {
@@ -115,6 +117,7 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "(?:callers?|calls?|usages?|uses?) (?:of|to) {}",
       "which place (?:calls|uses) {}",
       "where do they (?:call|use) {}",
+      "where {} is (?:called|used)",
       "by whom is {} (?:called|used)",
       "where does {} get (?:called|used)",
     ],
@@ -178,7 +181,7 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "(?:where|show me where|find where) {} is (?:defined|declared|implemented)",
       "(?:who|what) (?:defines|declares|implements) {}",
       "(?:find|show me|go to|show) {}$",
-      "(?:open|jump to|locate) {code}$",
+      "(?:open|jump to|locate|what is) {code}$",
     ],
   },
 ];

@@ -21,7 +21,7 @@ WORDINGS = {
     "key": "What is `{}` set to in the configuration?", "value": None, "number": None,
 }  # fmt: skip; None: asked as it was
 DEFINITION = WORDINGS["definition"]
-RETURNS = re.compile(r"(?:^|[^\w$.])(?:return|yield)(?![\w$])|=>\s*[^\s{]")
+RETURNS = re.compile(r"(?:^|[^\w$.])(?:return|yield)(?![\w$])")
 COMMENTED = re.compile(r"^\s*(?://|/?\*|#|--)")
 COMMENT_LINE = re.compile(r"^\s*(?://|#(?!!?\[|\s*(?:include|define|if|endif|pragma)\b|[\w$]+\s*[=;(:])|--|;;|%)")
 LONGEST_HEAD = 30
@@ -73,20 +73,41 @@ def defines(line: str, name: str) -> bool:
     return bool(not CONTROL.search(before) and re.fullmatch(r"[\w$\s*&<>:,[\]]*", before) and re.match(r"\s*(?:<[^>]*>)?\(.*\)[^;]*\{$", behind))
 
 
-def bears_out(kind: str, line: str, name: str) -> bool:
-    if is_comment(line) or not holds(line, name):
+def is_set(line: str, name: str) -> bool:
+    before, behind = parts(line, name)
+    if is_comment(line):
         return False
+    if re.search(r"#\s*define\s+$", before):
+        return bool(behind.strip())
+    assigned = re.match(r"""["'`\])]*(?:\s*:[^=(]*|\s[\w\s]*)?\s*:?=(?![=>~])""", behind)
+    return bool(assigned or re.match(r"""["'`]?\s*:\s*(?:[-+]?\d|["'`[{]|(?:true|false|null|none)\b)""", behind, re.IGNORECASE))
+
+
+def bears_out(kind: str, line: str, name: str) -> bool:
+    if not holds(line, name):
+        return False
+    before, behind = parts(line, name)
+    if kind in ("definition", "file"):
+        return defines(line, name)
+    if kind == "signature":
+        return defines(line, name) and re.match(r"[^=]*\(", behind) is not None
+    if kind == "value":
+        return is_set(line, name)
+    if kind == "key":
+        return bool(re.fullmatch(r"""(?:[-\s"'[]|export\s)*""", before) and re.match(r"""["'\]]*\s*(?:=(?![=>])|:(?!:))""", behind))
     if kind == "import":
-        return re.search(r"(?:^|\s)(?:import|from|use|using|include)\b|\brequire\b|#include", line) is not None
-    return not defines(line, name) and re.match(r"\s*(?:<[^<>]*>)?(?:\?\.)?\(", parts(line, name)[1]) is not None
+        return not is_comment(line) and re.search(r"(?:^|\s)(?:import|from|use|using|include)\b|\brequire\b|#include", line) is not None
+    if kind == "caller":
+        return not is_comment(line) and not defines(line, name) and re.match(r"\s*(?:<[^<>]*>)?(?:\?\.)?\(", behind) is not None
+    return kind == "number" and re.search(r"\d", line.replace(name, "")) is not None
 
 
-def holding(kind: str, name: str, lines: list[str]) -> list[str] | None:
-    """Lines with a name; none where it is no plain word and no line holds it, None where they may be any."""
-    if kind in ("import", "caller") and (borne := [line for line in lines if bears_out(kind, line.strip(), name)]):
-        return borne
+def holding(kind: str, name: str, lines: list[str]) -> tuple[list[str] | None, bool]:
+    """Lines that bear out what is asked of a name, else those that hold it, and whether the model may refuse: None where any line may answer."""
+    if borne := [line for line in lines if bears_out(kind, line.strip(), name)]:
+        return borne, False
     found = [line for line in lines if holds(line, name)] or [line for line in lines if holds(line.lower(), name.lower())]
-    return None if not found and re.fullmatch(r"[A-Z]?[a-z]+", name) else found
+    return (None if not found and re.fullmatch(r"[A-Z]?[a-z]+", name) else found), True
 
 
 def body_of(lines: list[str], definition: int) -> list[int]:
@@ -101,8 +122,10 @@ def body_of(lines: list[str], definition: int) -> list[int]:
 
 
 def return_lines(lines: list[str], definition: int) -> list[int]:
-    whole = [definition, *body_of(lines, definition)]
-    return [index for index in whole if not COMMENTED.match(lines[index]) and RETURNS.search(lines[index])] or whole
+    body, own = body_of(lines, definition), lines[definition]
+    if returning := [index for index in body if not COMMENTED.match(lines[index]) and RETURNS.search(lines[index])]:
+        return returning
+    return [definition] if RETURNS.search(own) or re.search(r"=>\s*[^\s{]", own) else [definition, *body]
 
 
 def comment_above(lines: list[str], definition: int) -> list[int]:
@@ -113,12 +136,12 @@ def comment_above(lines: list[str], definition: int) -> list[int]:
     if last.endswith(("*/", "-->")):
         opening = "/*" if last.endswith("*/") else "<!--"
         for at in range(index, -1, -1):
-            found.append(at)
+            found.insert(0, at)
             if opening in lines[at]:
                 return found
         return []
     while index >= 0 and COMMENT_LINE.match(lines[index]):
-        found.append(index)
+        found.insert(0, index)
         index -= 1
     return found
 
@@ -144,8 +167,9 @@ def around(kind: str, lines: list[str], definition: int) -> list[str]:
     shown = lines[:end]
     if kind == "return":
         return [shown[index] for index in return_lines(shown, definition)]
-    found = comment_above(shown, definition) + docstring_below(shown, definition)
-    return [shown[index] for index in found if re.search(r"[^\W\d_]{2}", shown[index])]
+    found = (comment_above(shown, definition), docstring_below(shown, definition))
+    worded = ([shown[index] for index in part if re.search(r"[^\W\d_]{2}", shown[index])] for part in found)
+    return [lines[0] for lines in worded if lines]
 
 
 class Asker:
@@ -176,15 +200,16 @@ class Asker:
             return None
         if kind is None:
             return self.is_best(prompt, expected, None, True)
-        among = holding(kind, name, self.context.lines)
+        around_it = kind in ("return", "comment")
+        among, can_refuse = holding("definition" if around_it else kind, name, self.context.lines)
         if kind not in ("return", "comment", "file"):
             own = prompt if WORDINGS[kind] is None else self.encode(WORDINGS[kind].format(name))
-            return self.is_best(own, expected, among, True)
+            return self.is_best(own, expected, among, can_refuse)
         first = self.encode(DEFINITION.format(name))
         definition = expected if absent else next((q.answer for q in self.context.questions if q.kind == "def" and q.name == name), None)
         if definition is None:
             return self.is_best(prompt, expected, None, True)
-        is_found = self.is_best(first, definition, among, True)
+        is_found = self.is_best(first, definition, among, can_refuse)
         if not is_found or absent or kind == "file":
             return is_found
         text = self.library.tokenizer.decode(definition)

@@ -39,7 +39,7 @@ planted magic numbers and variable chains in the style of RULER, and names witho
 
 ## Architecture
 
-{architecture}.{rounded} Tied embeddings, the input row multiplied by {embedding_multiplier:g}, the output table not.{shift}
+{architecture}. Matrices are stored as float16, rounded to the 8 significant bits of bfloat16. Tied embeddings, the input row multiplied by {embedding_multiplier:g}, the output table not.{shift}
 
 ## Data
 
@@ -59,7 +59,7 @@ without a GPU. {grown}One run, the last checkpoint, none selected. `recipe.json`
 
 Exact match of the whole answer, one question alone behind a context, on {fresh_files:,} files of packages that are in no other split. *Free*: greedy over the
 whole vocabulary. *Among lines*: greedy, but only tokens that continue a line of the context are allowed. *Lines or absent*: the same, with `<|absent|>` as a
-candidate for the first token. *Refused*: the share of answerable questions that it would refuse. *Search*: no model, the first line that holds the name.
+candidate for the first token.{asked} *Refused*: the share of answerable questions that it would refuse. *Search*: no model, the first line that holds the name.
 
 At the trained length of {trained} tokens:
 
@@ -85,6 +85,10 @@ License of the weights: MIT.
 SIBLING = (
     "One of four siblings that differ in their mechanism only: same tokenizer, same packs in the same order, same number of tokens, same optimiser. It was trained "
     "short so that every way of going long can be seen working or failing on it."
+)
+AS_ASKED = (
+    " *As the extension asks*: recognised questions in trained words, the most probable line as a whole among those that can answer, around the definition where "
+    "the answer stands there (`engine/specimens/asking.py`)."
 )
 ASKED = "It is the model that answers when no other is opened. Small as it is, it is no general assistant."
 
@@ -132,7 +136,6 @@ def main() -> None:
         trained=evaluation["trainedLength"],
         purpose=ASKED if title == ASK else SIBLING,
         architecture=architecture(config),
-        rounded="" if title == ASK else " Matrices are stored as float16, rounded to the 8 significant bits of bfloat16.",
         embedding_multiplier=config["embedding_multiplier"],
         shift=" Each key is mixed with the raw key of the token before, `(1 - g) k_t + g k_(t-1)`, with a learned gate per KV head and channel: what Mamba's convolution "
         "and RWKV's token shift do." if is_attention else "",
@@ -150,6 +153,7 @@ def main() -> None:
         fresh_files=evaluation["files"],
         tasks=task_table(unscaled),
         scalings=sibling_table({title: evaluation}),
+        asked=AS_ASKED if title == ASK else "",
         command=evaluation["command"],
         more=f"\n{bars(evaluation)}\n" if title == ASK else "",
     )  # fmt: skip

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from library import LANGUAGE_WEIGHTS
 from model import LanguageModel, Sizes, load_pretrained
-from packs import ABSENT_SHARE, FOCUS_WEIGHTS, HARD_WEIGHT, KIND_WEIGHTS, NEEDLE_SHARE, USAGE_FIRST_SHARE
+from packs import ABSENT_SHARE, HARD_WEIGHT, USAGE_FIRST_SHARE
 from questions import ABSENT
 from samples import LONG_PROMPT, TOKENIZER_SAMPLES
 from siblings import CONFIGS, GROWN_LAYERS, config_json
@@ -117,8 +117,7 @@ def recipe_of(name: str, state: dict, manifest: dict, start: Path | None) -> dic
     run = {"steps": state["step"], "tokens": state["tokens"], "cpuSeconds": round(state["cpu_seconds"])}
     versions = {"torch": torch.__version__.split("+")[0], "tokenizers": tokenizers.__version__}
     packs = {
-        "kindWeights": KIND_WEIGHTS, "focusWeights": FOCUS_WEIGHTS, "languageWeights": LANGUAGE_WEIGHTS, "absentShare": ABSENT_SHARE,
-        "hardWeight": HARD_WEIGHT, "needleShare": NEEDLE_SHARE, "usageFirstShare": USAGE_FIRST_SHARE,
+        "languageWeights": LANGUAGE_WEIGHTS, "absentShare": ABSENT_SHARE, "hardWeight": HARD_WEIGHT, "usageFirstShare": USAGE_FIRST_SHARE,
     }  # fmt: skip
     recipe = {"model": model, "training": state["recipe"], "packs": packs, "run": run, "versions": versions, "corpus": corpus}
     if start is None:
@@ -137,9 +136,9 @@ def cycles_run(state: dict) -> list[dict]:
     return begun
 
 
-def stored(tensor: torch.Tensor, name: str) -> torch.Tensor:
-    """As float16; the siblings' matrices first rounded to the 8 significant bits of bfloat16 that training multiplied with, which packs a fifth smaller."""
-    if name != "ask" and tensor.dim() >= 2:
+def stored(tensor: torch.Tensor) -> torch.Tensor:
+    """As float16; matrices first rounded to the 8 significant bits of bfloat16 that training multiplied with, which packs a fifth smaller."""
+    if tensor.dim() >= 2:
         tensor = tensor.to(torch.bfloat16)
     return tensor.to(torch.float16).contiguous()
 
@@ -170,7 +169,7 @@ def main() -> None:
         # A run may have gone on behind this checkpoint.
         lines = [line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line)["tokens"] <= state["tokens"]]
         (arguments.model / "training.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    weights = {name: stored(tensor, arguments.name) for name, tensor in state["model"].items()}
+    weights = {name: stored(tensor) for name, tensor in state["model"].items()}
     (arguments.model / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
     write_json(arguments.golden / "tokenizer.json", tokenizer_golden(tokenizer), indent=None)
     write_json(arguments.golden / f"{arguments.name}.json", logits_golden(arguments.model, tokenizer), indent=None)

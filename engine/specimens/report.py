@@ -53,9 +53,11 @@ def best_setting(cells: list[dict]) -> tuple[str, bool]:
 
 def task_table(cells: list[dict]) -> str:
     """Every task under one setting."""
-    rows = ["| task | n | free | among lines | lines or absent | refused | search |", "|---|---|---|---|---|---|---|"]
+    modes = {"free": "free", "lines": "among lines", "refusable": "lines or absent", "asked": "as the extension asks", "refused": "refused", "search": "search"}
+    modes = {mode: title for mode, title in modes.items() if any(mode in cell for cell in cells)}
+    rows = [f"| task | n | {' | '.join(modes.values())} |", "|---|---|" + "---|" * len(modes)]
     for cell in cells:
-        values = " | ".join(shown(cell.get(mode)) for mode in ("free", "lines", "refusable", "refused", "search"))
+        values = " | ".join(shown(cell.get(mode)) for mode in modes)
         rows.append(f"| {cell['task']} | {cell['n']} | {values} |")
     return "\n".join(rows)
 
@@ -75,21 +77,33 @@ def sibling_table(reports: dict[str, dict]) -> str:
 
 
 def bars(report: dict) -> str:
-    rows = ["| bar | asked | measured | n | |", "|---|---|---|---|---|"]
+    rows = ["| bar | wanted | the model alone | | as the extension asks | | n |", "|---|---|---|---|---|---|---|"]
     cells = report["cells"]
     for what, multiple, tasks, mode, bar in BARS:
         there = at(cells, multiple)
         if not there:
             continue
         best = best_setting(there)
-        value, n = mean([cell for cell in there if setting(cell) == best and cell["task"] in tasks], mode)
-        rows.append(f"| {what}, {multiple}× | {bar:.2f} | {shown(value)} | {n} | {'' if value is None else 'met' if value >= bar else 'missed'} |")
+        asked = [cell for cell in there if setting(cell) == best and cell["task"] in tasks]
+        value, n = mean(asked, mode)
+        # The extension spells nothing freely.
+        other = None if mode == "free" else mean(asked, "asked")[0]
+        rows.append(f"| {what}, {multiple}× | {bar:.2f} | {verdict(value, bar)} | {verdict(other, bar)} | {n} |")
     refused, n = mean(answerable(at(cells, 1)), "refused")
-    rows.append(f"| false refusals, 1× (at most) | 0.10 | {shown(refused)} | {n} | {'met' if refused is not None and refused <= 0.10 else 'missed'} |")
-    seen, unseen = (mean(answerable(at(cells, 1, wording)), "lines")[0] for wording in ("seen", "unseen"))
-    loss = None if seen is None or unseen is None else seen - unseen
-    rows.append(f"| loss by unseen wordings, among lines, 1× (at most) | 0.05 | {shown(loss)} | | {'met' if loss is not None and loss <= 0.05 else 'missed'} |")
+    rows.append(f"| false refusals, 1× (at most) | 0.10 | {verdict(refused, 0.10, -1)} | – | | {n} |")
+    losses = [loss_by_wording(cells, mode) for mode in ("lines", "asked")]
+    rows.append(f"| loss by unseen wordings, 1× (at most) | 0.05 | {' | '.join(verdict(loss, 0.05, -1) for loss in losses)} | |")
     return "\n".join(rows)
+
+
+def verdict(value: float | None, bar: float, sign: int = 1) -> str:
+    """Two cells: the value, and whether it is at least the bar (with a sign of -1: at most)."""
+    return f"{shown(value)} | {'' if value is None else 'met' if sign * value >= sign * bar else 'missed'}"
+
+
+def loss_by_wording(cells: list[dict], mode: str) -> float | None:
+    seen, unseen = (mean(answerable(at(cells, 1, wording)), mode)[0] for wording in ("seen", "unseen"))
+    return None if seen is None or unseen is None else seen - unseen
 
 
 def main() -> None:

@@ -214,7 +214,7 @@ describe("a session that loses its device", () => {
       (kind, n) => new FakeRunner({ kind, vocabSize, loseAtSample: n === 0 ? 2 : undefined }),
     );
     const events: AskEvent[] = [];
-    const result = await session.ask(request("Where is go?"), never, (event) => events.push(event));
+    const result = await session.ask(request("Which of them is twice?"), never, (event) => events.push(event));
     assert.deepEqual(opened, ["reference", "reference"]);
     assert.equal(events.filter((event) => event.type === "recovered").length, 1);
     assert.equal(result.reusedTokens, 0);

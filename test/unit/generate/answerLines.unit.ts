@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { QuestionKind } from "../../../engine/pack/questionKind.ts";
-import { type GivenLines, linesAround, linesHolding, searchFor } from "../../../engine/generate/answerLines.ts";
+import { firstLines, type GivenLines, linesAround, searchFor } from "../../../engine/generate/answerLines.ts";
 
 function held(name: string, ...lines: (string | undefined)[]): string[] | "anywhere" {
-  return heldFor("definition", name, ...lines);
+  return heldFor("unknown", name, ...lines);
 }
 
 function heldFor(kind: QuestionKind, name: string, ...lines: (string | undefined)[]): string[] | "anywhere" {
-  const holding = linesHolding({ kind, name, definitionFirst: undefined }, [lines]);
+  const holding = firstLines({ kind, name, definitionFirst: undefined }, [lines]);
   if (!holding) return "anywhere";
   const found = lines.filter((line, i) => line !== undefined && holding.mayAnswer({ path: "a", line: i + 1 }, line.trim()));
-  assert.equal(holding.isAny, found.length > 0);
+  assert.equal(holding.found !== "nothing", found.length > 0);
   return found.map((line) => (line ?? "").trim());
 }
 
@@ -46,10 +46,12 @@ describe("where an answer can stand", () => {
     assert.deepEqual(held("@a/b.ts", 'import "@a/b.ts";', "@a/b.tsx"), ['import "@a/b.ts";']);
   });
 
-  it("imports or calls, where some line with the name does", () => {
+  it("bears out what is asked, where some line with the name does", () => {
     const lines = ["// from go", 'import { go } from "./go.ts";', "function go(a) {", "go?.(1);", "let a = go;", "new go<T>(2)"];
     assert.deepEqual(heldFor("import", "go", ...lines), ['import { go } from "./go.ts";']);
     assert.deepEqual(heldFor("caller", "go", ...lines), ["go?.(1);", "new go<T>(2)"]);
+    assert.deepEqual(heldFor("definition", "go", ...lines), ["function go(a) {"]);
+    assert.deepEqual(heldFor("value", "a", ...lines, "a: 3,"), ["let a = go;", "a: 3,"]);
     assert.deepEqual(heldFor("caller", "go", "let a = go;", "b();"), ["let a = go;"]);
   });
 
@@ -66,6 +68,7 @@ describe("what a definition returns", () => {
     const text =
       "return 0;\n§function go(a) {\n  // return nothing\n  if (a) return 1;\n\n  return a\n    + 1;\n}\nfunction other() {\n  return 2;\n}";
     assert.deepEqual(around("return", text), ["if (a) return 1;", "return a"]);
+    assert.deepEqual(around("return", "§const go = (a) => {\n  a.map((b) => b);\n  return a;\n};"), ["return a;"]);
   });
 
   it("is found behind a head of several lines, and brackets on their own", () => {
@@ -85,8 +88,8 @@ describe("what a definition returns", () => {
 });
 
 describe("how a definition is documented", () => {
-  it("is said by the comment directly above, whichever kind, without lines that hold no word", () => {
-    assert.deepEqual(around("comment", "// Far.\n\n// One.\n//\n// Two.\n§let a;"), ["// One.", "// Two."]);
+  it("is said by the comment directly above, whichever kind, in its first line with words", () => {
+    assert.deepEqual(around("comment", "// Far.\n\n// One.\n//\n// Two.\n§let a;"), ["// One."]);
     assert.deepEqual(around("comment", "x();\n/**\n * Goes.\n */\n§go() {"), ["* Goes."]);
     assert.deepEqual(around("comment", "/** Goes. */\n@memo\n§go() {"), ["/** Goes. */"]);
     assert.deepEqual(around("comment", "/// Goes.\n#[inline]\n§fn go() {}"), ["/// Goes."]);
@@ -96,7 +99,7 @@ describe("how a definition is documented", () => {
 
   it("is said by a docstring below the head", () => {
     const text = '§def go(\n    a,  # which\n) -> int:  # of it\n    """Goes.\n\n    Far.\n    """\n    return "x"';
-    assert.deepEqual(around("comment", text), ['"""Goes.', "Far."]);
+    assert.deepEqual(around("comment", text), ['"""Goes.']);
     assert.deepEqual(around("comment", "§class A:\n    r'''One.'''\n    b = \"\"\"two\"\"\""), ["r'''One.'''"]);
   });
 

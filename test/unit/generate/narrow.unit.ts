@@ -13,7 +13,7 @@ const tokenizer = loadTokenizer(tinyTokenizerJson);
 const runtime: Runtime = { gpu: undefined, ortWasm: () => Promise.reject(new Error("not here")), ortThreads: 1 };
 const CONTENTS = {
   "src/a.ts": "// Far.\nexport const far = 1;\n\n// Goes on.\nexport function go(a) {\n  if (a) return null;\n  return a;\n}\n",
-  "src/b.ts": 'import { go } from "./a.ts";\nfunction stop() {\n  return null;\n}\ngo(1);\nstop();\n',
+  "src/b.ts": 'import { go } from "./a.ts";\nfunction stop() {\n  return null;\n}\ngo(1);\nstop();\nlater(2);\n',
 };
 const ABSENT = 2;
 
@@ -72,6 +72,12 @@ describe("an answer is looked for where it can stand", () => {
     assert.equal(result.prose, "No line of the files that were read holds `stopNow`.");
   });
 
+  it("among lines that bear out what is asked, and then it is not refused", async () => {
+    const { result } = await asked("Where is `go` imported?", {});
+    assert.deepEqual([result.answer, result.absent], ['import { go } from "./a.ts";', false]);
+    assert.equal(result.prose, "`go` is imported in src/b.ts, line 1:");
+  });
+
   it("the model still refuses what the lines with the name do not answer", async () => {
     const { result } = await asked("Where is `stop` imported?", {});
     assert.equal(result.absent, true);
@@ -106,7 +112,7 @@ describe("an answer is looked for where it can stand", () => {
   });
 
   it("nowhere, where the model finds no definition", async () => {
-    const { result } = await asked("What does go return?", { "What does `go` return?": ["return a;"] });
+    const { result } = await asked("What does later return?", { "What does `later` return?": ["return a;"] });
     assert.equal(result.absent, true);
   });
 

@@ -114,7 +114,7 @@ describe("an answer of several lines", () => {
   });
 
   it("a refusal stays one token", async () => {
-    const { result } = await asked({ answerLines: "many", choose: () => ABSENT });
+    const { result } = await asked({ answerLines: "many", question: "Why does it go?", choose: () => ABSENT });
     assert.deepEqual([result.absent, result.answerTokens, result.citations], [true, 1, []]);
     assert.equal(result.prose, "The model says that nothing in the 2 files it read answers this.");
   });
