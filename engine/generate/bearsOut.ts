@@ -9,7 +9,7 @@ export function bearsOut(kind: QuestionKind, line: string, name: string): boolea
 const SHOWS: Readonly<Record<QuestionKind, (quote: string, name: string) => boolean>> = {
   definition: defines,
   value: isSet,
-  signature: (quote, name) => defines(quote, name) && /^[^=]*\(/.test(aroundWord(quote, name)?.behind ?? ""),
+  signature: (quote, name) => defines(quote, name) && PARAMETERS.test(aroundWord(quote, name)?.behind ?? ""),
   return: (quote) => /(?:^|[\s{(;])(?:return|yield)\b|=>/.test(quote),
   import: (quote, name) =>
     !isComment(quote) && holdsWord(quote, name) && /(?:^|\s)(?:import|from|use|using|include)\b|\brequire\b|#include/.test(quote),
@@ -23,6 +23,9 @@ const SHOWS: Readonly<Record<QuestionKind, (quote: string, name: string) => bool
   unknown: () => false,
 };
 
+/** Of what is defined, or of the function that it is set to. */
+const PARAMETERS = /^[^=(]*\(|=\s*(?:async\s+)?(?:(?:function\b[^(]*)?\(|[\w$]+\s*=>)/;
+
 function isComment(quote: string): boolean {
   return /^(?:\/\/|\/\*|\*|#(?!\s*(?:include|define))|--|<!--|"""|''')|(?:\*\/|"""|'''|-->)$/.test(quote.trim());
 }
@@ -34,8 +37,11 @@ export function defines(quote: string, name: string): boolean {
   const { before, behind } = place;
   if (KEYWORD_BEFORE.test(before)) return true;
   if (/^(?:export\s+)?$/.test(before.trimStart()) && /^\s*(?:=(?![=>])|:=)/.test(behind)) return true;
-  return !CONTROL.test(before) && /^[\p{L}\p{N}_$\s*&<>:,[\]]*$/u.test(before) && /^\s*(?:<[^>]*>)?\(.*\)[^;]*\{$/.test(behind);
+  return !CONTROL.test(before) && /^[\p{L}\p{N}_$\s*&<>:,[\]]*$/u.test(before) && PARAMETERS_AND_BODY.test(behind);
 }
+
+/** Not the arguments of a call that end with a function. */
+const PARAMETERS_AND_BODY = /^(?!.*\bfunction\b)\s*(?:<[^>]*>)?\(.*\)[^;=]*\{$/;
 
 const KEYWORD_BEFORE =
   /(?:^|[^\p{L}\p{N}_$])(?:function\*?|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|module|namespace|macro_rules!|val|sub|#\s*define)\s+(?:\([^)]*\)\s*)?$/u;

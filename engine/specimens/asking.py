@@ -70,7 +70,7 @@ def defines(line: str, name: str) -> bool:
         return True
     if re.match(r"(?:export\s+)?$", before.lstrip()) and re.match(r"\s*(?:=(?![=>])|:=)", behind):
         return True
-    return bool(not CONTROL.search(before) and re.fullmatch(r"[\w$\s*&<>:,[\]]*", before) and re.match(r"\s*(?:<[^>]*>)?\(.*\)[^;]*\{$", behind))
+    return bool(not CONTROL.search(before) and re.fullmatch(r"[\w$\s*&<>:,[\]]*", before) and re.match(r"(?!.*\bfunction\b)\s*(?:<[^>]*>)?\(.*\)[^;=]*\{$", behind))
 
 
 def is_set(line: str, name: str) -> bool:
@@ -90,7 +90,7 @@ def bears_out(kind: str, line: str, name: str) -> bool:
     if kind in ("definition", "file"):
         return defines(line, name)
     if kind == "signature":
-        return defines(line, name) and re.match(r"[^=]*\(", behind) is not None
+        return defines(line, name) and re.search(r"^[^=(]*\(|=\s*(?:async\s+)?(?:(?:function\b[^(]*)?\(|[\w$]+\s*=>)", behind) is not None
     if kind == "value":
         return is_set(line, name)
     if kind == "key":
@@ -173,8 +173,10 @@ def around(kind: str, lines: list[str], definition: int) -> list[str]:
 
 
 class Asker:
-    def __init__(self, reading: Reading, context: Context, lines: Lines, library: Library):
+    def __init__(self, reading: Reading, context: Context, lines: Lines, library: Library, planted: set[str]):
         self.reading, self.context, self.lines, self.library = reading, context, lines, library
+        # Planted lines stand in the middle of bodies and comments, where no code has such lines: they are no part of what is around a definition.
+        self.code = [line for line in context.lines if line not in planted]
 
     def encode(self, question: str) -> list[int]:
         return self.library.tokenizer.encode(f"Q: {question}\nA: ").ids
@@ -213,6 +215,6 @@ class Asker:
         if not is_found or absent or kind == "file":
             return is_found
         text = self.library.tokenizer.decode(definition)
-        candidates = [line for i, l in enumerate(self.context.lines) if l.strip() == text for line in around(kind, self.context.lines, i)]
+        candidates = [line for i, l in enumerate(self.code) if l.strip() == text for line in around(kind, self.code, i)]
         then = first + definition + [self.library.newline] + self.encode(WORDINGS[kind].format(name))
         return self.is_best(then, expected, candidates, False)

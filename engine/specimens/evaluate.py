@@ -78,7 +78,9 @@ class Case:
     def __init__(self, library: Library, length: int, index: int):
         self.rng = random.Random(f"{SEED}:{length}:{index}")
         builder = PackBuilder(library, self.rng)
-        self.context = builder.context(length - ROOM, self.planted(library, length, index))
+        planted = self.planted(library, length, index)
+        self.planted_lines = {line for fact in planted for line in fact.lines}
+        self.context = builder.context(length - ROOM, planted)
         self.chosen = choose(self.context, self.rng)
         self.rows = {
             wording: [builder.turn(question, wording == "unseen") for _, question in self.chosen] for wording in ("seen", "unseen")
@@ -99,7 +101,7 @@ def score(model: LanguageModel, library: Library, cases: list[Case], wording: st
     for case in cases:
         rows: list[Row] = case.rows[wording]
         reading = Reading(model, case.context.ids, room=4 * ROOM)
-        asker = Asker(reading, case.context, case.lines, library)
+        asker = Asker(reading, case.context, case.lines, library, case.planted_lines)
         for (task, question), row, logits, found in zip(case.chosen, rows, reading.logits(rows), case.found):
             judged = judge(reading, case.lines, library, question, row, logits, best)
             right = asker.is_right(question, row) if asked else None

@@ -216,7 +216,6 @@ function reduceRest(state: State, action: Action): State {
     case "attentionPlanReady":
     case "attentionPlanFailed":
       return { ...state, attentionPlan: reduceAttentionPlan(state.attentionPlan, action) };
-    case "sheetChecking":
     case "sheetShown":
     case "sheetClosed":
     case "sheetAccepted":

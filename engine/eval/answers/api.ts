@@ -107,7 +107,8 @@ export interface AnswerRecord {
   firstTokenMs: number;
   /** From the question to the whole answer, in milliseconds. */
   answeredMs: number;
-  /** What a search for the name would answer: the control. */
+  /** Controls without a model: the first line of the context that holds the name, and the first of those that the model chose from. */
+  firstMention: ExpectedAnswer | undefined;
   withoutModel: ExpectedAnswer | undefined;
   /** Where something was planted: the attended lines that were shown; absent where attention was not kept. */
   attended?: readonly Attended[] | undefined;

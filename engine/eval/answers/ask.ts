@@ -29,12 +29,15 @@ export async function answerContext(
   for (const question of context.questions) {
     const record = await answered(session, context, question, options);
     if (record === undefined) return;
-    const withoutModel = answerWithoutModel(question, text, context.files);
-    options.onAnswer({ ...record, lengthTokens: context.lengthTokens, context: index, question, withoutModel });
+    const controls = {
+      firstMention: text.firstMention(question.name),
+      withoutModel: answerWithoutModel(question, text, context.files),
+    };
+    options.onAnswer({ ...record, lengthTokens: context.lengthTokens, context: index, question, ...controls });
   }
 }
 
-type Answered = Omit<AnswerRecord, "lengthTokens" | "context" | "question" | "withoutModel">;
+type Answered = Omit<AnswerRecord, "lengthTokens" | "context" | "question" | "firstMention" | "withoutModel">;
 
 /** Undefined where it was stopped: half an answer is no answer. */
 async function answered(

@@ -10,13 +10,14 @@ export interface Score {
   shown: number;
   right: number;
   refused: boolean;
-  /** What `exact` would be without a model. */
-  control: boolean;
+  /** What `exact` would be of the first line that holds the name, and of the first that the model chose from. */
+  firstMention: boolean;
+  withoutModel: boolean;
   /** Whether the planted line is one of the attended ones; undefined where nothing was planted or measured. */
   attended: boolean | undefined;
 }
 
-export function scoreOf({ question, answer, absent, citations, withoutModel, attended }: AnswerRecord): Score {
+export function scoreOf({ question, answer, absent, citations, firstMention, withoutModel, attended }: AnswerRecord): Score {
   const { type, expected } = question;
   const verified = citations.filter((citation) => citation.verified);
   const isRight = (citation: { path: string; startLine: number; endLine: number }): boolean =>
@@ -27,7 +28,8 @@ export function scoreOf({ question, answer, absent, citations, withoutModel, att
     shown: verified.length,
     right: verified.filter(isRight).length,
     refused: absent,
-    control: controlOf(withoutModel, expected, type),
+    firstMention: controlOf(firstMention, expected, type),
+    withoutModel: controlOf(withoutModel, expected, type),
     attended: attended && expected && attended.some(isRight),
   };
 }
@@ -66,7 +68,8 @@ export interface AnswerRow {
   refused: number | undefined;
   /** Share of answerable questions that were refused. */
   falselyRefused: number | undefined;
-  control: number;
+  firstMention: number;
+  withoutModel: number;
   attended: number | undefined;
   /** Medians, and for the time the 90th percentile too. */
   promptTokens: number;
@@ -103,7 +106,8 @@ function rowOf(lengthTokens: number, type: AnswerRow["type"], records: readonly 
     citationRecall: isAnswerable ? share((score) => score.right > 0) : undefined,
     refused: isAnswerable ? undefined : share(({ refused }) => refused),
     falselyRefused: isAnswerable ? share(({ refused }) => refused) : undefined,
-    control: share(({ control }) => control),
+    firstMention: share((score) => score.firstMention),
+    withoutModel: share((score) => score.withoutModel),
     attended: measured.length === 0 ? undefined : measured.filter(({ attended }) => attended).length / measured.length,
     promptTokens: percentile(
       records.map(({ promptTokens }) => promptTokens),

@@ -9,7 +9,8 @@ const columns: readonly (readonly [title: string, cell: (row: AnswerRow) => stri
   ["place cited", ({ citationRecall }) => percent(citationRecall)],
   ["refused", ({ refused }) => percent(refused)],
   ["falsely refused", ({ falselyRefused }) => percent(falselyRefused)],
-  ["no model", ({ control }) => percent(control)],
+  ["first mention", ({ firstMention }) => percent(firstMention)],
+  ["no model", ({ withoutModel }) => percent(withoutModel)],
   ["attended", ({ attended }) => percent(attended)],
   ["prompt tokens", ({ promptTokens }) => whole(promptTokens)],
   ["first token", ({ firstTokenMs }) => seconds(firstTokenMs.median)],
@@ -19,7 +20,7 @@ const columns: readonly (readonly [title: string, cell: (row: AnswerRow) => stri
 /** What the columns of the table mean, for whoever reads it without the documentation. */
 export const tableLegend =
   "exact: answer equals the expected line (unanswerable: refused; file: or all its quotes stand in that file); cited right: share of verified citations at the expected place; " +
-  "place cited: share of questions whose expected place is cited; no model: what the first line that can answer would score, what stands around a definition around the first that can be one; " +
+  "place cited: share of questions whose expected place is cited; first mention: what the first line that holds the name would score; no model: what the first line that the model chooses from would score, and what stands around a definition around the first that can be one; " +
   "attended: planted lines that are among the lines shown as attended; prompt tokens and first token: medians, p90 of the first token";
 
 /** The rows as a Markdown table whose columns line up; a dash where a column does not apply. */

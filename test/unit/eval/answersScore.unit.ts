@@ -16,7 +16,7 @@ function record(
   return {
     ...{ lengthTokens: 2048, context: 0, question: { type, name: "limit", text: "?", expected } },
     ...{ absent: false, citations: [], promptTokens: 100, reusedTokens: 0, firstTokenMs: 200, answeredMs: 300 },
-    ...{ withoutModel: undefined, ...rest },
+    ...{ firstMention: undefined, withoutModel: undefined, ...rest },
   };
 }
 
@@ -48,9 +48,9 @@ describe("the score of an answer", () => {
 
   it("of what has no answer is exact when it was refused, and the control refuses where no line holds the name", () => {
     const refused = scoreOf(record("absent-unseen", undefined, { answer: "Not found in the files.", absent: true }));
-    assert.deepEqual([refused.exact, refused.refused, refused.control], [true, true, true]);
-    const answered = scoreOf(record("absent-used", undefined, { answer: "limit();", withoutModel: place }));
-    assert.deepEqual([answered.exact, answered.refused, answered.control], [false, false, false]);
+    assert.deepEqual([refused.exact, refused.refused, refused.withoutModel], [true, true, true]);
+    const answered = scoreOf(record("absent-used", undefined, { answer: "limit();", firstMention: place, withoutModel: place }));
+    assert.deepEqual([answered.exact, answered.refused, answered.withoutModel], [false, false, false]);
   });
 
   it("says whether attention fell on the planted line, where it was measured", () => {
@@ -73,7 +73,7 @@ function lines(path: string, startLine: number, endLine = startLine): Attended {
 }
 
 const records = [
-  record("definition", place, { answer: place.text, citations: [cited("a.ts", 3)], withoutModel: place }),
+  record("definition", place, { answer: place.text, citations: [cited("a.ts", 3)], firstMention: place, withoutModel: place }),
   record("definition", place, { answer: "x", citations: [cited("a.ts", 9)], reusedTokens: 90, firstTokenMs: 20 }),
   record("needle", place, { answer: place.text, citations: [cited("a.ts", 3)], attended: [lines("a.ts", 3)] }),
   record("needle", place, { answer: "Not found", absent: true, promptTokens: 400, attended: [lines("a.ts", 4)] }),
@@ -86,15 +86,15 @@ describe("the table", () => {
     assert.equal(
       answerTable(answerRows(records)),
       [
-        "| length | type         |  n | exact | cited right | place cited | refused | falsely refused | no model | attended | prompt tokens | first token |    p90 |",
-        "| -----: | ------------ | -: | ----: | ----------: | ----------: | ------: | --------------: | -------: | -------: | ------------: | ----------: | -----: |",
-        "|  2,048 | definition   |  2 |  50 % |        50 % |        50 % |       – |             0 % |     50 % |        – |           100 |      0.02 s | 0.20 s |",
-        "|  2,048 | needle       |  2 |  50 % |       100 % |        50 % |       – |            50 % |      0 % |     50 % |           100 |      0.20 s | 0.20 s |",
-        "|  2,048 | absent-used  |  1 | 100 % |           – |           – |   100 % |               – |    100 % |        – |           100 |      0.20 s | 0.20 s |",
-        "|  2,048 | answerable   |  4 |  50 % |        67 % |        50 % |       – |            25 % |     25 % |     50 % |           100 |      0.20 s | 0.20 s |",
-        "|  2,048 | unanswerable |  1 | 100 % |           – |           – |   100 % |               – |    100 % |        – |           100 |      0.20 s | 0.20 s |",
-        "|  4,096 | definition   |  1 | 100 % |           – |         0 % |       – |             0 % |      0 % |        – |           100 |        12 s |   12 s |",
-        "|  4,096 | answerable   |  1 | 100 % |           – |         0 % |       – |             0 % |      0 % |        – |           100 |        12 s |   12 s |",
+        "| length | type         |  n | exact | cited right | place cited | refused | falsely refused | first mention | no model | attended | prompt tokens | first token |    p90 |",
+        "| -----: | ------------ | -: | ----: | ----------: | ----------: | ------: | --------------: | ------------: | -------: | -------: | ------------: | ----------: | -----: |",
+        "|  2,048 | definition   |  2 |  50 % |        50 % |        50 % |       – |             0 % |          50 % |     50 % |        – |           100 |      0.02 s | 0.20 s |",
+        "|  2,048 | needle       |  2 |  50 % |       100 % |        50 % |       – |            50 % |           0 % |      0 % |     50 % |           100 |      0.20 s | 0.20 s |",
+        "|  2,048 | absent-used  |  1 | 100 % |           – |           – |   100 % |               – |         100 % |    100 % |        – |           100 |      0.20 s | 0.20 s |",
+        "|  2,048 | answerable   |  4 |  50 % |        67 % |        50 % |       – |            25 % |          25 % |     25 % |     50 % |           100 |      0.20 s | 0.20 s |",
+        "|  2,048 | unanswerable |  1 | 100 % |           – |           – |   100 % |               – |         100 % |    100 % |        – |           100 |      0.20 s | 0.20 s |",
+        "|  4,096 | definition   |  1 | 100 % |           – |         0 % |       – |             0 % |           0 % |      0 % |        – |           100 |        12 s |   12 s |",
+        "|  4,096 | answerable   |  1 | 100 % |           – |         0 % |       – |             0 % |           0 % |      0 % |        – |           100 |        12 s |   12 s |",
         "",
       ].join("\n"),
     );

@@ -51,6 +51,10 @@ describe("where an answer can stand", () => {
     assert.deepEqual(heldFor("import", "go", ...lines), ['import { go } from "./go.ts";']);
     assert.deepEqual(heldFor("caller", "go", ...lines), ["go?.(1);", "new go<T>(2)"]);
     assert.deepEqual(heldFor("definition", "go", ...lines), ["function go(a) {"]);
+    const tests = ['go("x", () => {', 'go("x", function () {', "go(a) {", "async go<T>(a: T): Promise<T> {"];
+    assert.deepEqual(heldFor("definition", "go", ...tests), tests.slice(2));
+    const heads = ["let go;", "const go = async (a) => {", "go = a => a;", "go = function (a) {", "go = other(1);"];
+    assert.deepEqual(heldFor("signature", "go", ...heads), heads.slice(1, 4));
     assert.deepEqual(heldFor("value", "a", ...lines, "a: 3,"), ["let a = go;", "a: 3,"]);
     assert.deepEqual(heldFor("caller", "go", "let a = go;", "b();"), ["let a = go;"]);
   });
