@@ -88,7 +88,9 @@ function returnLines(lines: GivenLines, definition: number): number[] {
   const returning = body.filter((index) => RETURNS.test(withoutComment(lines[index] ?? "")));
   if (returning.length > 0) return returning;
   const own = lines[definition] ?? "";
-  return RETURNS.test(own) || /=>\s*[^\s{]/.test(own) ? [definition] : [definition, ...body];
+  return RETURNS.test(own) || /=>\s*[^\s{]/.test(own)
+    ? [definition]
+    : [definition, ...body.filter((index) => /[\p{L}\p{N}]/u.test(lines[index] ?? ""))];
 }
 
 const RETURNS = /(?:^|[^\p{L}\p{N}_$.])(?:return|yield)(?![\p{L}\p{N}_$])/u;

@@ -125,7 +125,7 @@ def return_lines(lines: list[str], definition: int) -> list[int]:
     body, own = body_of(lines, definition), lines[definition]
     if returning := [index for index in body if not COMMENTED.match(lines[index]) and RETURNS.search(lines[index])]:
         return returning
-    return [definition] if RETURNS.search(own) or re.search(r"=>\s*[^\s{]", own) else [definition, *body]
+    return [definition] if RETURNS.search(own) or re.search(r"=>\s*[^\s{]", own) else [definition, *(index for index in body if re.search(r"[^\W_]", lines[index]))]
 
 
 def comment_above(lines: list[str], definition: int) -> list[int]:

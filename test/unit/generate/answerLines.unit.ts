@@ -86,7 +86,8 @@ describe("what a definition returns", () => {
   it("may stand in the definition's own line, or be the last value of its body", () => {
     assert.deepEqual(around("return", "§const go = (a) => a + 1;\nreturn 2;"), ["const go = (a) => a + 1;"]);
     assert.deepEqual(around("return", "§int go() { return 3; }"), ["int go() { return 3; }"]);
-    assert.deepEqual(around("return", "§fn go(a: u8) -> u8 {\n    a + 1\n}\nfn b() {}"), ["fn go(a: u8) -> u8 {", "a + 1"]);
+    const implicit = "§fn go(a: u8) -> u8 {\n    if b {\n        a + 1\n    }\n}\nfn b() {}";
+    assert.deepEqual(around("return", implicit), ["fn go(a: u8) -> u8 {", "if b {", "a + 1"]);
     assert.deepEqual(around("return", "§const go = (a) => {\n  return a.returned;\n};"), ["return a.returned;"]);
   });
 });
