@@ -1,5 +1,7 @@
 /** What a question asks for, by its wording: the same words always give the same kind. English only; anything else is `unknown`. */
 
+import { readByWords } from "./questionWords.ts";
+
 export type QuestionKind =
   | "definition"
   | "value"
@@ -221,7 +223,7 @@ export function readQuestion(question: string): ReadQuestion {
       .replaceAll("`", "");
     if (name !== "" && (marked !== undefined || !(isLoose ? isPlainWord(name) : FILLERS.has(name)))) return { kind, name };
   }
-  return { kind: "unknown", name: "" };
+  return readByWords(text) ?? { kind: "unknown", name: "" };
 }
 
 /** A word that people use for something that may be called otherwise. */

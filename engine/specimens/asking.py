@@ -35,7 +35,9 @@ def plain(wording: str) -> str:
     return (wording[:1].lower() + wording[1:]).rstrip("?.")
 
 
-KINDS = {plain(wording): kind for wording, kind in RECOGNISED.items()}
+KINDS = {group: {plain(wording): kind for wording, kind in kinds.items()} for group, kinds in RECOGNISED.items()}
+# A word that only code has: with a capital, a digit or a sign inside.
+CODE = re.compile(r"[a-z][A-Z]|\w[_$./-][A-Za-z]|[_$@]|\d")
 
 
 def kind_of(prompt: str, name: str) -> str | None:
@@ -43,7 +45,10 @@ def kind_of(prompt: str, name: str) -> str | None:
     question = prompt.removeprefix("Q: ").removesuffix("\nA: ")
     for written in (f"`{name}`", f'"{name}"', f"{name}()", name):
         if written in question:
-            kind = KINDS.get(plain(question.replace(written, "{name}")))
+            wording = plain(question.replace(written, "{name}"))
+            kind = KINDS["any"].get(wording)
+            if kind is None and (written != name or CODE.search(name)):
+                kind = KINDS["unmistakable"].get(wording)
             return kind if kind in WORDINGS else None
     return None
 

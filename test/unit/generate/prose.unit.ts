@@ -111,6 +111,21 @@ describe("the kind of a question", () => {
     }
   });
 
+  it("is told by single words where one name is unmistakable and no wording fits", () => {
+    const asked: [string, QuestionKind, string][] = [
+      ["hey, would you kindly point at whatever declares retryCeiling", "definition", "retryCeiling"],
+      ["`go` - which arguments?", "signature", "go"],
+      ["so what will I get back, calling `go`?", "return", "go"],
+      ["who on earth is calling retry_ceiling()", "caller", "retry_ceiling"],
+      ["any docs about `go`?", "comment", "go"],
+      ["the file with `go` please", "file", "go"],
+      ["my settings: `retry.max`, what have I there", "key", "retry.max"],
+      ["10 variables, which of these got 12345?", "unknown", ""],
+      ["take me over to `go` now", "definition", "go"],
+    ];
+    for (const [question, kind, name] of asked) assert.deepEqual(readQuestion(question), { kind, name }, question);
+  });
+
   it("is unknown where no wording fits", () => {
     for (const question of [
       "",
@@ -119,6 +134,9 @@ describe("the kind of a question", () => {
       "Explain the architecture.",
       "Wo steht das?",
       "what is it?",
+      "Does fooBar return what barFoo takes?",
+      "`go`",
+      "We have seen that `go` is slow since the change of last week, and I wonder whether what it returns could be kept between two calls?",
       "12",
       "`",
     ])
