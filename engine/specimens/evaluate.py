@@ -4,8 +4,8 @@
 
 Contexts are multiples of the trained length. A RoPE model is run with every scaling beyond it (none, linear, ntk, yarn), each with and without
 YaRN's attention temperature; the others as they are. How answers are judged: reading.py. Beside the model stands `search`, the control
-without one: the first line that holds the asked name, all of them where all are asked for. At the trained length every question is also asked in
-wordings that no training saw.
+without one: the first line that holds the asked name, all of them where all are asked for. With --unseen every question is also asked in
+wordings that no training saw, at the trained length.
 """
 
 import argparse
@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--apart-from-heldout", action="store_true", help="drop files that share lines with the held-out split too: for a model whose first weights were trained on another split")
     parser.add_argument("--best-line", action="store_true", help="also search for the line that is most probable as a whole (slow)")
     parser.add_argument("--asked", action="store_true", help="also ask as the extension does (asking.py)")
+    parser.add_argument("--unseen", action="store_true", help="also ask in wordings that no training saw, at the trained length")
     parser.add_argument("--contexts", type=float, default=1.0, help="share of the contexts, for a quick look")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="where the report goes; MODEL/eval.json by default")
@@ -157,7 +158,7 @@ def main() -> None:
         cases = [Case(library, length, index) for index in range(max(1, round(CONTEXTS[length] * arguments.contexts)))]
         for scaling, hot, keys in settings_of(model, multiple, trained, wanted):
             model.rope = keys
-            for wording in ("seen", "unseen") if multiple == 1 else ("seen",):
+            for wording in ("seen", "unseen") if arguments.unseen and multiple == 1 else ("seen",):
                 started = time.monotonic()
                 results = score(model, library, cases, wording, arguments.best_line, arguments.asked)
                 setting = {"length": length, "multiple": multiple, "scaling": scaling, "temperature": hot, "wording": wording}
