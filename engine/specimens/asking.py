@@ -207,6 +207,8 @@ class Asker:
             return None
         if kind is None:
             return self.is_best(prompt, expected, None, True)
+        if kind == "definition" and question.kind == "file":
+            kind = "file"  # both are asked for the definition, and its place names the file
         around_it = kind in ("return", "comment")
         among, can_refuse = holding("definition" if around_it else kind, name, self.context.lines)
         if kind not in ("return", "comment", "file"):

@@ -88,7 +88,7 @@ SIBLING = (
 )
 AS_ASKED = (
     " *As the extension asks*: recognised questions in trained words, the most probable line as a whole among those that can answer, around the definition where "
-    "the answer stands there (`engine/specimens/asking.py`)."
+    "the answer stands there (`engine/specimens/asking.py`). *Unseen wordings*: by somebody who saw neither those of the training nor how the extension reads questions."
 )
 ASKED = "It is the model that answers when no other is opened. Small as it is, it is no general assistant."
 
