@@ -114,7 +114,7 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
     kind: "caller",
     wordings: [
       "(?:who|what|which (?:code|functions?|lines?|files?|methods?)) (?:calls?|uses?|invokes?) {}",
-      "where (?:is|are|do we|does it) {} (?:called|used|invoked)",
+      "where (?:is|are|do we|does it) {} (?:being )?(?:called|used|invoked)",
       "where do(?:es)? (?:we|it) (?:call|use|invoke) {}",
       "(?:callers?|calls?|usages?|uses?) (?:of|to) {}",
       "which place (?:calls|uses) {}",
@@ -172,7 +172,8 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
     kind: "definition",
     wordings: [
       "(?:definition|declaration|implementation|code) of {}",
-      "where(?: is|'s| are|s) {}(?: (?:defined|declared|implemented|located|found|written))?",
+      "where(?: is|'s| are|s) {} (?:defined|declared|implemented|located|found|written)",
+      "where(?: is|'s| are|s) {}(?:,? please|,? in .*)?$",
       "(?:where|how)(?: exactly)? (?:is|are|was|were) {} (?:defined|declared|implemented|written)",
       "where (?:do|does|did) (?:you|we|they|it) (?:define|declare|implement) {}",
       "where does {} (?:live|start|begin)",

@@ -183,7 +183,6 @@ UNSEEN = {
     ],
     "caller": [
         "who calls {name}?",
-        "Where is {name} being called?",
         "find me the call site of {name}",
         "I'm about to change {name} and want to know which line invokes it.",
         "which line is calling to {name}",

@@ -58,6 +58,7 @@ describe("the kind of a question", () => {
     caller: [
       "Who calls retryCeiling?",
       "Where is retryCeiling used?",
+      "Where is retryCeiling being called?",
       "Which functions call retryCeiling?",
       "Find all callers of retryCeiling",
       "What uses `retryCeiling`?",
