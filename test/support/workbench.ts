@@ -70,8 +70,8 @@ export class Workbench {
     const row = this.page.locator(".quick-input-list .monaco-list-row", { hasText: title }).first();
     const input = this.page.locator(".quick-input-widget input").first();
     await this.until(`the command "${title}"`, 60_000, async () => {
-      // Only in the palette: in the panel, Escape stops a run.
-      if (await input.isVisible()) await this.page.keyboard.press("Escape");
+      // Only in the palette, which may close by itself just now: in the panel, Escape stops a run.
+      if (await input.isVisible()) await input.press("Escape", { timeout: 3000 }).catch(isTimeout);
       await this.page.keyboard.press("F1");
       await input.waitFor({ timeout: 10_000 });
       await input.fill(`>${title}`);
