@@ -66,6 +66,8 @@ describe("the panel", () => {
         assert.equal(await style(part, "border-top-style"), "solid", part);
         assert.notEqual(await style(part, "border-top-color"), await style("body", "background-color"), part);
       }
+      // No quote, and that is not told by a colour alone.
+      assert.equal(await style(".citation.attended", "border-top-style"), "dashed");
       assert.equal(await style('.tabs button[aria-selected="true"]', "outline-style"), "solid");
       await workbench.screenshot(`appearance-${theme.replaceAll(" ", "-").toLowerCase()}`);
     });
