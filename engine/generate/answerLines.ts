@@ -145,10 +145,16 @@ function commentAbove(lines: GivenLines, definition: number): number[] {
 // Not a preprocessor's line, nor a private field's.
 const COMMENT_LINE = /^\s*(?:\/\/|#(?!!?\[|\s*(?:include|define|if|endif|pragma)\b|[\w$]+\s*[=;(:])|--|;;|%)/;
 
-/** Behind the line that ends the definition's head with a colon. */
+/** Behind the head of a definition that has a body, which ends with a colon once its brackets are closed. */
 function docstringBelow(lines: GivenLines, definition: number): number[] {
+  if (!/^\s*(?:async\s+)?(?:def|class)\s/.test(lines[definition] ?? "")) return [];
   let index = definition;
-  while (index < lines.length && index - definition < LONGEST_HEAD && !/:\s*(?:#.*)?$/.test(lines[index] ?? "")) index++;
+  for (let open = 0; ; index++) {
+    const line = lines[index] ?? "";
+    for (const sign of line) open += "([{".includes(sign) ? 1 : ")]}".includes(sign) ? -1 : 0;
+    if (open <= 0 && /:\s*(?:#.*)?$/.test(line)) break;
+    if (open <= 0 || index - definition >= LONGEST_HEAD) return [];
+  }
   const opening = /^\s*[rRuUbB]*("""|''')/.exec(lines[++index] ?? "");
   const [all = "", quote = ""] = opening ?? [];
   if (quote === "") return [];

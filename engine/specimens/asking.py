@@ -151,8 +151,20 @@ def comment_above(lines: list[str], definition: int) -> list[int]:
     return found
 
 
+def head_end(lines: list[str], definition: int) -> int | None:
+    """The line that ends the head of a `def` or `class` with a colon, its brackets closed."""
+    if not re.match(r"\s*(?:async\s+)?(?:def|class)\s", lines[definition]):
+        return None
+    still_open = 0
+    for index in range(definition, min(len(lines), definition + LONGEST_HEAD + 1)):
+        still_open += sum((sign in "([{") - (sign in ")]}") for sign in lines[index])
+        if still_open <= 0:
+            return index if re.search(r":\s*(?:#.*)?$", lines[index]) else None
+    return None
+
+
 def docstring_below(lines: list[str], definition: int) -> list[int]:
-    head = next((i for i in range(definition, min(len(lines), definition + LONGEST_HEAD)) if re.search(r":\s*(?:#.*)?$", lines[i])), None)
+    head = head_end(lines, definition)
     opening = re.match(r"\s*[rRuUbB]*(\"\"\"|''')", lines[head + 1]) if head is not None and head + 1 < len(lines) else None
     if not opening:
         return []
@@ -179,20 +191,20 @@ def around(kind: str, lines: list[str], definition: int) -> list[str]:
 
 class Asker:
     def __init__(self, reading: Reading, context: Context, lines: Lines, library: Library, planted: set[str]):
-        self.reading, self.context, self.lines, self.library = reading, context, lines, library
+        self.reading, self.context, self.lines, self.source = reading, context, lines, library
         # Planted lines stand in the middle of bodies and comments, where no code has such lines: they are no part of what is around a definition.
         self.code = [line for line in context.lines if line not in planted]
 
     def encode(self, question: str) -> list[int]:
-        return self.library.tokenizer.encode(f"Q: {question}\nA: ").ids
+        return self.source.tokenizer.encode(f"Q: {question}\nA: ").ids
 
     def is_best(self, prompt: list[int], answer: list[int], among: list[str] | None, can_refuse: bool) -> bool:
         """Whether the most probable of some lines is the answer, or with [<|absent|>] as the answer that there is none."""
         rows = self.lines.rows if among is None else [self.lines.by_text[line.strip()] for line in dict.fromkeys(among)]
-        absent = self.library.absent
-        if not rows or (answer != [absent] and answer + [self.library.newline] not in rows):
+        absent = self.source.absent
+        if not rows or (answer != [absent] and answer + [self.source.newline] not in rows):
             return answer == [absent] and not rows
-        whole = answer if answer == [absent] else answer + [self.library.newline]
+        whole = answer if answer == [absent] else answer + [self.source.newline]
         (logits,) = self.reading.logits([(prompt, whole)])
         return most_probable(self.reading, prompt, whole, logits[: len(whole)], rows, absent if can_refuse else None)
 
@@ -201,8 +213,8 @@ class Asker:
         prompt, answer = row
         absent = question.kind == "absent"
         name = question.name.split(":", 1)[1] if absent else question.name
-        kind = kind_of(self.library.tokenizer.decode(prompt), name)
-        expected = [self.library.absent] if absent else question.answer
+        kind = kind_of(self.source.tokenizer.decode(prompt), name)
+        expected = [self.source.absent] if absent else question.answer
         if question.kind in ("needleValues", "needleQueries", "variables"):
             return None
         if kind is None:
@@ -221,7 +233,7 @@ class Asker:
         is_found = self.is_best(first, definition, among, can_refuse)
         if not is_found or absent or kind == "file":
             return is_found
-        text = self.library.tokenizer.decode(definition)
+        text = self.source.tokenizer.decode(definition)
         candidates = [line for i, l in enumerate(self.code) if l.strip() == text for line in around(kind, self.code, i)]
-        then = first + definition + [self.library.newline] + self.encode(WORDINGS[kind].format(name))
+        then = first + definition + [self.source.newline] + self.encode(WORDINGS[kind].format(name))
         return self.is_best(then, expected, candidates, False)

@@ -31,6 +31,25 @@ describe("the panel", () => {
     return panel.frameLocator(selector).evaluate((element, name) => getComputedStyle(element).getPropertyValue(name), property);
   }
 
+  /** Of a text and what is behind it, by WCAG 2. */
+  function contrast(selector: string): Promise<number> {
+    return panel.frameLocator(selector).evaluate((element) => {
+      const numbers = (color: string): number[] => (color.match(/[\d.]+/g) ?? []).map(Number);
+      const luminance = (color: string): number => {
+        const [red = 0, green = 0, blue = 0] = numbers(color).map((value) => {
+          const share = value / 255;
+          return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+      };
+      let behind: Element | null = element;
+      while (behind && numbers(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+      const back = luminance(getComputedStyle(behind ?? document.body).backgroundColor);
+      const text = luminance(getComputedStyle(element).color);
+      return (Math.max(text, back) + 0.05) / (Math.min(text, back) + 0.05);
+    });
+  }
+
   async function chooseTheme(theme: string): Promise<void> {
     await workbench.runCommand("Preferences: Color Theme");
     await workbench.page.locator(".quick-input-widget input").first().fill(theme);
@@ -66,6 +85,8 @@ describe("the panel", () => {
         assert.equal(await style(part, "border-top-style"), "solid", part);
         assert.notEqual(await style(part, "border-top-color"), await style("body", "background-color"), part);
       }
+      for (const part of [".answer", ".chip", ".citation", ".citation.attended", ".citations .quote", ".attended-lines .quote"])
+        assert.ok((await contrast(part)) >= 4.5, `${part} in ${theme}: ${await contrast(part)}`);
       // No quote, and that is not told by a colour alone.
       assert.equal(await style(".citation.attended", "border-top-style"), "dashed");
       assert.equal(await style('.tabs button[aria-selected="true"]', "outline-style"), "solid");

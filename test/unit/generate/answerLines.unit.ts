@@ -108,6 +108,13 @@ describe("how a definition is documented", () => {
     assert.deepEqual(around("comment", "§class A:\n    r'''One.'''\n    b = \"\"\"two\"\"\""), ["r'''One.'''"]);
   });
 
+  it("is not said by the docstring of what comes next", () => {
+    const next = '\n\ndef go():\n    """Goes."""\n';
+    assert.deepEqual(around("comment", `§limit = 3${next}`), []);
+    assert.deepEqual(around("comment", `§def stop(): return 1${next}`), []);
+    assert.deepEqual(around("comment", `§def stop(a):\n    return 1${next}`), []);
+  });
+
   it("is not said by code, by an open comment's end, or by what a preprocessor reads", () => {
     assert.deepEqual(around("comment", "go();\n§let a;"), []);
     assert.deepEqual(around("comment", "#include <a>\n§int a;"), []);
