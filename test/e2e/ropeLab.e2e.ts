@@ -46,12 +46,15 @@ describe("the RoPE lab", () => {
 
   it("runs it exactly, with nothing of the preview reused, and shows both side by side", async () => {
     await panel.part("lc-run-exactly").click();
-    await panel.waitFor("the run to begin", async () => (await panel.phase()) !== "idle");
+    await panel.waitFor("the exact answer", async () => {
+      await panel.part("lc-tab-inspect").click();
+      return panel.part("lc-preview-exact").isVisible();
+    });
+    await panel.part("lc-tab-ask").click();
     const exact = await panel.answer(question);
     assert.match(await panel.cost(), /YaRN ×2/);
     assert.equal(await panel.number("lc-reused", "tokens"), 0);
     await panel.part("lc-tab-inspect").click();
-    await panel.waitFor("the exact answer", () => panel.part("lc-preview-exact").isVisible());
     const shown = await panel.part("lc-preview-exact").innerText();
     assert.ok(shown.startsWith("YaRN ×2, exact") && shown.includes(exact), shown);
     assert.match(await panel.part("lc-preview-answer").innerText(), /approximate/);
