@@ -1,5 +1,6 @@
 /** What can be done with the answer on screen: ask it again, take its text and its citations elsewhere, keep it or delete it. */
 import type { Host } from "./engine.ts";
+import type { AttachedFiles } from "./protocol/panel.ts";
 import { filesToOpen, insertion, stepped } from "./state/answerView.ts";
 import { runFileName, runMarkdown } from "./state/runMarkdown.ts";
 import { busyWith, shownRun } from "./state/store.ts";
@@ -35,10 +36,12 @@ export interface AnswerParts {
   attempt: (work: Promise<unknown>) => void;
   /** Asks a question; false where that cannot be now. */
   ask: (question: string) => boolean;
+  /** Asks a question about these files and nothing else. */
+  askAttached: (question: string, attached: AttachedFiles) => Promise<void>;
   writeClipboard: (text: string) => Promise<void>;
 }
 
-export function createAnswers({ store, host, dispatch, attempt, ask, writeClipboard }: AnswerParts): Answers {
+export function createAnswers({ store, host, dispatch, attempt, ask, askAttached, writeClipboard }: AnswerParts): Answers {
   const note = (text: string): void => {
     dispatch({ type: "noted", note: text });
   };
@@ -66,8 +69,10 @@ export function createAnswers({ store, host, dispatch, attempt, ask, writeClipbo
     regenerate() {
       const run = settled();
       if (!run) return;
+      const { result, attached } = run;
       dispatch({ type: "editStarted", runId: run.id });
-      ask(run.result.question);
+      if (attached) attempt(askAttached(result.question, attached));
+      else ask(result.question);
     },
     edit(runId) {
       if (!busyWith(store.state)) dispatch({ type: "editStarted", runId });

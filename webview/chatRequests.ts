@@ -12,8 +12,8 @@ import type { Action, Store } from "./state/store.ts";
 export interface ChosenRun extends ChosenQuestion {
   id: string;
   settings: PanelSettings;
-  /** Of who asked; the panel's own Stop ends the run too. */
-  signal: AbortSignal;
+  /** Of who asked; the panel's own Stop ends the run too. Undefined where the panel asks again. */
+  signal: AbortSignal | undefined;
 }
 
 /** What these requests need of the playground around them. */
@@ -116,12 +116,13 @@ export function createChatRequests(parts: ChatRequestParts): ChatRequests {
           await parts.engineFree();
           return engine.plan({ question, files, first, history, options: askOptions(settings) }, signal);
         }),
-      "panel/reply": ({ runId, messages, maxAnswerTokens }, { signal }) =>
-        inTurn(signal, ({ rope, attention, sampling }) =>
+      "panel/reply": ({ runId, messages, maxAnswerTokens, sampling: own }, { signal }) =>
+        inTurn(signal, ({ rope, attention, sampling: chosen }) =>
           followed(runId, async () => {
             await parts.engineFree();
             dispatch({ type: "replyStarted" });
             try {
+              const sampling = { ...chosen, ...own };
               const request = { messages, maxAnswerTokens, rope, attention, sampling };
               return await engine.reply({ runId, request }, signal);
             } finally {

@@ -13,7 +13,7 @@ import { cellEdges, fileBoundaries, snapEdges } from "./heatmap/model.ts";
 import type { HeatPicture, HeatWindow, Span } from "./heatmap/model.ts";
 import { openChannel } from "./protocol/channel.ts";
 import type { Port } from "./protocol/channel.ts";
-import type { EngineReport, HostCalls, HostTopics, PanelCalls } from "./protocol/panel.ts";
+import type { AttachedFiles, EngineReport, HostCalls, HostTopics, PanelCalls } from "./protocol/panel.ts";
 import type { PanelSettings, PanelTopics, RunSettings, SavedRun } from "./protocol/panel.ts";
 import { createAnswerChecks } from "./answerCheck.ts";
 import type { AnswerChecks } from "./answerCheck.ts";
@@ -131,12 +131,27 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     void run({ id: crypto.randomUUID(), question, without, settings, history }).catch(() => undefined);
   }
 
+  /** The question of a run that was limited to what was attached, from these files as they are now. */
+  async function askAttached(question: string, { files, first }: AttachedFiles): Promise<void> {
+    const { files: counted } = await host.call("workspace/files", {});
+    const { settings, engine: state } = store.state;
+    if (busyWith(store.state) || !settings || state.status === "failed") return;
+    const now = new Map(counted.map((file) => [file.path, file]));
+    // One that is not listed is read as it was then, and refused with its name where it changed.
+    const current = files.map((file) => {
+      const { hash, sizeBytes } = now.get(file.path) ?? file;
+      return { ...file, hash, sizeBytes };
+    });
+    const chosen = { question, files: current, first, history: threadHistory(store.state), limited: true };
+    void run({ ...chosen, id: crypto.randomUUID(), settings, signal: undefined }).catch(() => undefined);
+  }
+
   /** One question from the files, which are those of the workspace where none are given, to the saved run. Throws why it failed, too. */
   async function run(asked: OwnRun | ChosenRun): Promise<AskResult> {
     const { id, question, settings, history } = asked;
     const chosen = "files" in asked ? asked : undefined;
     const controller = new AbortController();
-    const signal = chosen ? AbortSignal.any([controller.signal, chosen.signal]) : controller.signal;
+    const signal = chosen?.signal ? AbortSignal.any([controller.signal, chosen.signal]) : controller.signal;
     asking = controller;
     dispatch({ type: "runStarted", id, question });
     const earlier = [...store.state.thread];
@@ -159,6 +174,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
         result,
         settings: runSettings(settings, store.state.engine),
         earlier,
+        ...(chosen?.limited ? { attached: { files: chosen.files, first: chosen.first } } : {}),
       };
       // Sent before anything is drawn: a panel closed right now must not lose the run.
       attempt(host.call("runs/save", saved));
@@ -292,6 +308,7 @@ export function createPlayground(store: Store, port: Port, addresses: PageAddres
     dispatch,
     attempt,
     ask: begin,
+    askAttached,
     writeClipboard: (text) => navigator.clipboard.writeText(text),
   });
   const attention = createAttentionLab({ store, engine, dispatch, changeSettings });

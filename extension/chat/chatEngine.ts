@@ -1,7 +1,7 @@
 import * as vscode from "vscode";
 import { abortedError, EngineError } from "../../engine/errors.ts";
-import type { AskEvent, AskPlan, AskResult, Reply, ReplyRequest } from "../../engine/generate/api.ts";
-import type { ChosenQuestion } from "../../webview/protocol/panel.ts";
+import type { AskEvent, AskPlan, AskResult, Reply } from "../../engine/generate/api.ts";
+import type { ChosenQuestion, ReplyParams } from "../../webview/protocol/panel.ts";
 import { modelLabel } from "../models/location.ts";
 import type { CurrentModel } from "../models/currentModel.ts";
 import type { PlaygroundPanel } from "../panel/playgroundPanel.ts";
@@ -44,7 +44,7 @@ export class ChatEngine {
 
   reply(
     path: string,
-    request: Pick<ReplyRequest, "messages" | "maxAnswerTokens">,
+    request: Omit<ReplyParams, "runId">,
     token: vscode.CancellationToken,
     onEvent: (event: AskEvent) => void,
   ): Promise<Reply> {

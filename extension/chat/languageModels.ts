@@ -12,6 +12,7 @@ import { chatMessage } from "./messageText.ts";
 import { modelLimits, windowOf } from "./modelLimits.ts";
 import type { ModelTokens } from "./modelTokens.ts";
 import { modelVendor } from "./names.ts";
+import { replyOptions } from "./replyOptions.ts";
 
 /** A model as VS Code lists it, with where it lies. */
 export interface ListedModel extends vscode.LanguageModelChatInformation {
@@ -80,8 +81,10 @@ export class LanguageModels implements vscode.LanguageModelChatProvider<ListedMo
     };
     try {
       if (options.toolMode === vscode.LanguageModelChatToolMode.Required && options.tools?.length) throw noTools(model.name);
+      const { unused, ...asked } = replyOptions(options.modelOptions, model.maxOutputTokens);
+      if (unused.length > 0) this.services.log.info(`language models: no use for the option ${unused.join(", ")}`);
       const { path } = await this.known(model.id);
-      const request = { messages: messages.map(chatMessage), maxAnswerTokens: model.maxOutputTokens };
+      const request = { messages: messages.map(chatMessage), ...asked };
       const reply = await this.services.engine.reply(path, request, token, (event) => {
         if (event.type === "token") give(event.text);
         // What was said cannot be taken back.

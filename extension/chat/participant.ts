@@ -100,6 +100,7 @@ export class ChatParticipant implements vscode.Disposable {
         files: snapshotFiles(files, choice.lines),
         first: choice.first,
         history: turns,
+        limited: scope !== undefined,
       },
       facts: { scope, notRead, droppedTurns: dropped, model: modelLabel(path) },
     };

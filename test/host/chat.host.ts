@@ -253,6 +253,18 @@ describe("the models in VS Code's picker", function () {
     await assert.rejects(collect(model, tooMuch), /To do: /);
   });
 
+  it("draw as the request says: hotter, by its seed, and no more tokens than it wants", async () => {
+    const model = await modelNamed("tiny-chat");
+    const messages = [vscode.LanguageModelChatMessage.User("ab")];
+    const drawn = (seed: number): Promise<string> =>
+      collect(model, messages, { modelOptions: { temperature: 2, seed, max_tokens: 24 } });
+    const [first, second, same] = [await drawn(1), await drawn(2), await drawn(1)];
+    assert.equal(same, first);
+    assert.notEqual(second, first);
+    assert.ok((await model.countTokens(first)) <= 24, first);
+    await assert.rejects(collect(model, messages, { modelOptions: { temperature: "hot" } }), /takes a number from 0 to 2/);
+  });
+
   it("stop where the request is stopped", async () => {
     const model = await modelNamed("tiny-chat");
     const stopping = new vscode.CancellationTokenSource();
@@ -328,9 +340,13 @@ function said(model: vscode.LanguageModelChat, texts: readonly string[]): Promis
   );
 }
 
-async function collect(model: vscode.LanguageModelChat, messages: vscode.LanguageModelChatMessage[]): Promise<string> {
+async function collect(
+  model: vscode.LanguageModelChat,
+  messages: vscode.LanguageModelChatMessage[],
+  options: vscode.LanguageModelChatRequestOptions = {},
+): Promise<string> {
   let text = "";
-  for await (const piece of (await model.sendRequest(messages)).text) text += piece;
+  for await (const piece of (await model.sendRequest(messages, options)).text) text += piece;
   return text;
 }
 

@@ -7,6 +7,7 @@ import type { SavedRun } from "../protocol/panel.ts";
 import { insertion } from "../state/answerView.ts";
 import { busyWith } from "../state/store.ts";
 import type { State } from "../state/store.ts";
+import { plural } from "../state/words.ts";
 
 export function answerActions(run: SavedRun, state: State, play: Playground): TemplateResult {
   const { answers } = play;
@@ -17,7 +18,7 @@ export function answerActions(run: SavedRun, state: State, play: Playground): Te
   return html`<div class="actions" role="group" aria-label="Actions on this answer">
       ${button({
         label: "Regenerate",
-        title: "Asks the same question again as this turn; this answer stays among the saved runs",
+        title: `Asks the same question again as this turn${run.attached ? `, of the ${plural(run.attached.files.length, "file")} that it was limited to` : ""}; this answer stays among the saved runs`,
         disabled: busy,
         onClick: () => {
           answers.regenerate();

@@ -6,7 +6,7 @@ import { EngineError, abortedError, plainError } from "../../engine/errors.ts";
 import type { ErrorCode, PlainError } from "../../engine/errors.ts";
 
 /** Raised whenever a message of one of the two wires changes shape. */
-export const PROTOCOL_VERSION = 6;
+export const PROTOCOL_VERSION = 7;
 
 /** One direction-less pipe: a webview, a worker, or a fake in a test. */
 export interface Port {

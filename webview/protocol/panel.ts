@@ -108,7 +108,12 @@ export interface SavedRun {
   settings?: RunSettings | undefined;
   /** Runs that it followed up, oldest first; absent where there were none, or before it was kept. */
   earlier?: string[] | undefined;
+  /** What was attached to the question and was all that it was about; absent where it was about the workspace. */
+  attached?: AttachedFiles | undefined;
 }
+
+/** Files that a question of VS Code's chat was limited to. */
+export type AttachedFiles = Pick<ChosenQuestion, "files" | "first">;
 
 /** Lines of one file of the workspace, 1-based, both ends included. */
 export interface CitedLines {
@@ -188,6 +193,14 @@ export interface ChosenQuestion {
   /** Paths that are kept before all others where not everything fits. */
   first: string[];
   history: { question: string; answer: string }[];
+  /** They are all that the question is about, also when it is asked again; else they are the workspace as it is. */
+  limited: boolean;
+}
+
+/** The settings of the panel give what is not said here. */
+export interface ReplyParams extends Pick<ReplyRequest, "messages" | "maxAnswerTokens"> {
+  runId: string;
+  sampling: Partial<Sampling>;
 }
 
 /** Host asks, panel answers. */
@@ -198,7 +211,7 @@ export interface PanelCalls {
   /** What that question would cost; nothing is computed. */
   "panel/plan": { params: ChosenQuestion; result: AskPlan };
   /** The next turn of a conversation that is not about the workspace. Waits for the run that is going on. */
-  "panel/reply": { params: { runId: string } & Pick<ReplyRequest, "messages" | "maxAnswerTokens">; result: Reply };
+  "panel/reply": { params: ReplyParams; result: Reply };
   "panel/select": { params: { tab: PanelTab }; result: Record<string, never> };
   "panel/state": { params: Record<string, never>; result: PanelState };
   /** Opens the next citation of the answer on screen, or the one before, counted round; 0 of 0 where it has none. */

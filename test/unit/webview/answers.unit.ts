@@ -43,6 +43,9 @@ function conversation(
       store.dispatch({ type: "runStarted", id: "new", question });
       return true;
     },
+    askAttached: async (question, { files }) => {
+      asked.push({ question: `${question} of ${files.map(({ path }) => path).join()}`, after: [] });
+    },
     writeClipboard: async (text) => void calls.push({ name: "clipboard", params: text }),
   });
   return { store, calls, asked, answers, settled: () => Promise.all(work) };
@@ -59,6 +62,16 @@ describe("asking a turn again", () => {
       store.state.runs.map(({ id }) => id),
       ["one", "two", "three", "new"].sort((a, b) => (a === "new" ? 1 : b === "new" ? -1 : 0)),
     );
+  });
+
+  it("regenerates an answer about what was attached from nothing else", async () => {
+    const { store, asked, answers, settled } = conversation();
+    const limited = savedRun("four", { question: "four?" }, "2026-01-01T00:00:09.000Z");
+    const attached = { files: [{ path: "a.ts", hash: "1", sizeBytes: 1 }], first: [] };
+    store.dispatch({ type: "runFinished", run: { ...limited, attached } });
+    answers.regenerate();
+    await settled();
+    assert.deepEqual(asked, [{ question: "four? of a.ts", after: [] }]);
   });
 
   it("edits an earlier question: its text is in the box, and the next one asked is that turn", () => {

@@ -8,7 +8,7 @@ import { type Action, createStore, initialState } from "../../../webview/state/s
 import { askResult, panelSettings, savedRun, sessionInfo } from "./panelFixtures.ts";
 
 const never = { signal: new AbortController().signal };
-const question: ChosenQuestion = { question: "where?", files: [], first: ["a.ts"], history: [] };
+const question: ChosenQuestion = { question: "where?", files: [], first: ["a.ts"], history: [], limited: false };
 const limit = { tokens: 2048, because: "trained length", explanation: "", wouldBe: 2048 } as const;
 const planned: AskPlan = {
   ...{ promptTokens: 9, reusedTokens: 0, restoredTokens: 0, recomputedTokens: 9 },
@@ -111,7 +111,7 @@ describe("requests of VS Code's chat", () => {
   it("go one after the other, and one that is given up before its turn never runs", async () => {
     const made = panel();
     ready(made);
-    const message = { messages: [], maxAnswerTokens: 9 };
+    const message = { messages: [], maxAnswerTokens: 9, sampling: {} };
     const first = made.handlers["panel/reply"]({ ...message, runId: "1" }, never);
     const controller = new AbortController();
     const given = made.handlers["panel/reply"]({ ...message, runId: "2" }, { signal: controller.signal });
@@ -160,7 +160,7 @@ describe("requests of VS Code's chat", () => {
     ready(made);
     made.dispatch({ type: "runFinished", run: savedRun("own") });
     assert.equal(made.store.state.cachedRun, "own");
-    const replying = made.handlers["panel/reply"]({ messages: [], maxAnswerTokens: 9, runId: "1" }, never);
+    const replying = made.handlers["panel/reply"]({ messages: [], maxAnswerTokens: 9, sampling: {}, runId: "1" }, never);
     await settle();
     assert.deepEqual([made.store.state.cachedRun, made.store.state.replying], [undefined, true]);
     made.ends[0]?.();

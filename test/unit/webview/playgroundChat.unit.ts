@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { AskEvent, AskPlan, AskResult } from "../../../engine/generate/api.ts";
 import { abortedError, EngineError } from "../../../engine/errors.ts";
-import { createPlayground } from "../../../webview/playground.ts";
+import { createPlayground, type Playground } from "../../../webview/playground.ts";
 import { type Channel, openChannel, type Port } from "../../../webview/protocol/channel.ts";
 import type {
   ChosenQuestion,
@@ -59,11 +59,12 @@ function serveEngine(port: Port, script: Script): void {
     {
       "engine/open": () => sessionInfo(),
       "engine/ask": (params, { signal }) => {
-        script.asked.push(`ask ${params.question} of ${params.files.map(({ path }) => path).join(" ")}`);
+        script.asked.push(`ask ${params.question} of ${params.files.map(({ path, hash }) => `${path}@${hash}`).join(" ")}`);
         return script.ask(params, engine, signal);
       },
       "engine/reply": ({ runId, request }) => {
-        script.asked.push(`reply to ${request.messages.length} in ${request.maxAnswerTokens}`);
+        const { temperature, topP, seed } = request.sampling;
+        script.asked.push(`reply to ${request.messages.length} in ${request.maxAnswerTokens} at ${temperature} ${topP} ${seed}`);
         engine.publish("run", { runId, event: { type: "token", text: "hi" } });
         return { text: "hi", stoppedBy: "end", promptTokens: 3, reusedTokens: 0, restoredTokens: 0, answerTokens: 1 };
       },
@@ -85,6 +86,7 @@ interface Opened {
   host: Channel<PanelCalls, HostTopics, PanelTopics>;
   events: { runId: string; event: AskEvent }[];
   saved: SavedRun[];
+  page: Playground;
 }
 
 /** The page, once its engine is ready, from the host's side. */
@@ -135,9 +137,9 @@ async function openPage(): Promise<Opened> {
   const events: Opened["events"] = [];
   host.subscribe("run", (run) => void events.push(run));
   const store = createStore(initialState({ tab: "ask", question: "" }));
-  createPlayground(store, page, { worker: "worker.js", ortWasm: "" });
+  const made = createPlayground(store, page, { worker: "worker.js", ortWasm: "" });
   await until("the engine", 10_000, async () => (reports.at(-1)?.status === "ready" ? true : undefined));
-  return { store, host, events, saved };
+  return { store, host, events, saved, page: made };
 }
 
 describe("the page behind VS Code's chat", () => {
@@ -148,6 +150,7 @@ describe("the page behind VS Code's chat", () => {
     files: [{ path: "chosen.ts", hash: "2", sizeBytes: 1 }],
     first: ["chosen.ts"],
     history: [],
+    limited: false,
   };
 
   before(() => {
@@ -188,7 +191,8 @@ describe("the page behind VS Code's chat", () => {
     };
     const result = await host.call("panel/answer", { ...question, runId: "chat" });
     assert.equal(result.answer, "there");
-    assert.deepEqual(script.asked.splice(0), ["ask where? of chosen.ts"]);
+    assert.deepEqual(script.asked.splice(0), ["ask where? of chosen.ts@2"]);
+    assert.equal(saved[0]?.attached, undefined);
     assert.deepEqual(
       events.map(({ runId, event }) => `${runId} ${event.type}`),
       ["chat packing", "chat candidate"],
@@ -198,11 +202,28 @@ describe("the page behind VS Code's chat", () => {
     host.close();
   });
 
+  it("is asked again, by the panel's button, about what it was limited to as that is now", async () => {
+    const { host, saved, store, page } = await openPage();
+    script.ask = async ({ question: asked }) => askResult({ question: asked });
+    const files = [{ path: "own.ts", hash: "old", sizeBytes: 7, lines: [{ first: 2, last: 3 }], level: "outline" as const }];
+    const limited = { ...question, files: [...files, ...question.files], limited: true };
+    await host.call("panel/answer", { ...limited, runId: "chat" });
+    assert.deepEqual(saved[0]?.attached, { files: limited.files, first: ["chosen.ts"] });
+    page.answers.regenerate();
+    await until("the run", 10_000, async () => (store.state.runs.length === 2 ? true : undefined));
+    // One that changed is read as it is; one that the workspace does not list, as it was.
+    assert.deepEqual(script.asked.splice(0), ["ask where? of own.ts@old chosen.ts@2", "ask where? of own.ts@1 chosen.ts@2"]);
+    const again = saved[1]?.attached?.files[0];
+    assert.deepEqual(again, { ...files[0], hash: "1", sizeBytes: 1 }, "its lines stay chosen");
+    assert.deepEqual(store.state.thread, [saved[1]?.id]);
+    host.close();
+  });
+
   it("asks a person's own question from the whole workspace, and not for the chat's ears", async () => {
     const { host, events, store } = await openPage();
     assert.deepEqual(await host.call("panel/ask", { question: "mine?" }), { accepted: true });
     await until("the run", 10_000, async () => (store.state.runs.length === 1 ? true : undefined));
-    assert.deepEqual(script.asked.splice(0), ["ask mine? of own.ts"]);
+    assert.deepEqual(script.asked.splice(0), ["ask mine? of own.ts@1"]);
     assert.deepEqual(events, []);
     host.close();
   });
@@ -226,9 +247,10 @@ describe("the page behind VS Code's chat", () => {
   it("writes replies that are no runs, streamed under their id", async () => {
     const { host, events, saved, store } = await openPage();
     const messages = [{ role: "user" as const, content: "hello" }];
-    const reply = await host.call("panel/reply", { runId: "r", messages, maxAnswerTokens: 7 });
+    const sampling = { temperature: 0.5, seed: 3 };
+    const reply = await host.call("panel/reply", { runId: "r", messages, maxAnswerTokens: 7, sampling });
     assert.equal(reply.text, "hi");
-    assert.deepEqual(script.asked.splice(0), ["reply to 1 in 7"]);
+    assert.deepEqual(script.asked.splice(0), ["reply to 1 in 7 at 0.5 1 3"], "what is not said comes from the settings");
     assert.deepEqual(events, [{ runId: "r", event: { type: "token", text: "hi" } }]);
     assert.deepEqual([saved.length, store.state.runs.length, store.state.replying], [0, 0, false]);
     host.close();
