@@ -118,6 +118,8 @@ export interface PackedPrompt {
   pack: Pack;
   ids: Int32Array<ArrayBuffer>;
   rope: ResolvedRope;
+  /** The question as it is read, where the files tell which of its words is the name. */
+  question?: string;
   /** Which lines a quote is chosen from; all of them where this is absent. */
   among?: AnswerLines | undefined;
 }
@@ -235,7 +237,13 @@ export async function answerFrom(
   };
   const part: AnswerPart = {
     ...said,
-    prose: proseOf({ ...said, question: request.question, rows: pack.rows, form: extractive ? "lines" : "text", among }),
+    prose: proseOf({
+      ...said,
+      question: packed.question ?? request.question,
+      rows: pack.rows,
+      form: extractive ? "lines" : "text",
+      among,
+    }),
     stoppedBy: decoded.stoppedBy,
     lookedAt: await lookedAt(cite),
     attended: await attendedRuns(cite),

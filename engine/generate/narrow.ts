@@ -2,8 +2,9 @@
 import type { AttentionChoice } from "../attention/api.ts";
 import { throwIfAborted } from "../errors.ts";
 import type { Pack } from "../pack/pack.ts";
-import { planPrompt, type Prompt } from "../pack/prompt.ts";
-import { firstLines, type Holding, linesAround, type MayAnswer, type Search, searchFor } from "./answerLines.ts";
+import { nameMarked } from "../pack/nameInFiles.ts";
+import { planPrompt, type Prompt, type Turn } from "../pack/prompt.ts";
+import { firstLines, type GivenLines, type Holding, linesAround, type MayAnswer, type Search, searchFor } from "./answerLines.ts";
 import type { AskRequest } from "./api.ts";
 import type { AskModel, PackedPrompt } from "./ask.ts";
 import type { HeldTokens } from "./heldTokens.ts";
@@ -44,11 +45,23 @@ export function quotesAmong({ spec, tokenizer }: AskModel, pack: Pack, among: An
 /** The prompt that is read with the files, and how many tokens come behind it before the answer begins. */
 export function firstPrompt(model: AskModel, request: AskRequest): { prompt: Prompt; laterTokens: number } {
   const { question, history } = request;
-  const first = isConstrained(model, request) ? searchFor(question)?.definitionFirst : undefined;
-  if (first === undefined) return { prompt: planPrompt({ ...model, question, history }), laterTokens: 0 };
-  const prompt = planPrompt({ ...model, question: first, history });
-  const later = planPrompt({ ...model, question, history: [...history, { question: first, answer: "" }] });
-  return { prompt, laterTokens: later.after.length - prompt.after.length + DEFINITION_TOKENS };
+  const constrained = isConstrained(model, request);
+  const marked = constrained ? nameMarked(question) : undefined;
+  const first = constrained ? searchFor(marked ?? question)?.definitionFirst : undefined;
+  // A word that the files may turn out not to define is no name yet.
+  const prompt = planPrompt({ ...model, question: marked === undefined ? (first ?? question) : question, history });
+  if (marked === undefined && first === undefined) return { prompt, laterTokens: 0 };
+  const turns = first === undefined ? history : [...history, { question: first, answer: "" }];
+  const later = planPrompt({ ...model, question: marked ?? question, history: turns });
+  const found = first === undefined ? 0 : DEFINITION_TOKENS;
+  return { prompt, laterTokens: Math.max(0, later.after.length - prompt.after.length) + found };
+}
+
+/** The question as it is read: with a name that only the files tell, where their lines bear out what is asked of it. */
+function readIn(files: readonly GivenLines[], question: string): string {
+  const marked = nameMarked(question);
+  const search = marked === undefined ? undefined : searchFor(marked);
+  return marked !== undefined && search && firstLines(search, files)?.found === "borne out" ? marked : question;
 }
 
 /**
@@ -63,27 +76,33 @@ export async function narrowed(
   request: AskRequest,
   signal: AbortSignal,
 ): Promise<PackedPrompt> {
-  const search = isConstrained(model, request) ? searchFor(request.question) : undefined;
-  if (!search) return packed;
-  const { name, definitionFirst } = search;
+  if (!isConstrained(model, request)) return packed;
   const { pack } = packed;
-  const holding = firstLines(
-    search,
-    pack.files.map(({ path }) => pack.lines(path)),
-  );
-  const among = holdingLines(name, holding, model.spec.absentTokenId !== undefined);
-  if (definitionFirst === undefined) return { ...packed, among };
-  const definition = await findDefinition(model, held, { ...packed, among }, name, signal);
-  if (definition === undefined) return { ...packed, among: { ...among, mayAnswer: () => false } };
+  const files = pack.files.map(({ path }) => pack.lines(path));
+  const question = readIn(files, request.question);
+  const search = searchFor(question);
+  if (!search) return packed;
+  /** The prompt with another question behind the files, in the cache. */
+  const asking = async (asked: string, history: readonly Turn[]): Promise<PackedPrompt> => {
+    const { after } = planPrompt({ ...model, question: asked, history });
+    const ids = new Int32Array(pack.ids.length + after.length);
+    ids.set(pack.ids);
+    ids.set(after, pack.ids.length);
+    held.prepare(ids, packed.rope.plan, attention);
+    await held.runner.append(ids.subarray(held.runner.length), { signal });
+    return { ...packed, ids, question };
+  };
+  const { name, definitionFirst } = search;
+  const among = holdingLines(name, firstLines(search, files), model.spec.absentTokenId !== undefined);
+  const first = question === request.question ? packed : await asking(definitionFirst ?? question, request.history);
+  if (definitionFirst === undefined) return { ...first, among };
+  const definition = await findDefinition(model, held, { ...first, among }, name, signal);
+  if (definition === undefined) return { ...first, among: { ...among, mayAnswer: () => false } };
   const around = aroundDefinition(search, definition, packed);
-  const history = [...request.history, { question: definitionFirst, answer: definition.text }];
-  const { after } = planPrompt({ ...model, question: request.question, history });
-  const ids = new Int32Array(pack.ids.length + after.length);
-  ids.set(pack.ids);
-  ids.set(after, pack.ids.length);
-  held.prepare(ids, packed.rope.plan, attention);
-  await held.runner.append(ids.subarray(held.runner.length), { signal });
-  return { ...packed, ids, among: around };
+  return {
+    ...(await asking(question, [...request.history, { question: definitionFirst, answer: definition.text }])),
+    among: around,
+  };
 }
 
 function holdingLines(name: string, holding: Holding | undefined, canRefuse: boolean): AnswerLines | undefined {

@@ -80,7 +80,7 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
       "what (?:is|are|gets) returned (?:by|from) {}",
       "(?:what|which value) (?:do|does)(?: the (?:function|method))? {} (?:return|give back|yield|evaluate to)",
       "what {} returns",
-      "(?:return (?:value|type|statement)|result) (?:of|from|in) {}",
+      "(?:return (?:value|type|statement)|result) (?:of|for|from|in) {}",
       "how is (?:the result of )?{} (?:computed|calculated)",
       "what (?:do|does) (?:a call of |callers of )?{} (?:give(?: back)?|hand back|produce|receive)$",
       "(?:value|expression|line)s? (?:is |are )?returned (?:by|from) {}",
@@ -232,11 +232,16 @@ export function isPlainWord(name: string): boolean {
   return /^\p{Lu}?\p{Ll}+$/u.test(name);
 }
 
+/** A word that questions are made of: it names nothing. */
+export function isFiller(word: string): boolean {
+  return FILLERS.has(word.toLowerCase());
+}
+
 /** Characters; what is longer is a text that somebody pasted. */
 const LONGEST = 1000;
 /** Words that stand where a name could and name nothing. */
 const FILLERS: ReadonlySet<string> = new Set(
-  "a an and any are by call code comment config declaration definition docstring do does file files for function functions he i in is it its line lines me my of or our repository she that the their them there they this those to us variable variables we what where which who why you your".split(
+  "a an and any are by call code comment config declaration definition docstring do does file files for function functions he i in is it its line lines me my of or our repository set she that the their them there they this those to us variable variables we what where which who why you your".split(
     " ",
   ),
 );

@@ -11,19 +11,19 @@ const WORDS: readonly (readonly [kind: QuestionKind, words: string])[] = [
   ["signature", "parameters?|params?|arguments?|args?|signature|inputs?|takes?(?! (?:me|us))|accepts?|expects?|pass(?:ed)?"],
   [
     "return",
-    "returns?|returned|returning|yields?|gives?(?: me)? back|comes? back|get (?:back|from|when|if|out of)|results?|outputs?|hands? back|produces?|evaluates? to",
+    "returns?|returned|returning|yields?|gives?(?: me)? back|comes? back|get (?:back|from|when|if|out of)|results?|outputs?|hands? back|comes? out|produces?|evaluates? to",
   ],
   ["import", "imports?|imported|importing|requires?|required|comes? from|(?:pull|bring|brought)(?:s|ed)? in|includes?|included"],
   ["caller", "calls?|called|calling|callers?|invokes?|invoked|invocations?|uses?|used|usages?|triggers?|triggered"],
-  ["key", "config(?:uration|ured|ure)?s?|settings?|options?"],
+  ["key", "config(?:uration|ured|ure)?s?|settings?|options?|keys?|ya?ml|toml|ini"],
   ["file", "files?|paths?|filename|modules?"],
   [
     "value",
-    "values?|equals?|set to|holds?|stored?|stores|contains?|initiali[sz]ed|constant|numbers?|amount|assigned|how (?:many|much|big|large|long|high)",
+    "values?|equals?|set to|holds?|stored?|stores|contains?|initiali[sz]ed|constant|numbers?|amount|assign(?:s|ed)?|hard-?coded|how (?:many|much|big|large|long|high)",
   ],
   [
     "definition",
-    "where|find|locate|definition|defined?|defines|declared?|declares|declaration|implement(?:s|ed|ation)?|show|go to|take|jump|open|navigate|lines?|lives?|source|code",
+    "where|find|locate|definition|def|defined?|defines|declared?|declares|declaration|implement(?:s|ed|ation)?|show|go to|take|jump|open|navigate|lines?|lives?|source|code",
   ],
 ];
 
@@ -44,6 +44,11 @@ export function readByWords(text: string): ReadQuestion | undefined {
   const kind =
     /^\d+$/.test(name) && /\bvariables?\b/i.test(words) ? "variables" : kinds.find(({ pattern }) => pattern.test(words))?.kind;
   return kind && { kind, name };
+}
+
+/** A question without the words by which its kind is told. */
+export function withoutKindWords(text: string): string {
+  return kinds.reduce((rest, { pattern }) => rest.replaceAll(new RegExp(pattern, "giu"), " "), text);
 }
 
 /** What stands between marks; else a word that only code has: with a capital, a digit or a sign inside, or called. */

@@ -35,12 +35,14 @@ def plain(wording: str) -> str:
     return (wording[:1].lower() + wording[1:]).rstrip("?.")
 
 
+NOT_NAMES = set(RECOGNISED.pop("notNames"))  # in bare letters: words that questions are made of
 KINDS = {group: {plain(wording): kind for wording, kind in kinds.items()} for group, kinds in RECOGNISED.items()}
+PLAIN = re.compile(r"[A-Z]?[a-z]+")
 # A word that only code has: with a capital, a digit or a sign inside.
 CODE = re.compile(r"[a-z][A-Z]|\w[_$./-][A-Za-z]|[_$@]|\d")
 
 
-def kind_of(prompt: str, name: str) -> str | None:
+def kind_of(prompt: str, name: str, lines: list[str]) -> str | None:
     """What the extension takes the question in `Q: ...\\nA: ` for; None where it does not recognise it, or lets the answer stand anywhere."""
     question = prompt.removeprefix("Q: ").removesuffix("\nA: ")
     for written in (f"`{name}`", f'"{name}"', f"{name}()", name):
@@ -49,6 +51,9 @@ def kind_of(prompt: str, name: str) -> str | None:
             kind = KINDS["any"].get(wording)
             if kind is None and (written != name or CODE.search(name)):
                 kind = KINDS["unmistakable"].get(wording)
+            elif kind is None and PLAIN.fullmatch(name) and name.lower() not in NOT_NAMES and (told := KINDS["inFiles"].get(wording)) in WORDINGS:
+                # A plain word is a name where the files bear out what is asked of it.
+                kind = told if not holding("definition" if told in ("return", "comment") else told, name, lines)[1] else None
             return kind if kind in WORDINGS else None
     return None
 
@@ -112,7 +117,7 @@ def holding(kind: str, name: str, lines: list[str]) -> tuple[list[str] | None, b
     if borne := [line for line in lines if bears_out(kind, line.strip(), name)]:
         return borne, False
     found = [line for line in lines if holds(line, name)] or [line for line in lines if holds(line.lower(), name.lower())]
-    return (None if not found and re.fullmatch(r"[A-Z]?[a-z]+", name) else found), True
+    return (None if not found and PLAIN.fullmatch(name) else found), True
 
 
 def body_of(lines: list[str], definition: int) -> list[int]:
@@ -213,7 +218,7 @@ class Asker:
         prompt, answer = row
         absent = question.kind == "absent"
         name = question.name.split(":", 1)[1] if absent else question.name
-        kind = kind_of(self.source.tokenizer.decode(prompt), name)
+        kind = kind_of(self.source.tokenizer.decode(prompt), name, self.context.lines)
         expected = [self.source.absent] if absent else question.answer
         if question.kind in ("needleValues", "needleQueries", "variables"):
             return None

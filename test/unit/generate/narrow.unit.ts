@@ -116,6 +116,30 @@ describe("an answer is looked for where it can stand", () => {
     assert.equal(result.absent, true);
   });
 
+  it("among the lines for a plain word that the files define, and that is all the question is about", async () => {
+    const trained = "What are the parameters of `go`?";
+    const contents = { "a.ts": "export function berth(a) {\n  return a;\n}\nconst far = 1;\n" };
+    const asking = async (question: string, lines: Readonly<Record<string, readonly string[]>>) =>
+      asked(question, lines, memoryWorkspace(contents));
+    const signature = await asking("pls list the args that berth takes", {});
+    assert.deepEqual([signature.result.answer, signature.result.absent], ["export function berth(a) {", false]);
+    assert.ok(signature.prompt.endsWith(`\nQ: ${trained.replace("go", "berth")}\nA: `), signature.prompt);
+    assert.equal(signature.result.question, "pls list the args that berth takes");
+    assert.equal(signature.result.prose, "The parameters of `berth` stand in a.ts, line 1:");
+    const returned = await asking("pls, what would berth give me back", {
+      "Where is `berth` defined?": ["export function berth(a) {"],
+    });
+    assert.equal(returned.result.answer, "return a;");
+    assert.ok(
+      returned.prompt.includes("Q: Where is `berth` defined?\nA: export function berth(a) {\nQ: What does `berth` return?"),
+    );
+    // `far` has no parameters, and nothing is called `gone`: both questions go to the model as they are.
+    for (const question of ["pls list the args that far takes", "pls list the args that gone takes"]) {
+      const { prompt } = await asking(question, {});
+      assert.ok(prompt.endsWith(`\nQ: ${question}\nA: `), prompt);
+    }
+  });
+
   it("and follow-ups share what was read", async () => {
     const { session, result } = await asked("What does go return?", { ...goDefined, "What does `go` return?": ["return a;"] });
     const { files, readFile } = memoryWorkspace(CONTENTS);

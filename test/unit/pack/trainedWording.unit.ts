@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, it } from "node:test";
+import { meaningWords, nameMarked } from "../../../engine/pack/nameInFiles.ts";
 import { readQuestion } from "../../../engine/pack/questionKind.ts";
 import { trainedWording } from "../../../engine/pack/trainedWording.ts";
 
@@ -37,17 +38,26 @@ describe("a question to an extractive model", () => {
   });
 
   it("has a kind that the evaluation of the specimens knows, for every wording of its questions that is recognised", () => {
+    // Every word that the reader knows stands in its own sources.
+    const sources = ["nameInFiles", "questionKind", "questionWords"].map((name) =>
+      readFileSync(`engine/pack/${name}.ts`, "utf8"),
+    );
     const wordings = readFileSync("engine/specimens/questions.py", "utf8").matchAll(/"([^"\n]*\{name\}[^"\n]*)"/g);
-    // With any name, or only with one that is marked or looks like code.
+    // With any name, with one that is marked or looks like code, or with a plain word that the files define.
     const any: Record<string, string> = {};
     const unmistakable: Record<string, string> = {};
+    const inFiles: Record<string, string> = {};
     for (const [, wording = ""] of [...wordings].sort(([a], [b]) => (a < b ? -1 : 1))) {
       const bare = readQuestion(wording.replace("{name}", "pierlamp"));
       const marked = readQuestion(wording.replace("{name}", "`pierlamp`"));
       if (bare.name === "pierlamp") any[wording] = bare.kind;
       else if (marked.name === "pierlamp") unmistakable[wording] = marked.kind;
+      const told = nameMarked(wording.replace("{name}", "pierlamp"));
+      if (told !== undefined) inFiles[wording] = readQuestion(told).kind;
     }
-    const text = `${JSON.stringify({ any, unmistakable }, undefined, 1)}\n`;
+    const lowerWords = JSON.stringify(sources).match(/[a-z]+/g) ?? [];
+    const notNames = [...new Set(lowerWords)].filter((word) => meaningWords(word).length === 0).sort();
+    const text = `${JSON.stringify({ any, unmistakable, inFiles, notNames }, undefined, 1)}\n`;
     const path = "engine/specimens/recognised.json";
     if (process.env["UPDATE_RECOGNISED"] === "1") writeFileSync(path, text);
     assert.equal(readFileSync(path, "utf8"), text, `renew it with UPDATE_RECOGNISED=1 npm test`);
