@@ -1,6 +1,6 @@
 /** What is off about a question is said before it is computed, and the user decides: in a real VS Code, with the bundled model. */
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { PlaygroundPage } from "../support/playgroundPage.ts";
@@ -93,5 +93,48 @@ describe("the sheet before a question", () => {
       out.map(([path]) => path),
       ["src/berths.ts"],
     );
+  });
+
+  /** Asks what the sheet asks about again once nothing is over the window any more; only reading is left to agree to. */
+  async function agreeToReading(): Promise<void> {
+    await panel.waitFor("the sheet without what does not fit", async () => {
+      return (await sheet().isVisible()) && !(await panel.part("lc-sheet-over").isVisible());
+    });
+    assert.ok(await panel.part("lc-sheet-cold").isVisible());
+    await panel.part("lc-sheet-ask").click();
+    assert.equal(await panel.answer(question), definition);
+    assert.equal(await panel.part("lc-left-out").isVisible(), false);
+  }
+
+  it("fits the levels to the window by its button, once the preview is applied", async () => {
+    rmSync(join(workbench.folder, "src", "office.ts"));
+    await panel.newQuestion();
+    await panel.part("lc-tab-inspect").click();
+    await panel.choose("lc-rope-kind", "model");
+    await panel.part("lc-tab-ask").click();
+    await askAndSee();
+    assert.match(await panel.part("lc-sheet-over").innerText(), /over the window of 2,048\./);
+    await panel.part("lc-sheet-fit").click();
+    const apply = workbench.page.locator(".quick-input-list .monaco-list-row", { hasText: "Apply" });
+    await apply.waitFor();
+    assert.ok(await panel.part("lc-sheet-over").isVisible(), "nothing changes before Apply");
+    await apply.click();
+    await agreeToReading();
+  });
+
+  it("widens the window by its button: a scaling is chosen, and everything goes in", async () => {
+    const before = await panel.number("lc-total", "tokens");
+    const lights = Array.from({ length: 120 }, (_, index) => `export const light${index} = ${index * 41};\n`);
+    writeFileSync(join(workbench.folder, "src", "lights.ts"), lights.join(""));
+    await panel.newQuestion();
+    await panel.waitFor("the new file's tokens", async () => {
+      const isReady = (await panel.data("lc-total", "state")) === "ready";
+      return isReady && (await panel.number("lc-total", "tokens")) > before + 1000;
+    });
+    await askAndSee();
+    await panel.part("lc-sheet-widen").click();
+    await agreeToReading();
+    await panel.part("lc-tab-inspect").click();
+    assert.equal(await panel.data("lc-rope-kind", "value"), "auto");
   });
 });
