@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 import needles
+from drills import DRILLS, drills
 from facts import IDENTIFIER, NOT_NAMES, Fact, find_calls, may_define
 from library import Library, SourceFile
 from questions import UNSEEN, WORDINGS, ask
@@ -17,7 +18,7 @@ KIND_WEIGHTS = {
     "file": 0.10, "needle": 0.4, "needleKeys": 0.2, "needleValues": 0.8, "needleQueries": 0.8, "variables": 0.5,
 }  # fmt: skip; needles are only in some packs, and there they come early
 FOCUS_WEIGHTS = {"return": 4.0, "comment": 4.0, "docstring": 3.0, "const": 2.0, "config": 2.0}  # of the kinds that windows are laid around; 1 for the others
-KINDS = [*KIND_WEIGHTS, "absent"]
+KINDS = [*KIND_WEIGHTS, "absent", *DRILLS]
 ABSENT_SHARE = 0.13
 USAGE_FIRST_SHARE = 0.5  # of the packs begin with a use of a name before its definition
 HARD_WEIGHT = 4.0
@@ -40,6 +41,7 @@ class Mixture:
     questions: tuple = (0.12, 0.5)  # of a pack's tokens are for questions, drawn between these
     definition_first: float = 0.0  # of the questions of AROUND_DEFINITION come behind the one for the definition
     wordings: int = 1  # 2: also the wordings of MORE
+    drills: int = 0  # questions of each kind of drills.py to choose from
 
 
 class Piece(NamedTuple):
@@ -217,7 +219,7 @@ class PackBuilder:
         for index, line in enumerate(lines):
             for name in set(IDENTIFIER.findall(line)) if not line.startswith("=== ") else ():
                 first_mention.setdefault(name, line.strip())
-                mentions[name].append(line)
+                mentions[name].append(index)
         questions = [Question(kind, name, answer, first_mention.get(name) != text) for kind, name, answer, text in found]
         everything = "\n".join(lines)
         for kind in ABSENT_KINDS:
@@ -228,8 +230,11 @@ class PackBuilder:
         known = {kind: {name for k, name, _, _ in facts if k == kind} for kind in ("def", "const", "config")}
         used = [name for name in sorted(mentions) if len(name) >= 4 and not any(name in names for names in known.values())]
         for name in rng.sample(used, min(6, len(used))):
-            if not any(may_define(line, name) for line in mentions[name]):
+            if not any(may_define(lines[index], name) for index in mentions[name]):
                 questions.append(Question("absent", f"{rng.choice(['def', 'def', 'file', 'const', 'return'])}:{name}", [self.source.absent], True))
+        if self.mixture.drills:
+            asked = drills(lines, mentions, rng, self.mixture.drills)
+            questions += [Question(kind, name, ids, False) for kind, name, text in asked if len(ids := self.encode(text)) <= MAX_ANSWER]
         return questions
 
     def turn(self, question: Question, unseen: bool = False) -> tuple[list[int], list[int]]:

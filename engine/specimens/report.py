@@ -96,6 +96,22 @@ def bars(report: dict) -> str:
     return "\n".join(rows)
 
 
+def learning_table(learning: dict, shipped: int) -> str:
+    """The bars at the trained length, free / among lines, by the tokens trained; the shipped weights are marked."""
+    tasks = list(dict.fromkeys(task for _, multiple, tasks, mode, _ in BARS if multiple == 1 and mode == "free" for task in tasks))
+    wanted = {(task, mode): bar for _, multiple, (task, *_), mode, bar in BARS if multiple == 1}
+    points = learning["points"]
+    titles = [f"{point['tokens'] / 1e6:.1f} M{' (these)' if point['tokens'] == shipped else ''}" for point in points]
+    rows = ["| task | wanted | " + " | ".join(titles) + " |", "|---|---|" + "---|" * len(points)]
+    for task in tasks:
+        values = []
+        for point in points:
+            cell = next((cell for cell in point["cells"] if cell["task"] == task), {})
+            values.append(f"{shown(cell.get('free'))} / {shown(cell.get('lines'))}")
+        rows.append(f"| {task} | {shown(wanted[task, 'free'])} / {shown(wanted[task, 'lines'])} | " + " | ".join(values) + " |")
+    return "\n".join(rows)
+
+
 def verdict(value: float | None, bar: float, sign: int = 1) -> str:
     """Two cells: the value, and whether it is at least the bar (with a sign of -1: at most)."""
     return f"{shown(value)} | {'' if value is None else 'met' if sign * value >= sign * bar else 'missed'}"
@@ -123,6 +139,8 @@ def main() -> None:
         print(f"\n## Siblings, free / among lines over all questions with an answer\n\n{sibling_table(siblings)}")
     if ASK in reports:
         print(f"\n## Bars for the default model of Ask\n\n{bars(reports[ASK])}")
+        learning, recipe = (json.loads((arguments.models / ASK / f"{name}.json").read_text(encoding="utf-8")) for name in ("learning", "recipe"))
+        print(f"\n## The same, free / among lines, by tokens trained\n\n{learning_table(learning, recipe['run']['tokens'])}")
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ const expected = [
   "extension/media/playground.png",
   "extension/media/schemas/contextSet.schema.json",
   "extension/media/specimens/ask-5m/attended.json",
+  "extension/media/specimens/ask-5m/learning.json",
   ...["ask-5m", ...siblings].flatMap((name) => specimenFiles.map((file) => `extension/media/specimens/${name}/${file}`)),
   "extension/media/walkthrough/ask.svg",
   "extension/media/walkthrough/chat.md",
