@@ -97,7 +97,7 @@ trained and measured and not taken:
 {table}
 
 What is missing is not more of the same. The third cycle asked much more often for what stands around a definition, and drilled the steps to it on any line of
-a context (`drills.py`); it reached none of the missed bars, and imports fell. Its answers on held-out contexts show why: asked what
+a context (`drills.py`); it reached none of the missed bars, and imports fell. Answers of these weights on held-out contexts show why: asked what
 two functions of one context return, it mostly gives the same line twice. It has learned which lines could answer and not to which name they belong, because in
 most packs so few could that a guess pays. Packs of many short definitions side by side, where it does not, would come next, and a larger model on a GPU.
 The extension does not wait for that: it has the definition found first and lets the model choose among the lines around it.
