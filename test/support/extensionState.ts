@@ -27,10 +27,15 @@ export async function stateWhere(
   wanted: (state: ExtensionState) => boolean,
   timeoutMs = 60_000,
 ): Promise<ExtensionState> {
-  return until(what, timeoutMs, async () => {
-    const state = await extensionState();
-    return wanted(state) ? state : undefined;
-  });
+  let last: ExtensionState | undefined;
+  try {
+    return await until(what, timeoutMs, async () => {
+      last = await extensionState();
+      return wanted(last) ? last : undefined;
+    });
+  } catch (error) {
+    throw new Error(`${what}: it ended as ${JSON.stringify(last)}`, { cause: error });
+  }
 }
 
 /** The only folder of the workspace. */
