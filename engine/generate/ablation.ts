@@ -39,7 +39,8 @@ export async function checkAnswer(
   const without = await score(withoutPlaces(packed, leftOut, model.tokenizer), "without");
   const withLines = await score(packed, "with");
   engine.asked = asked;
-  return { leftOut, answerTokens: answer.ids.length, withLines, withoutLines: without, verdict: verdictOf(withLines, without) };
+  const attentionFrom = engine.held.runner.tap.from ?? 0;
+  return { ...{ leftOut, answerTokens: answer.ids.length, withLines, withoutLines: without }, verdict: verdictOf(withLines, without), attentionFrom };
 }
 
 function checkable(asked: AskedPrompt | undefined): AskedPrompt {

@@ -72,6 +72,8 @@ export interface AnswerCheck {
   withLines: number;
   withoutLines: number;
   verdict: "depends" | "partly" | "hardly";
+  /** Tokens before this one were put back and not computed, so their attention cannot be inspected: of the context that the check leaves. */
+  attentionFrom: number;
 }
 
 /** An answer depends on lines without which it is at most so much of as probable per token as with them ... */

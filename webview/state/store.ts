@@ -322,8 +322,9 @@ function reduceRest(state: State, action: Action): State {
       return { ...state, contextRun: undefined, check: reduceCheck(state.check, action) };
     case "checkEvent":
     case "checkStopping":
-    case "checkReady":
       return { ...state, check: reduceCheck(state.check, action) };
+    case "checkReady":
+      return checked(state, action);
     case "searchStarted":
       return { ...withoutCache(state), lab: reduceLab(state.lab, action) };
     case "previewReady":
@@ -439,6 +440,14 @@ function finish(state: State, run: SavedRun): State {
     contextRun: run.id,
     heat: freshHeat(state.heat, run.result.answerStart, run.result.attentionFrom),
   };
+}
+
+/** A check that came to its end read the run's own prompt and answer last: the keys are in the cache again, to be inspected. */
+function checked(state: State, action: Extract<Action, { type: "checkReady" }>): State {
+  const check = reduceCheck(state.check, action);
+  const run = check !== state.check && "runId" in check ? state.runs.find(({ id }) => id === check.runId) : undefined;
+  if (!run) return { ...state, check };
+  return { ...state, check, cachedRun: run.id, heat: freshHeat(state.heat, run.result.answerStart, action.check.attentionFrom) };
 }
 
 /** A saved run with the conversation that led to it, which a follow-up continues. */

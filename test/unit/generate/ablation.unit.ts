@@ -144,7 +144,15 @@ describe("a session", () => {
     );
     const result = await session.ask(request, never, () => undefined);
     assert.equal(result.absent, false, "this random model quotes");
-    const { withLines, withoutLines, answerTokens } = await session.checkAnswer(never, () => undefined);
+    const pooled = async (): Promise<number[]> => {
+      const edges = { queryEdges: Uint32Array.of(0, result.promptTokens), keyEdges: Uint32Array.of(0, 8, result.promptTokens) };
+      return [...(await session.pool({ layer: "mean", head: "mean", ...edges }, never)).cells];
+    };
+    const before = await pooled();
+    const { withLines, withoutLines, answerTokens, attentionFrom } = await session.checkAnswer(never, () => undefined);
+    // What the map shows is the run's own again, not the one without the lines.
+    assert.equal(attentionFrom, result.attentionFrom);
+    for (const [cell, mass] of (await pooled()).entries()) assert.ok(Math.abs(mass - (before[cell] ?? NaN)) < 1e-5);
     for (const probability of [withLines, withoutLines]) assert.ok(probability > 0 && probability <= 1, `${probability}`);
     assert.equal(answerTokens, result.answerTokens);
     const preview = await session.previewRope({ kind: "model" }, never, () => undefined);

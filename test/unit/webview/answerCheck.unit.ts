@@ -10,7 +10,7 @@ import { savedRun } from "./panelFixtures.ts";
 
 const result: AnswerCheck = {
   ...{ leftOut: [{ path: "a.ts", startLine: 3, endLine: 3 }], answerTokens: 12 },
-  ...{ withLines: 0.93, withoutLines: 0.02, verdict: "depends" },
+  ...{ withLines: 0.93, withoutLines: 0.02, verdict: "depends", attentionFrom: 2 },
 };
 const progress: CheckProgress = { reading: "without", doneTokens: 3, totalTokens: 9 };
 
@@ -60,8 +60,21 @@ describe("the check of an answer", () => {
     await comesTrue(() => store.state.check.status === "ready");
     assert.equal(calls(), 1);
     assert.equal(busyWith(store.state), undefined);
-    // The context is as the answer left it, so it can be checked and previewed again.
+    // The context is as the answer left it, so it can be checked and previewed again, and its attention inspected.
     assert.equal(store.state.contextRun, "r");
+    assert.equal(store.state.cachedRun, "r");
+    assert.equal(store.state.heat.window.query.start, 2);
+  });
+
+  it("of a run that is deleted meanwhile leaves nothing to inspect", async () => {
+    const { store, dispatch, checks, calls, settle } = panel();
+    checks.start();
+    await comesTrue(() => calls() === 1);
+    assert.equal(store.state.cachedRun, undefined);
+    dispatch({ type: "runDeleted", id: "r" });
+    settle(result);
+    await comesTrue(() => store.state.check.status === "ready");
+    assert.equal(store.state.cachedRun, undefined);
   });
 
   it("stopped, it says nothing, and the answer's context is gone", async () => {
