@@ -38,47 +38,47 @@ export function answersOf(current: () => WorkspaceCounts, log: (message: string)
     },
     "longContext/row": ({ path }) => ({ row: rowOf(source(), path) }),
     "longContext/why": ({ path }) => ({ sentences: whyOf(source(), path) }),
-    "longContext/setLevels": ({ levels }) => {
+    "longContext/setLevels": async ({ levels }) => {
       const counts = current();
       return {
-        revision: counts.changeLevels(() => {
+        revision: await counts.changeLevels(() => {
           counts.selection.set(levels);
           return Object.keys(levels);
         }),
       };
     },
-    "longContext/checkRows": (rows) => {
+    "longContext/checkRows": async (rows) => {
       const counts = current();
       return {
-        revision: counts.changeLevels(() => {
+        revision: await counts.changeLevels(() => {
           checkRows(counts, rows);
           return [...rows.takenIn, ...rows.leftOut];
         }),
       };
     },
-    "longContext/replaceLevels": ({ levels }) => {
+    "longContext/replaceLevels": async ({ levels }) => {
       const counts = current();
       return {
-        revision: counts.changeLevels(() => {
+        revision: await counts.changeLevels(() => {
           counts.selection.replace(levels);
           return [""];
         }),
       };
     },
-    "longContext/resetLevels": ({ paths }) => {
+    "longContext/resetLevels": async ({ paths }) => {
       const counts = current();
       let forgotten = 0;
-      const revision = counts.changeLevels(() => {
+      const revision = await counts.changeLevels(() => {
         forgotten = counts.selection.reset(paths);
         return forgotten > 0 ? paths : [];
       });
       return { forgotten, revision };
     },
     "longContext/levels": () => ({ levels: current().selection.levels() }),
-    "longContext/undo": () => {
+    "longContext/undo": async () => {
       const counts = current();
       let undone: ReturnType<Selection["undo"]>;
-      const revision = counts.changeLevels(() => {
+      const revision = await counts.changeLevels(() => {
         undone = counts.selection.undo();
         return undone ? [""] : [];
       });
@@ -89,7 +89,7 @@ export function answersOf(current: () => WorkspaceCounts, log: (message: string)
       return { undone: undone !== undefined, ...(isStill ? { windowBefore: change.from } : {}), revision };
     },
     "longContext/fit": (params, signal) => fitting.preview(params, signal),
-    "longContext/applyFit": ({ revision, windowBefore }) => ({ revision: fitting.apply(revision, windowBefore) }),
+    "longContext/applyFit": async ({ revision, windowBefore }) => ({ revision: await fitting.apply(revision, windowBefore) }),
     "longContext/findings": () => ({ findings: findings.findings() }),
     "longContext/countText": async ({ text }, signal) => {
       const [tokens = 0] = await current().pool.call("texts", { texts: [text] }, { signal, urgent: true });

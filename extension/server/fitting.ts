@@ -75,7 +75,7 @@ export class Fitting {
    * Puts every file at the level of the last preview; an undo gives `windowBefore` back. Throws `bad-argument` where something changed since the
    * preview was made.
    */
-  apply(revision: number, windowBefore: FitWindow): number {
+  async apply(revision: number, windowBefore: FitWindow): Promise<number> {
     const counts = this.counts();
     const { last } = this;
     if (last?.revision !== revision || last.basis !== basisOf(leveledOf(counts))) {

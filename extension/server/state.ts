@@ -194,17 +194,22 @@ export class WorkspaceCounts {
     });
   }
 
-  /** Changes the levels through `change`, decides them anew below the keys it returns, and tells everybody. Returns the revision. */
-  changeLevels(change: () => readonly string[]): number {
+  /**
+   * Changes the levels through `change`, decides them anew below the keys it returns, and tells everybody, all at once. Resolves to the revision
+   * once the levels are on disk: what was answered survives the death of this process.
+   */
+  async changeLevels(change: () => readonly string[]): Promise<number> {
     for (const key of change()) this.table.relevel(key);
     this.outlineChosen();
     this.publishNow();
+    const { revision } = this;
     const { storageFolder } = this.current;
     const stored = this.selection.stored();
     this.savingLevels = this.savingLevels
       .then(() => writeSelection(storageFolder, stored))
       .catch((error: unknown) => this.options.log(`the levels cannot be kept: ${plainError(error).message}`));
-    return this.revision;
+    await this.savingLevels;
+    return revision;
   }
 
   /** Settles once no count is under way and everything chosen is outlined; throws why counting failed. */

@@ -9,6 +9,8 @@ import { EngineError } from "../../../engine/errors.ts";
 import type { Level } from "../../../engine/pack/levels.ts";
 import { type Answers, answersOf } from "../../../extension/server/answers.ts";
 import type { ServerCalls } from "../../../extension/server/requests.ts";
+import { Selection } from "../../../extension/server/selection.ts";
+import { readSelection } from "../../../extension/server/storedState.ts";
 import type { WorkspaceCountsOptions } from "../../../extension/server/state.ts";
 import { newCounts, plainSettings, withCounts, type WordBench } from "../../support/wordCounts.ts";
 
@@ -130,6 +132,27 @@ describe("levels", () => {
       assert.equal((await ask("longContext/undo", {})).undone, true);
       assert.equal(counts.snapshot().packTokens, all);
       assert.equal((await ask("longContext/undo", {})).undone, false);
+    }));
+
+  it("are on disk by the time that they are answered, so that a server that dies then has lost nothing", () =>
+    served(tree, async ({ ask, counts, folder }) => {
+      const storage = join(folder, "store");
+      await counts.recount({ settings: { ...plainSettings, storageFolder: storage } });
+      const kept = async (): Promise<Record<string, Level>> => {
+        const selection = new Selection();
+        selection.restore(await readSelection(storage, (message) => assert.fail(message)));
+        return selection.levels();
+      };
+      await ask("longContext/setLevels", { levels: { "src/": "excluded" } });
+      assert.deepEqual(await kept(), { "src/": "excluded" });
+      await ask("longContext/checkRows", { takenIn: [], leftOut: ["c.txt"] });
+      assert.deepEqual(await kept(), { "c.txt": "excluded", "src/": "excluded" });
+      await ask("longContext/undo", {});
+      assert.deepEqual(await kept(), { "src/": "excluded" });
+      await ask("longContext/resetLevels", { paths: ["src/"] });
+      assert.deepEqual(await kept(), {});
+      await ask("longContext/replaceLevels", { levels: { "src/a.txt": "name" } });
+      assert.deepEqual(await kept(), { "src/a.txt": "name" });
     }));
 
   it("by check boxes are taken back by them, so that nothing stays chosen that a fit would have to keep", () =>

@@ -34,7 +34,7 @@ describe("secrets in what goes in", () => {
   it("are none where only a name goes in, where the outline leaves the line out, or of files that are not asked about", () =>
     withCounts(tree, async ({ counts }) => {
       assert.deepEqual(await secretsGoingIn(counts, ["src/plain.ts"], signal), []);
-      counts.changeLevels(() => {
+      await counts.changeLevels(() => {
         counts.selection.set({ ".env": "name", "src/key.ts": "outline" });
         return [".env", "src/key.ts"];
       });
@@ -67,7 +67,7 @@ describe("the example question", () => {
       { "a.ts": "export const harbour = 1;\n", "b.ts": "harbour();\n", "c.ts": "export const lonely = 2;\n" },
       async ({ counts }) => {
         assert.equal((await exampleQuestion(counts, signal))?.name, "harbour");
-        counts.changeLevels(() => {
+        await counts.changeLevels(() => {
           counts.selection.set({ "a.ts": "excluded" });
           return ["a.ts"];
         });
