@@ -64,7 +64,7 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
     kind: "signature",
     wordings: [
       "(?:signature|parameters?|arguments?|params|args)\\b.*? (?:of|for|does|do|to) {}",
-      "(?:signature|parameters|arguments) {}",
+      "(?:signature|parameters|arguments) {code}",
       "(?:parameters?|arguments?|params|args) (?:does|do|can|must) {} (?:take|have|accept|need|expect)",
       "what does {} (?:take|accept|expect)",
       "how (?:do i|do you|should i|to|is|can i) (?:call|invoke)(?:ed)? {}",
@@ -137,8 +137,9 @@ const WORDINGS: readonly { kind: QuestionKind; wordings: readonly string[] }[] =
   {
     kind: "key",
     wordings: [
-      "(?:config(?:uration)?|settings?) (?:key |option |entry |value )?(?:for |of |called |named )?{}",
-      "(?:key|option|setting|property|field|entry) (?:for |of |called |named )?{}",
+      "(?:config(?:uration)?|settings?) (?:(?:key|option|entry|value) )?(?:for|of|called|named) {}",
+      "(?:config(?:uration)?|settings?) (?:(?:key|option|entry|value) )?{code}",
+      "(?:key|option|setting|property|field|entry) (?:(?:for|of|called|named) )?{}",
       "what is the {} (?:option|setting|key|entry|property|field)",
       "{} (?:configured|set in the config)",
       "(?:config(?:uration)?|settings?) (?:gives?|has|says? for) {}",

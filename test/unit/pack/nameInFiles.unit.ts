@@ -27,7 +27,10 @@ describe("a plain word that a question is about", () => {
   });
 
   it("is none where the question is about something else, whichever word the files define", () => {
-    for (const { text } of open) assert.equal(nameMarked(text), undefined, text);
+    for (const { text } of open) {
+      assert.equal(nameMarked(text), undefined, text);
+      assert.equal(readQuestion(text).kind, "unknown", text);
+    }
   });
 
   it("is left alone where the question can be read without, and where two could be meant", () => {
