@@ -64,6 +64,18 @@ describe("attention in the panel", () => {
     await workbench.screenshot("attention-q8");
   });
 
+  it("checks an answer by leaving out what it cites, and shows the run's attention afterwards", async () => {
+    await panel.part("lc-check-start").click();
+    await panel.waitFor("the check", async () => (await panel.data("lc-check", "status")) === "ready");
+    assert.match(
+      await panel.part("lc-check-result").innerText(),
+      /^With these lines: 0\.\d+ per token; without: .*\. Geometric mean over \d+ tokens/,
+    );
+    await panel.part("lc-inspect").click();
+    await panel.part("lc-heatmap").waitFor({ timeout: 240_000 });
+    await panel.part("lc-tab-ask").click();
+  });
+
   it("says before a follow-up is asked how little of it would be computed", async () => {
     await panel.part("lc-question").locator("textarea").fill("What is the value of `MAX_ATTEMPTS`?");
     await panel.waitFor("the plan", () => panel.part("lc-plan").isVisible());
