@@ -14,6 +14,7 @@ from corpus import content_lines
 from facts import IDENTIFIER, find_facts
 from questions import ABSENT
 
+SHORT = 130  # tokens of a short definition, at most
 LANGUAGE_WEIGHTS = {"js": 1.0, "py": 1.5, "go": 1.0, "config": 1.5, "text": 0.5}
 
 
@@ -25,6 +26,7 @@ class SourceFile:
         self.starts = np.concatenate([[0], ends + 1])  # starts[i] is the first token of line i
         self.ids, self.blank = ids, blank
         self.facts = find_facts(self.lines, self.language)
+        self.short_definitions = short_definitions(self)
         self.defined = {}
         for fact in self.facts:
             if fact.kind == "def":
@@ -43,6 +45,19 @@ class SourceFile:
         return ids[first:].tolist()
 
 
+def short_definitions(file: SourceFile) -> list[tuple[int, int]]:
+    """Ranges of lines of short definitions about which more than the place can be asked, from the comment to the line behind the last answer."""
+    spans: dict[int, tuple[int, int]] = {}
+    for fact in file.facts:
+        if fact.kind in ("return", "comment", "docstring"):
+            definition = fact.last if fact.kind == "comment" else fact.first
+            first, last = spans.get(definition, (definition, definition + 1))
+            spans[definition] = (min(first, fact.first), max(last, fact.last + 1))
+    # One line more closes what the answer stands in.
+    wider = [(first, min(last + 1, len(file.lines))) for first, last in spans.values()]
+    return [(first, last) for first, last in wider if file.starts[last] - file.starts[first] <= SHORT]
+
+
 class Library:
     def __init__(self, corpus: Path, tokenizer: Tokenizer, split: str, apart_from: str | None = None):
         """Files of one split; with `apart_from`, without those of which more than a tenth of the lines occur in that other split."""
@@ -51,7 +66,8 @@ class Library:
         self.absent, self.end, self.pad = (tokenizer.token_to_id(token) for token in (ABSENT, "<|end|>", "<|pad|>"))
         self.asks, self.answers = tokenizer.encode("Q").ids[0], tokenizer.encode("A").ids[0]
         texts = [tokenizer.id_to_token(i).replace("Ġ", " ").replace("ĉ", "\t").replace("č", "\r") for i in range(tokenizer.get_vocab_size())]
-        blank = np.array([text.strip(" \t\r") == "" for text in texts])
+        blank = self.blank = np.array([text.strip(" \t\r") == "" for text in texts])
+        self.wordy = np.array([any(character.isalnum() for character in text) for text in texts])
         with corpus.open(encoding="utf-8") as lines:
             everything = [record for record in map(json.loads, lines) if record["split"] in (split, apart_from)]
         records = [record for record in everything if record["split"] == split]
@@ -74,6 +90,10 @@ class Library:
         self.words = sorted({word for file in self.files[:1500] for word in IDENTIFIER.findall(" ".join(file.lines[:60])) if 4 <= len(word) <= 9 and word.islower()})
         self.names = sorted({name for file in self.files for name in file.defined if len(name) >= 4})
         self.settings = sorted({fact.name for file in self.files for fact in file.facts if fact.kind == "config"})
+
+    def indent(self, ids: list[int]) -> int:
+        """Blank tokens that a line begins with."""
+        return next((index for index, token in enumerate(ids) if not self.blank[token]), len(ids))
 
     def any_file(self, rng: random.Random) -> SourceFile:
         return self.files[bisect.bisect(self.cumulative, rng.random() * self.cumulative[-1])]

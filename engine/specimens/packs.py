@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 import needles
-from drills import DRILLS, drills
 from facts import IDENTIFIER, NOT_NAMES, Fact, find_calls, may_define
 from library import Library, SourceFile
+from links import COMMENT, PATH, Link, known_above, named_line
 from questions import UNSEEN, WORDINGS, ask
 
 KIND_WEIGHTS = {
@@ -18,7 +18,7 @@ KIND_WEIGHTS = {
     "file": 0.10, "needle": 0.4, "needleKeys": 0.2, "needleValues": 0.8, "needleQueries": 0.8, "variables": 0.5,
 }  # fmt: skip; needles are only in some packs, and there they come early
 FOCUS_WEIGHTS = {"return": 4.0, "comment": 4.0, "docstring": 3.0, "const": 2.0, "config": 2.0}  # of the kinds that windows are laid around; 1 for the others
-KINDS = [*KIND_WEIGHTS, "absent", *DRILLS]
+KINDS = [*KIND_WEIGHTS, "absent"]
 ABSENT_SHARE = 0.13
 USAGE_FIRST_SHARE = 0.5  # of the packs begin with a use of a name before its definition
 HARD_WEIGHT = 4.0
@@ -41,7 +41,7 @@ class Mixture:
     questions: tuple = (0.12, 0.5)  # of a pack's tokens are for questions, drawn between these
     definition_first: float = 0.0  # of the questions of AROUND_DEFINITION come behind the one for the definition
     wordings: int = 1  # 2: also the wordings of MORE
-    drills: int = 0  # questions of each kind of drills.py to choose from
+    snippets: float = 0.0  # of the packs consist of short definitions, each with all of its comment and its return
 
 
 class Piece(NamedTuple):
@@ -58,10 +58,25 @@ class Question(NamedTuple):
     hard: bool  # the answer is not the first line that mentions the name
 
 
+class Block(NamedTuple):
+    """One line of a context."""
+
+    ids: list[int]  # with the line break
+    text: str
+    at: tuple[str, int] | None  # path, and line in that file, -1 for its header; none of a planted line
+
+
 class Context(NamedTuple):
     ids: list[int]
     lines: list[str]
     questions: list[Question]
+    links: list[Link]
+
+
+class Batch(NamedTuple):
+    ids: np.ndarray  # [B, T+1] int64
+    kinds: np.ndarray  # [B, T+1] int64
+    links: np.ndarray  # [L, 3] int64: place in the flattened B*T, slot, token
 
 
 class PackBuilder:
@@ -126,6 +141,9 @@ class PackBuilder:
     def pieces(self, budget: int) -> list[Piece]:
         """Files and windows that together fill about `budget` tokens, in the order shown."""
         rng, chosen, used = self.rng, [], 0
+        # Without a draw where there are none, so that the packs of the siblings stay what they were.
+        if self.mixture.snippets and rng.random() < self.mixture.snippets:
+            return self.snippets(budget)
         if rng.random() < USAGE_FIRST_SHARE:
             chosen = self.usage_first(int(budget * rng.uniform(0.35, 0.8)))
             used = sum(self.size(piece) for piece in chosen)
@@ -149,6 +167,26 @@ class PackBuilder:
             near = file if rng.random() < 0.5 else near
         return chosen
 
+    def snippets(self, budget: int) -> list[Piece]:
+        """Short definitions of many files: so many lines could answer that a guess is worth nothing."""
+        rng, chosen, used = self.rng, [], 0
+        for _ in range(400):
+            if budget - used < 60:
+                break
+            file = rng.choice(self.source.packages[chosen[-1].file.package]) if chosen and rng.random() < 0.4 else self.source.any_file(rng)
+            spans = file.short_definitions
+            if not spans or any(piece.file is file for piece in chosen):
+                continue
+            ranges = []
+            for span in sorted(rng.sample(spans, min(len(spans), rng.choice((1, 1, 2, 3))))):
+                if not ranges or ranges[-1][1] <= span[0]:
+                    ranges.append(span)
+            piece = Piece(file, ranges)
+            if self.size(piece) <= budget - used:
+                used += self.size(piece)
+                chosen.append(piece)
+        return chosen
+
     def size(self, piece: Piece) -> int:
         return 20 + sum(len(piece.file.tokens(*span)) for span in piece.ranges)
 
@@ -163,7 +201,8 @@ class PackBuilder:
         """At most `budget` tokens of files and every question they answer with exactly one line."""
         sizes = {line: len(self.encode(line)) + 1 for fact in planted for line in fact.lines}
         budget -= sum(sizes.values())
-        blocks, facts = [], []  # blocks: (token ids with line break, text)
+        blocks: list[Block] = []
+        facts, shown_facts = [], []
         paths = set()
         for piece in self.pieces(budget):
             path = self.path_of(piece.file)
@@ -177,29 +216,52 @@ class PackBuilder:
                 shown += range(first, last)
             present = set(shown)
             file = piece.file
-            blocks.append((header_ids + [self.source.newline], header))
-            blocks += [(file.tokens(line, line + 1).tolist(), file.lines[line]) for line in shown]
+            blocks.append(Block(header_ids + [self.source.newline], header, (path, -1)))
+            blocks += [Block(file.tokens(line, line + 1).tolist(), file.lines[line], (path, line)) for line in shown]
             for fact in file.facts:
                 if all(line in present for line in range(fact.first, fact.last + 1)):
                     facts.append((fact.kind, fact.name, file.answer(fact.answer), file.lines[fact.answer].strip()))
+                    shown_facts.append((path, fact))
                     if fact.kind == "def":
                         facts.append(("file", fact.name, header_ids, header))
         for slot, line in sorted(needles.places(planted, len(blocks), self.rng), key=lambda place: -place[0]):
-            blocks.insert(slot, (self.encode(line) + [self.source.newline], line))
-        lines = [text for _, text in blocks]
+            blocks.insert(slot, Block(self.encode(line) + [self.source.newline], line, None))
+        lines = [block.text for block in blocks]
         facts += self.callers(blocks)
         for fact in planted:
             facts.append((fact.kind, fact.name, self.joined(fact.answers), fact.answers[0]))
-        ids = [token for block, _ in blocks for token in block]
-        return Context(ids, lines, self.questions(lines, facts))
+        ids = [token for block in blocks for token in block.ids]
+        return Context(ids, lines, self.questions(lines, facts), self.links(blocks, shown_facts))
+
+    def links(self, blocks: list[Block], facts: list[tuple[str, Fact]]) -> list[Link]:
+        """What the lines of a context must know of each other (links.py), for facts (path, fact) that are in it."""
+        starts, length = [], 0
+        for block in blocks:
+            starts.append(length)
+            length += len(block.ids)
+        places = {block.at: (start, block.ids) for block, start in zip(blocks, starts) if block.at}
+        links = []
+        for path, fact in facts:
+            name = self.encode(fact.name)
+            if fact.kind in ("return", "docstring"):
+                start, ids = places[path, fact.answer]
+                links += named_line(start, ids, self.source.indent(ids), name)
+            elif fact.kind == "comment":
+                words = [token for token in places[path, fact.answer][1] if self.source.wordy[token]]
+                links += known_above(*places[path, fact.last], name, COMMENT, words[:3])
+            elif fact.kind == "def":
+                stem = self.encode(path.split("/")[-1].split(".")[0])
+                words = [token for token in places[path, -1][1] if self.source.wordy[token]]
+                links += known_above(*places[path, fact.answer], name, PATH, words[:1] + stem[:2])
+        return links
 
     def joined(self, answers: list[str]) -> list[int]:
         """The tokens of an answer of several lines, each but the first behind its own `A: `."""
         return self.encode("\nA: ".join(answers))
 
-    def callers(self, blocks: list[tuple[list[int], str]]) -> list[tuple]:
+    def callers(self, blocks: list[Block]) -> list[tuple]:
         """The only call of some names; a name whose definition is in sight comes first."""
-        lines = [text for _, text in blocks]
+        lines = [block.text for block in blocks]
         calls = {name: at for name, at in find_calls(lines).items() if len(name) >= 4 and name not in NOT_NAMES}
         facts = []
         for name in self.rng.sample(sorted(calls), len(calls)):
@@ -232,9 +294,6 @@ class PackBuilder:
         for name in rng.sample(used, min(6, len(used))):
             if not any(may_define(lines[index], name) for index in mentions[name]):
                 questions.append(Question("absent", f"{rng.choice(['def', 'def', 'file', 'const', 'return'])}:{name}", [self.source.absent], True))
-        if self.mixture.drills:
-            asked = drills(lines, mentions, rng, self.mixture.drills)
-            questions += [Question(kind, name, ids, False) for kind, name, text in asked if len(ids := self.encode(text)) <= MAX_ANSWER]
         return questions
 
     def turn(self, question: Question, unseen: bool = False) -> tuple[list[int], list[int]]:
@@ -270,8 +329,8 @@ class PackBuilder:
                         del pool["def"]
             yield question
 
-    def pack(self, length: int) -> tuple[list[int], list[int]]:
-        """length+1 token ids and, for each, the number of its question kind + 1 if it is part of an answer, else 0.
+    def pack(self, length: int) -> tuple[list[int], list[int], list[Link]]:
+        """length+1 token ids; for each, the number of its question kind + 1 if it is part of an answer, else 0; and the links.
 
         The token behind an answer belongs to it: it says whether another line follows (`A`) or the answer is over (`Q`, or the end).
         """
@@ -288,9 +347,9 @@ class PackBuilder:
             last = number
         padding = length + 1 - len(ids)
         ids += [self.source.end] + [self.source.pad] * (padding - 1)
-        return ids, kinds + [last] + [0] * (padding - 1)
+        return ids, kinds + [last] + [0] * (padding - 1), context.links
 
-    def batch(self, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """ids and kinds, each [B, T+1] int64."""
+    def batch(self, count: int, length: int) -> Batch:
         packs = [self.pack(length) for _ in range(count)]
-        return np.array([ids for ids, _ in packs]), np.array([kinds for _, kinds in packs])
+        links = [(row * length + link.position, link.slot, link.token) for row, (_, _, found) in enumerate(packs) for link in found]
+        return Batch(np.array([ids for ids, _, _ in packs]), np.array([kinds for _, kinds, _ in packs]), np.array(links, dtype=np.int64).reshape(-1, 3))

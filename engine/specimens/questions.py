@@ -2,8 +2,6 @@
 
 import random
 
-from drills import DRILLS
-
 ABSENT = "<|absent|>"
 
 TEMPLATES = {
@@ -128,7 +126,7 @@ MORE = {
     "needleQueries": ["Give me the magic numbers for {name}.", "Which magic numbers do {name} have?", "Look up the magic numbers for {name}."],
     "variables": ["Name the variables that hold {name}.", "Which variables are assigned {name}?", "To which variables is the value {name} given?"],
 }  # fmt: skip
-WORDINGS = {1: TEMPLATES, 2: {kind: TEMPLATES[kind] + MORE[kind] for kind in TEMPLATES} | DRILLS}  # by number, for recipes
+WORDINGS = {1: TEMPLATES, 2: {kind: TEMPLATES[kind] + MORE[kind] for kind in TEMPLATES}}  # by number, for recipes
 
 # Never seen in training, and written by somebody who saw neither the wordings above nor how the extension reads questions: how much a different
 # wording costs is the difference between these and the ones above.

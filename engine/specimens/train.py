@@ -1,6 +1,7 @@
 """Train one specimen from scratch. The schedule is counted in tokens, so a run does not depend on the speed of the machine.
 
-    python train.py --model rope|alibi|mamba|rwkv7|ask --corpus corpus.jsonl --tokenizer tokenizer.json --out RUN [--cycles N] [--threads N] [--grow DIR]
+    python train.py --model rope|alibi|mamba|rwkv7|ask --corpus corpus.jsonl --tokenizer tokenizer.json --out RUN [--cycles N] [--threads N]
+                    [--grow DIR | --begin DIR] [--arithmetic bfloat16|float32]
 
 The siblings (all but `ask`) share one recipe and see the same packs in the same order. RUN receives `checkpoint.pt` every two minutes and at
 the end, `cycle-N.pt` behind every cycle, and `log.jsonl` with one line of measurements per evaluation. A run goes on from its checkpoint.
@@ -18,12 +19,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from library import Library
+from links import SLOTS, Probes
 from model import LanguageModel, Positions, apply, parameter_count
-from packs import KINDS, KIND_WEIGHTS, Mixture, PackBuilder
+from packs import KINDS, KIND_WEIGHTS, Batch, Mixture, PackBuilder
 from scans import set_threads
 from siblings import CONFIGS, build, grow
 
@@ -36,6 +39,7 @@ class Cycle:
     peak: float  # of the rates in Recipe
     constant_share: float
     mixture: Mixture = Mixture()
+    links: float = 0.0  # weight of the loss of the probes (links.py)
 
     @property
     def total_tokens(self) -> int:
@@ -107,25 +111,25 @@ AROUND = Mixture(
     definition_first=0.3,
     wordings=2,
 )  # fmt: skip
-# The steps that those answers take, from many more lines. Measured and not shipped: it reached no bar, and imports fell (learning.json).
-STEPS = Mixture(
+# Where a guess is worth nothing: half of the packs are short definitions side by side.
+NAMED = Mixture(
     kinds={
-        **AROUND.kinds, "def": 0.3, "const": 0.1, "return": 0.7, "comment": 0.7, "docstring": 0.2, "file": 0.35, "needleValues": 0.1, "needleQueries": 0.1,
-        "above": 0.35, "below": 0.08, "holder": 0.15, "next": 0.25,
+        **AROUND.kinds, "def": 0.3, "const": 0.15, "return": 0.6, "comment": 0.6, "docstring": 0.25, "file": 0.45, "import": 0.3,
+        "needleKeys": 0.3, "needleValues": 0.1, "needleQueries": 0.1,
     },
     focus=AROUND.focus,
     needles=0.15,
     questions=(0.2, 0.6),
-    definition_first=0.3,
+    definition_first=0.15,
     wordings=2,
-    drills=8,
+    snippets=0.5,
 )  # fmt: skip
 # Behind the 29 M tokens of the model it grows from.
 ASK = Recipe(
     cycles=(
         Cycle(((512, 1_500_000), (1024, 2_700_000), (2048, 1_500_000)), peak=0.6, constant_share=0.35),
         Cycle(((1024, 5_000_000), (2048, 3_000_000)), peak=0.6, constant_share=0.4, mixture=AROUND),
-        Cycle(((512, 4_000_000), (1024, 4_500_000), (2048, 3_500_000)), peak=0.8, constant_share=0.5, mixture=STEPS),
+        Cycle(((512, 2_500_000), (1024, 4_500_000), (2048, 5_500_000)), peak=0.8, constant_share=0.5, mixture=NAMED, links=0.3),
     )
 )
 
@@ -165,19 +169,22 @@ class Muon:
 
 
 class Trainer:
-    def __init__(self, recipe: Recipe, model: LanguageModel):
-        self.recipe, self.model = recipe, model
+    def __init__(self, recipe: Recipe, model: LanguageModel, arithmetic: torch.dtype):
+        self.recipe, self.model, self.arithmetic = recipe, model, arithmetic
         named = list(model.named_parameters())
         self.muon = Muon([p for name, p in named if model.is_matrix(name)], recipe.muon_momentum, recipe.muon_decay)
         others = [p for name, p in named if not model.is_matrix(name)]
+        self.probes = Probes(model.config.hidden_size) if any(cycle.links for cycle in recipe.cycles) else None
+        others += self.probes.parameters() if self.probes else []
         self.adam = torch.optim.AdamW(others, lr=recipe.adam_lr, betas=recipe.adam_betas, weight_decay=0.0, fused=True)
         model.compiled = torch.compile(apply, dynamic=False)
-        self.step_count = self.tokens = 0
+        self.found: list[float] = []  # accuracy of the probes in the last step, by slot
+        self.step_count = self.tokens = self.warm_from = 0  # warm_from: the step that the moments of the optimisers begin with
         self.cpu_seconds = 0.0
 
     def loss(self, ids: Tensor, where: Positions, positions: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         """ids [B, T]; positions [N] into the flattened B*T; targets and weights [N]."""
-        states = self.model.hidden(ids, where, torch.bfloat16).flatten(0, 1)[positions]
+        states = self.model.hidden(ids, where, self.arithmetic).flatten(0, 1)[positions]
         losses = F.cross_entropy(self.model.head(states).float(), targets, reduction="none")
         return (losses * weights).sum() / weights.sum()
 
@@ -191,18 +198,25 @@ class Trainer:
     def step(self, library: Library) -> float:
         recipe = self.recipe
         length = recipe.length_at(self.tokens)
-        builder = PackBuilder(library, random.Random(f"{recipe.seed}:{self.step_count}"), recipe.cycle_at(self.tokens)[0].mixture)
-        ids, kinds = builder.batch(recipe.batch_tokens // length, length)
+        cycle = recipe.cycle_at(self.tokens)[0]
+        builder = PackBuilder(library, random.Random(f"{recipe.seed}:{self.step_count}"), cycle.mixture)
+        ids, kinds, links = builder.batch(recipe.batch_tokens // length, length)
         kinds = kinds[:, 1:].reshape(-1)
-        positions = self.scored(kinds, np.random.default_rng([recipe.seed, self.step_count]))
+        rng = np.random.default_rng([recipe.seed, self.step_count])
+        positions = self.scored(kinds, rng)
         weights = np.where(kinds[positions] > 0, 1.0, recipe.other_weight).astype(np.float32)
         targets = ids[:, 1:].reshape(-1)[positions]
-        where = self.model.positions(length, torch.bfloat16)
-        with torch.autocast("cpu", torch.bfloat16):
+        where = self.model.positions(length, self.arithmetic)
+        with autocast(self.arithmetic):
             loss = self.loss(torch.from_numpy(ids[:, :-1]), where, *map(torch.from_numpy, (positions, targets, weights)))
-        loss.backward()
+            whole = loss
+            if self.probes and cycle.links:
+                sampled = torch.from_numpy(rng.permutation(links))
+                linked, self.found = self.probes(self.model.middle.flatten(0, 1), sampled, self.model.table.weight)
+                whole = loss + cycle.links * linked
+        whole.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
-        factor = recipe.lr_factor(self.step_count, self.tokens)
+        factor = recipe.lr_factor(self.step_count - self.warm_from, self.tokens)
         self.adam.param_groups[0]["lr"] = recipe.adam_lr * factor
         self.muon.step(recipe.muon_lr * factor)
         self.adam.step()
@@ -214,27 +228,42 @@ class Trainer:
     def save(self, path: Path) -> None:
         state = {
             "model": self.model.state_dict(), "adam": self.adam.state_dict(), "muon": self.muon.buffers, "recipe": asdict(self.recipe),
-            "step": self.step_count, "tokens": self.tokens, "cpu_seconds": self.cpu_seconds,
+            "probes": self.probes.state_dict() if self.probes else {},
+            "step": self.step_count, "warm_from": self.warm_from, "tokens": self.tokens, "cpu_seconds": self.cpu_seconds,
         }  # fmt: skip
         torch.save(state, path.with_suffix(".tmp"))
         os.replace(path.with_suffix(".tmp"), path)
+
+    def begin(self, folder: Path) -> None:
+        """Go on behind an exported model; its optimisers' moments are not in it and begin anew, with a rate that rises again."""
+        self.model.load_state_dict({name: tensor.float() for name, tensor in load_file(str(folder / "model.safetensors")).items()})
+        run = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["run"]
+        self.step_count, self.tokens, self.cpu_seconds = run["steps"], run["tokens"], float(run["cpuSeconds"])
+        self.warm_from = self.step_count
 
     def restore(self, path: Path) -> None:
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.adam.load_state_dict(state["adam"])
+        if self.probes:
+            self.probes.load_state_dict(state["probes"])
         for buffer, saved in zip(self.muon.buffers, state["muon"]):
             buffer.copy_(saved)
         self.step_count, self.tokens, self.cpu_seconds = state["step"], state["tokens"], state["cpu_seconds"]
+        self.warm_from = state["warm_from"]
+
+
+def autocast(arithmetic: torch.dtype) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=arithmetic == torch.bfloat16)
 
 
 @torch.no_grad()
-def measure(model: LanguageModel, packs: dict[int, tuple[np.ndarray, np.ndarray]]) -> dict:
+def measure(model: LanguageModel, packs: dict[int, Batch], arithmetic: torch.dtype) -> dict:
     """Teacher-forced accuracy on held-out packs: share of answer tokens, and per kind the share of answers without an error."""
     report = {}
-    for length, (ids, kinds) in packs.items():
-        with torch.autocast("cpu", torch.bfloat16):
-            states = model.hidden(torch.from_numpy(ids[:, :-1]), model.positions(length, torch.bfloat16), torch.bfloat16)
+    for length, (ids, kinds, _) in packs.items():
+        with autocast(arithmetic):
+            states = model.hidden(torch.from_numpy(ids[:, :-1]), model.positions(length, arithmetic), arithmetic)
             rows, columns = np.nonzero(kinds[:, 1:])
             right = model.head(states[rows, columns]).argmax(-1).numpy() == ids[:, 1:][rows, columns]
         kind = kinds[:, 1:][rows, columns]
@@ -251,9 +280,12 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--grow", type=Path, help="an exported transformer of fewer layers whose weights `ask` begins with")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--grow", type=Path, help="an exported transformer of fewer layers whose weights `ask` begins with")
+    start.add_argument("--begin", type=Path, help="an exported model of this kind behind whose tokens the training goes on, without the moments of its optimisers")
     parser.add_argument("--cycles", type=int, help="stop behind this many cycles of the recipe")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--arithmetic", choices=["bfloat16", "float32"], default="bfloat16", help="float32 is faster where the processor has no AMX")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     checkpoint = arguments.out / "checkpoint.pt"
@@ -268,7 +300,10 @@ def main() -> None:
     model.initialize()
     if arguments.grow:
         grow(model, arguments.grow)
-    trainer = Trainer(recipe, model)
+    arithmetic = torch.bfloat16 if arguments.arithmetic == "bfloat16" else torch.float32
+    trainer = Trainer(recipe, model, arithmetic)
+    if arguments.begin:
+        trainer.begin(arguments.begin)
     if checkpoint.exists():
         trainer.restore(checkpoint)
     builder = PackBuilder(Library(arguments.corpus, tokenizer, "heldout"), random.Random(recipe.seed + 1))
@@ -286,7 +321,8 @@ def main() -> None:
         ended = next((number for number, end in enumerate(ends, 1) if end <= trainer.tokens < end + recipe.batch_tokens), None)
         if ended or time.monotonic() - measured > 120:
             entry = {"cpuSeconds": round(trainer.cpu_seconds), "tokens": trainer.tokens, "step": trainer.step_count, "loss": round(average, 4)}
-            line = json.dumps({**entry, "length": recipe.length_at(trainer.tokens - 1), "heldout": measure(model, heldout)})
+            links = {"links": {slot: round(share, 2) for slot, share in zip(SLOTS, trainer.found)}} if trainer.found else {}
+            line = json.dumps({**entry, **links, "length": recipe.length_at(trainer.tokens - 1), "heldout": measure(model, heldout, arithmetic)})
             with (arguments.out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(line + "\n")
             print(line, flush=True)

@@ -123,6 +123,7 @@ class Transformer(LanguageModel):
         self.config = config
         self.model = Decoder(config)
         self.rope = {"rope_type": "default"}  # how positions are scaled, in Hugging Face's keys
+        self.middle: Tensor | None = None  # states [B, T, E] behind half of the layers, of the last run: what probes of the training read
 
     @property
     def table(self) -> nn.Embedding:
@@ -159,6 +160,8 @@ class Transformer(LanguageModel):
         for index, layer in enumerate(self.model.layers):
             x, cache = self.call(layer, x, turn, mask, caches[index] if caches else None)
             grown.append(cache)
+            if 2 * (index + 1) == len(self.model.layers):
+                self.middle = x
         return self.model.norm(x), grown
 
     def layers(self, x: Tensor, positions: Positions) -> Tensor:
