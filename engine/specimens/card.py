@@ -102,7 +102,8 @@ cycle of commit `756e8b3`, which drilled the steps to such answers on any line o
 cycle of `train.py` as it is, half of it packs of short definitions side by side, where a guess is worth nothing, with probes that make the states of a
 returned line carry the name around it, and those of a name the comment and the path above it (`links.py`). By the end the probes are right in nine
 of ten cases (but for the third word of a comment), returns and comments get better, and signatures, constants, imports and files get worse: what is known half way is
-not yet looked up by the layers behind it, and five million parameters have little room for both. A larger model on a GPU would come next; two processor cores train this one at 2,500 to 3,500 tokens a second.
+not yet looked up by the layers behind it, and five million parameters have little room for both. A larger model on a GPU would come next; two processor cores
+train this one at 2,500 to 3,500 tokens a second.
 The extension does not wait for that: it has the definition found first and lets the model choose among the lines around it.
 """
 ASKED = "It is the model that answers when no other is opened. Small as it is, it is no general assistant."
