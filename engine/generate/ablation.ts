@@ -40,7 +40,11 @@ export async function checkAnswer(
   const withLines = await score(packed, "with");
   engine.asked = asked;
   const attentionFrom = engine.held.runner.tap.from ?? 0;
-  return { ...{ leftOut, answerTokens: answer.ids.length, withLines, withoutLines: without }, verdict: verdictOf(withLines, without), attentionFrom };
+  return {
+    ...{ leftOut, answerTokens: answer.ids.length, withLines, withoutLines: without },
+    verdict: verdictOf(withLines, without),
+    attentionFrom,
+  };
 }
 
 function checkable(asked: AskedPrompt | undefined): AskedPrompt {

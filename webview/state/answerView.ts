@@ -44,6 +44,12 @@ export function threadOf(run: SavedRun, runs: readonly SavedRun[]): string[] {
   return [...(run.earlier ?? []).filter((id) => known.has(id)), run.id];
 }
 
+/** Runs of both by the time they were asked; of one that is in both, the later. */
+export function mergeRuns(earlier: readonly SavedRun[], later: readonly SavedRun[]): SavedRun[] {
+  const byId = new Map([...earlier, ...later].map((run) => [run.id, run]));
+  return [...byId.values()].sort((a, b) => a.askedAt.localeCompare(b.askedAt));
+}
+
 /** Editors that one click opens at most. */
 export const MAX_OPENED_FILES = 10;
 

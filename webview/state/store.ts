@@ -6,7 +6,7 @@ import type { PlainError } from "../../engine/errors.ts";
 import type { ColorScale } from "../heatmap/colormap.ts";
 import type { Cell, HeatPicture, HeatWindow } from "../heatmap/model.ts";
 import type { BudgetSnapshot, PanelSettings, PanelState, PanelTab, SavedRun } from "../protocol/panel.ts";
-import { freshAnswerView, reduceAnswerView, threadOf, turnsBefore } from "./answerView.ts";
+import { freshAnswerView, mergeRuns, reduceAnswerView, threadOf, turnsBefore } from "./answerView.ts";
 import type { AnswerAction, AnswerView } from "./answerView.ts";
 import type { AttentionDraft } from "./attentionDraft.ts";
 import { reduceCheck } from "./answerCheck.ts";
@@ -483,11 +483,6 @@ function endLive(state: State, error: PlainError): State {
     question: live.question,
     failed: { question: live.question, error, doneTokens, totalTokens },
   };
-}
-
-function mergeRuns(earlier: readonly SavedRun[], later: readonly SavedRun[]): SavedRun[] {
-  const byId = new Map([...earlier, ...later].map((run) => [run.id, run]));
-  return [...byId.values()].sort((a, b) => a.askedAt.localeCompare(b.askedAt));
 }
 
 /** Nothing that was computed is in the engine's cache any more. */
