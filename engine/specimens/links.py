@@ -49,16 +49,15 @@ class Probes(nn.Module):
         super().__init__()
         self.slots = nn.Parameter(torch.randn(len(SLOTS), width, width) / width**0.5)
 
-    def forward(self, states: Tensor, links: Tensor, table: Tensor) -> tuple[Tensor, list[float]]:
-        """states [N, E] of the middle of the model, links [L, 3] of (row of states, slot, token), table [V, E]: mean loss, and accuracy by slot."""
-        losses, right = [], []
+    def forward(self, states: Tensor, links: Tensor, table: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """states [N, E] of the middle of the model, links [L, 3] of (row of states, slot, token), table [V, E]: mean loss, and accuracy of the slots that have links."""
+        losses, right = [], {}
         for slot, matrix in enumerate(self.slots):
             chosen = links[links[:, 1] == slot][:PER_SLOT]
             if len(chosen) == 0:
-                right.append(float("nan"))
                 continue
             read = F.rms_norm(states[chosen[:, 0]], states.shape[-1:]) @ matrix.to(states.dtype)
             logits = F.linear(read, table.to(states.dtype)).float()
             losses.append(F.cross_entropy(logits, chosen[:, 2]))
-            right.append(float((logits.argmax(-1) == chosen[:, 2]).float().mean()))
+            right[SLOTS[slot]] = round(float((logits.argmax(-1) == chosen[:, 2]).float().mean()), 2)
         return (torch.stack(losses).mean() if losses else states.new_zeros(())), right
