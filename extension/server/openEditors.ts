@@ -166,6 +166,8 @@ export class OpenEditors {
 }
 
 function entryOf({ text, changedMs }: Editor, counted: NonNullable<Editor["counted"]>, file: CountedEntry): CountedEntry {
+  // Every change was undone: VS Code tells that as one more change.
+  if (counted.hash === file.hash) return file;
   const message = "counted as it stands in the editor; it is not saved";
   return {
     ...file,

@@ -9,9 +9,8 @@ import { until } from "../support/until.ts";
 
 describe("token counts", () => {
   it("are those of lcp count, without ignored and binary files", async () => {
-    const { budget } = await stateWhere("the first count", (state) => state.budget?.state === "ready");
+    const budget = await settled();
     const counted = countWithLcp(workspaceFolder());
-    assert.ok(budget);
     assert.deepEqual(
       { tokens: budget.tokens, bytes: budget.bytes, files: budget.totalFiles },
       { tokens: counted.tokens, bytes: counted.bytes, files: counted.files },
@@ -21,25 +20,33 @@ describe("token counts", () => {
     assert.ok(leftOut.includes("ignored.log") && leftOut.includes("assets/pier.bin"), leftOut.join(" "));
   });
 
-  it("follow a save", async () => {
-    const path = join(workspaceFolder(), "src", "fares.ts");
-    const before = (await stateWhere("a count", (state) => state.budget?.state === "ready")).budget?.tokens ?? 0;
-    const editor = await vscode.window.showTextDocument(vscode.Uri.file(path));
-    await editor.edit((edit) => edit.insert(new vscode.Position(0, 0), "// Fares are agreed with the islands every spring.\n"));
-    assert.equal(
-      (await stateWhere("a count", (state) => state.budget?.state === "ready")).budget?.tokens,
-      before,
-      "an unsaved edit does not count",
-    );
+  it("follow an edit as it stands in the editor, its undoing, and a save", async () => {
+    const path = "src/fares.ts";
+    const comment = "// Fares are agreed with the islands every spring.\n";
+    const { tokens: before } = await settled();
+    const editor = await vscode.window.showTextDocument(vscode.Uri.file(join(workspaceFolder(), path)));
+    const insert = () => editor.edit((edit) => edit.insert(new vscode.Position(0, 0), comment));
+    const marked = async (): Promise<boolean> => {
+      const { row } = await servedRow(path);
+      return row?.marks.some(({ kind }) => kind === "unsaved") ?? false;
+    };
+    assert.ok(await insert());
+    const { budget: unsaved } = await stateWhere("the edit", ({ budget }) => (budget?.tokens ?? 0) > before);
+    assert.ok(await marked(), "the row says that it is not saved");
+    assert.equal(countWithLcp(workspaceFolder()).tokens, before, "the file is as it was");
+    assert.ok(await editor.edit((edit) => edit.delete(new vscode.Range(0, 0, 1, 0))));
+    await stateWhere("the counts as they were", ({ budget }) => budget?.tokens === before);
+    assert.equal(await marked(), false, "nothing is unsaved any more");
+    assert.ok(await insert());
     assert.ok(await editor.document.save());
-    await stateWhere("the count of the saved file", ({ budget }) => budget?.state === "ready" && budget.tokens > before);
-    const { budget } = await stateWhere("the end of counting", (state) => state.budget?.state === "ready");
-    assert.equal(budget?.tokens, countWithLcp(workspaceFolder()).tokens);
+    await until("the saved file", 60_000, async () => ((await marked()) ? undefined : true));
+    const { tokens } = await settled();
+    assert.deepEqual([tokens, tokens], [unsaved?.tokens, countWithLcp(workspaceFolder()).tokens]);
   });
 
   it("follow a new file and its deletion", async () => {
     const path = join(workspaceFolder(), "src", "pier.ts");
-    const before = (await stateWhere("a count", (state) => state.budget?.state === "ready")).budget?.tokens ?? 0;
+    const { tokens: before } = await settled();
     writeFileSync(path, "export const pierCount = 7;\n");
     await stateWhere("the count with the new file", ({ budget }) => budget?.state === "ready" && budget.tokens > before);
     rmSync(path);

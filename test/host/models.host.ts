@@ -74,8 +74,11 @@ describe("models", function () {
     const question = "Where is retryCeiling defined?";
     assert.deepEqual(await vscode.commands.executeCommand(commandIds.askQuestion, question), { accepted: true });
     await stateWhere("the answer", (state) => state.panel?.run === "idle" && state.panel.runs === runs + 1, slowMs);
-    const { budget } = await stateWhere("the counts", (state) => state.budget?.state === "ready", slowMs);
-    assert.equal(budget?.tokenizer, tiny, "tokens are counted with the model's own tokenizer");
+    await stateWhere(
+      "counts with the model's own tokenizer",
+      ({ budget }) => budget?.state === "ready" && budget.tokenizer === tiny,
+      slowMs,
+    );
   });
 
   it("say in words what fits this machine, and what will run them", async () => {
@@ -125,8 +128,11 @@ describe("models", function () {
     );
     await set(settingIds.reserve, 16);
     await set(settingIds.window, 0);
-    const { budget } = await stateWhere("the window of the header", (state) => state.budget?.window === 128, slowMs);
-    assert.equal(budget?.tokenizer, "bloom.gguf");
+    await stateWhere(
+      "its window and its tokenizer",
+      ({ budget }) => budget?.window === 128 && budget.tokenizer === "bloom.gguf",
+      slowMs,
+    );
     for (const id of [settingIds.window, settingIds.reserve, settingIds.modelPath]) await set(id, undefined);
   });
 

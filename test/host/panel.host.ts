@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import * as vscode from "vscode";
 import { commandIds } from "../../extension/commandIds.ts";
 import { settingIds } from "../../extension/settings.ts";
-import { extensionState, stateWhere } from "../support/extensionState.ts";
+import { stateWhere } from "../support/extensionState.ts";
 
 /** Loading and answering on two busy cores without a GPU; how fast is not this test's subject. */
 const slowMs = 150_000;
@@ -26,7 +26,7 @@ describe("the playground", function () {
     assert.deepEqual(accepted, { accepted: true });
     await stateWhere("a finished run", ({ panel }) => panel?.run === "idle" && panel.runs === runsBefore + 1, slowMs);
     await vscode.window.tabGroups.close(playgroundTabs());
-    assert.equal((await extensionState()).panel, undefined);
+    await stateWhere("no panel", ({ panel }) => panel === undefined);
     await vscode.commands.executeCommand(commandIds.openPlayground);
     const { panel } = await engineReady();
     assert.deepEqual({ run: panel?.run, runs: panel?.runs }, { run: "idle", runs: runsBefore + 1 });
