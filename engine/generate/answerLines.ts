@@ -1,7 +1,7 @@
 /** Which lines of the files can answer a question whose kind and name are recognised: a line that cannot is not worth asking the model about. */
 import { isPlainWord, type QuestionKind, readQuestion } from "../pack/questionKind.ts";
 import { holdsWord } from "../pack/wholeWord.ts";
-import { bearsOut } from "./bearsOut.ts";
+import { bearsOut } from "../pack/bearsOut.ts";
 import type { QuotePlace } from "./quote.ts";
 
 /** The lines of one file by their number less 1; undefined for those that are not given. */

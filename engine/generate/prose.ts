@@ -6,7 +6,7 @@ import { MAX_CITATIONS } from "./cite.ts";
 import type { AnswerLines } from "./narrow.ts";
 import { type QuestionKind, readQuestion } from "../pack/questionKind.ts";
 import { holdsWord } from "../pack/wholeWord.ts";
-import { bearsOut, defines } from "./bearsOut.ts";
+import { bearsOut, defines } from "../pack/bearsOut.ts";
 
 export type ProseOptions = Pick<AskResult, "question" | "answer" | "absent" | "citations" | "rows"> & {
   /** The answer is lines of the files, or text that may quote some. */

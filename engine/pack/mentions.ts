@@ -48,15 +48,3 @@ export function namesPath(mentions: Mentions, path: string): boolean {
   const whole = path.toLowerCase();
   return mentions.paths.some((named) => whole === named || whole.endsWith(`/${named}`));
 }
-
-const DEFINES =
-  "(?:function|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|impl|module|namespace|macro_rules!)";
-
-/** How a text uses an identifier as a whole word: seems to define it, contains it, or neither. */
-export function usageOf(identifier: string, text: string): "defines" | "contains" | "none" {
-  if (!text.includes(identifier)) return "none";
-  const name = identifier.replace(/\$/g, "\\$");
-  if (!new RegExp(`(?<![\\p{L}\\p{N}_$])${name}(?![\\p{L}\\p{N}_$])`, "u").test(text)) return "none";
-  const definition = new RegExp(`(?:${DEFINES}\\*?\\s+(?:\\([^)]*\\)\\s*)?|^(?:export\\s+)?)${name}(?:\\s*[=(<:{]|\\s*$)`, "mu");
-  return definition.test(text) ? "defines" : "contains";
-}

@@ -2,7 +2,7 @@ import type { PackedFile, PackRow, SnapshotFile } from "../api.ts";
 import { throwIfAborted } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type BodyCache, emptyBody, encodeBody, type FileBody, type FileLines, readLines } from "./body.ts";
-import { type Mentions, namesPath, readMentions, usageOf } from "./mentions.ts";
+import { type Asked, nearnessOf, readAsked } from "./nearness.ts";
 
 export interface PackOptions {
   files: readonly SnapshotFile[];
@@ -38,7 +38,8 @@ export interface Pack {
 
 /**
  * Files as `=== path ===` and what their level leaves of their lines, in path order. If they do not all fit, whole files are dropped, each with its
- * reason: kept first are those the user pointed at and those the question names, then those that define or contain what it names, then the smallest.
+ * reason: kept first are those the user pointed at and those the question names, then those where a line bears out what is asked of a name (defines,
+ * sets, imports, calls it), then those that contain it, then the smallest.
  */
 export async function packFiles(options: PackOptions): Promise<Pack> {
   const entries = await encodeFiles(options);
@@ -46,7 +47,7 @@ export async function packFiles(options: PackOptions): Promise<Pack> {
   const window = typeof options.windowTokens === "number" ? options.windowTokens : options.windowTokens(needed);
   const space = window - options.before.length - options.reserveTokens;
   const { kept, rows } =
-    needed <= window ? keepAll(entries) : keepBest(entries, space, readMentions(options.questions), new Set(options.first));
+    needed <= window ? keepAll(entries) : keepBest(entries, space, readAsked(options.questions), new Set(options.first));
   return { ...layOut(kept, options.before), rows };
 }
 
@@ -116,15 +117,19 @@ function keepAll(entries: readonly Entry[]): Choice {
 }
 
 /** Takes files by rank while they fit; those the question names by path go last, nearest to it. */
-function keepBest(entries: readonly Entry[], space: number, mentions: Mentions, first: ReadonlySet<string>): Choice {
-  const ranked = entries.map((entry) => ({ entry, ...(first.has(entry.file.path) ? POINTED_AT : rankOf(entry, mentions)) }));
+function keepBest(entries: readonly Entry[], space: number, asked: Asked, first: ReadonlySet<string>): Choice {
+  const ranked = entries.map((entry) => ({
+    entry,
+    ...(first.has(entry.file.path) ? POINTED_AT : nearnessOf(asked, entry.file.path, entry.body.lines)),
+  }));
   const order = [...ranked].sort((a, b) => a.rank - b.rank || a.entry.tokens - b.entry.tokens);
   const rows = new Map<Entry, PackRow>();
   let left = space;
   for (const { entry, because } of order) {
     const fits = entry.tokens <= left;
     const needs = `needs ${count(entry.tokens)} tokens, ${count(Math.max(0, left))} left`;
-    rows.set(entry, row(entry, fits, fits ? because : because === SMALLEST ? needs : `${because}, but ${needs}`));
+    const why = fits ? because || "fits beside what the question names" : because === "" ? needs : `${because}, but ${needs}`;
+    rows.set(entry, row(entry, fits, why));
     if (fits) left -= entry.tokens;
   }
   const kept = ranked.filter(({ entry }) => rows.get(entry)?.included);
@@ -134,17 +139,6 @@ function keepBest(entries: readonly Entry[], space: number, mentions: Mentions, 
 }
 
 const POINTED_AT = { rank: -1, because: "you pointed at this file" };
-const SMALLEST = "fits beside what the question names";
-
-function rankOf(entry: Entry, mentions: Mentions): { rank: number; because: string } {
-  if (namesPath(mentions, entry.file.path)) return { rank: 0, because: "the question names this file" };
-  const text = entry.body.lines.filter((line) => line !== undefined).join("\n");
-  const usages = mentions.identifiers.map((identifier) => ({ identifier, usage: usageOf(identifier, text) }));
-  const defined = usages.find(({ usage }) => usage === "defines");
-  if (defined) return { rank: 1, because: `seems to define ${defined.identifier}` };
-  const contained = usages.find(({ usage }) => usage === "contains");
-  return contained ? { rank: 2, because: `contains ${contained.identifier}` } : { rank: 3, because: SMALLEST };
-}
 
 function row(entry: Entry, included: boolean, because: string): PackRow {
   const repaired = entry.body.repaired ? "; bytes that are not UTF-8 are shown as U+FFFD" : "";

@@ -1,4 +1,4 @@
-"""How the extension asks a bundled model, for the evaluation: twin of engine/generate/narrow.ts, answerLines.ts and bearsOut.ts.
+"""How the extension asks a bundled model, for the evaluation: twin of engine/generate/narrow.ts, answerLines.ts and pack/bearsOut.ts.
 
 A question whose kind is recognised (recognised.json, written by a test of the extension's own reader) is asked in trained words. Its answer is the most
 probable line among those that hold the name. What a function returns and how a name is documented is looked for around the definition, which is

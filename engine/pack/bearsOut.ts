@@ -1,6 +1,6 @@
 /** Whether a line, taken alone, bears out what somebody asks about a name: by its words and signs, in any language. */
-import type { QuestionKind } from "../pack/questionKind.ts";
-import { aroundWord, holdsWord } from "../pack/wholeWord.ts";
+import type { QuestionKind } from "./questionKind.ts";
+import { aroundWord, holdsWord } from "./wholeWord.ts";
 
 export function bearsOut(kind: QuestionKind, line: string, name: string): boolean {
   return SHOWS[kind](line, name);
@@ -37,11 +37,15 @@ export function defines(quote: string, name: string): boolean {
   const { before, behind } = place;
   if (KEYWORD_BEFORE.test(before)) return true;
   if (/^(?:export\s+)?$/.test(before.trimStart()) && /^\s*(?:=(?![=>])|:=)/.test(behind)) return true;
-  return !CONTROL.test(before) && /^[\p{L}\p{N}_$\s*&<>:,[\]]*$/u.test(before) && PARAMETERS_AND_BODY.test(behind);
+  return !CONTROL.test(before) && /^[\p{L}\p{N}_$\s*&<>:,[\]]*$/u.test(before) && hasParametersAndBody(behind);
 }
 
-/** Not the arguments of a call that end with a function. */
-const PARAMETERS_AND_BODY = /^(?!.*\bfunction\b)\s*(?:<[^>]*>)?\(.*\)[^;=]*\{$/;
+/** And not the arguments of a call that end with a function. One expression for it would take quadratic time on the lines of bundles. */
+function hasParametersAndBody(behind: string): boolean {
+  const close = behind.lastIndexOf(")");
+  if (!behind.endsWith("{") || close < 0 || /[;=]/.test(behind.slice(close))) return false;
+  return /^\s*(?:<[^>]*>)?\(/.test(behind.slice(0, close)) && !/\bfunction\b/.test(behind);
+}
 
 const KEYWORD_BEFORE =
   /(?:^|[^\p{L}\p{N}_$])(?:function\*?|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|module|namespace|macro_rules!|val|sub|#\s*define)\s+(?:\([^)]*\)\s*)?$/u;
