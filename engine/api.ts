@@ -462,14 +462,6 @@ export interface PackedFile {
   lineTokens: Uint32Array<ArrayBuffer>;
 }
 
-/** One row per file of the snapshot, packed or not; nothing is dropped without a reason. */
-export interface PackRow {
-  path: string;
-  tokens: number;
-  included: boolean;
-  reason: string;
-}
-
 export interface ContextLimit {
   tokens: number;
   because: "trained length" | "rope scaling" | "past the trained length" | "kv-cache memory";

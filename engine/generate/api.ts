@@ -6,13 +6,13 @@ import type {
   DenseScores,
   ContextLimit,
   PackedFile,
-  PackRow,
   RopeChoice,
   RopeScaling,
   Sampling,
   SnapshotFile,
 } from "../api.ts";
 import type { RowFormats } from "../kv-cache/format.ts";
+import type { PackRow } from "../pack/api.ts";
 import type { ChatMessage } from "../pack/chatTemplate.ts";
 
 /**

@@ -1,5 +1,5 @@
 /** An answer in plain sentences around its verbatim quotes. They claim what the quotes show, and no more. */
-import type { PackRow } from "../api.ts";
+import { missingRows, type PackRow } from "../pack/api.ts";
 import { headerLine } from "../pack/pack.ts";
 import type { AskResult, Citation } from "./api.ts";
 import { MAX_CITATIONS } from "./cite.ts";
@@ -39,10 +39,11 @@ export function proseParts(prose: string): readonly string[] {
 
 function absentProse(rows: readonly PackRow[], nothing: string | undefined): string {
   const read = rows.filter(({ included }) => included).length;
-  const left = rows.length - read;
+  const left = missingRows(rows).length;
+  const orPart = left > rows.length - read ? ", or only in part," : "";
   const first = nothing ?? `The model says that nothing in the ${files(read)} it read answers this.`;
   if (left === 0) return first;
-  return `${first} ${files(left)} did not fit and may hold the answer.`;
+  return `${first} ${files(left)} did not fit${orPart} and may hold the answer.`;
 }
 
 function textProse(verified: readonly Citation[]): string {

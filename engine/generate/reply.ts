@@ -1,6 +1,7 @@
 /** The next turn of a conversation that brings its own texts: no files of a workspace, no citations. */
 import type { AttentionChoice } from "../attention/api.ts";
 import { EngineError, type ErrorFacts } from "../errors.ts";
+import { missingRows } from "../pack/api.ts";
 import { conversationPrompt, questionAndTexts } from "../pack/conversation.ts";
 import type { Pack } from "../pack/pack.ts";
 import type { Reply, ReplyRequest } from "./api.ts";
@@ -90,7 +91,7 @@ async function sayLine(
     signal,
     (event) => {
       // Before anything is computed: an answer from half a conversation would be taken for one from all of it.
-      const left = event.type === "packed" ? event.rows.find(({ included }) => !included) : undefined;
+      const left = event.type === "packed" ? missingRows(event.rows)[0] : undefined;
       if (left) throw tooLong(`${left.path} does not fit: ${left.reason}`);
       onEvent(event);
     },

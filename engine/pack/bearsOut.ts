@@ -30,17 +30,17 @@ function isComment(quote: string): boolean {
   return /^(?:\/\/|\/\*|\*|#(?!\s*(?:include|define))|--|<!--|"""|''')|(?:\*\/|"""|'''|-->)$/.test(quote.trim());
 }
 
-/** A keyword in front of it, a value given to it at the line's beginning, or parameters and a body behind it. */
+/** A keyword in front of it, a value given to it at the line's beginning or as an export or a method, or parameters and a body behind it. */
 export function defines(quote: string, name: string): boolean {
   const place = isComment(quote) ? undefined : aroundWord(quote, name);
   if (place === undefined) return false;
   const { before, behind } = place;
   if (KEYWORD_BEFORE.test(before)) return true;
-  if (/^(?:export\s+)?$/.test(before.trimStart()) && /^\s*(?:=(?![=>])|:=)/.test(behind)) return true;
+  if (ASSIGNED_AT.test(before.trimStart()) && /^\s*(?:=(?![=>])|:=)/.test(behind)) return true;
   return !CONTROL.test(before) && /^[\p{L}\p{N}_$\s*&<>:,[\]]*$/u.test(before) && hasParametersAndBody(behind);
 }
 
-/** And not the arguments of a call that end with a function. One expression for it would take quadratic time on the lines of bundles. */
+/** No arguments of a call that end with a function. In one expression this would take quadratic time on the lines of bundles. */
 function hasParametersAndBody(behind: string): boolean {
   const close = behind.lastIndexOf(")");
   if (!behind.endsWith("{") || close < 0 || /[;=]/.test(behind.slice(close))) return false;
@@ -49,6 +49,8 @@ function hasParametersAndBody(behind: string): boolean {
 
 const KEYWORD_BEFORE =
   /(?:^|[^\p{L}\p{N}_$])(?:function\*?|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|module|namespace|macro_rules!|val|sub|#\s*define)\s+(?:\([^)]*\)\s*)?$/u;
+/** The line's beginning, or what JavaScript exports or gives all objects of a kind. */
+const ASSIGNED_AT = /^(?:export\s+|(?:module\.)?exports\.|[\p{L}_$][\p{L}\p{N}_$.]*\.prototype\.)?$/u;
 const CONTROL = /(?:^|\s)(?:if|for|while|switch|return|else|await|catch|new|throw|case)\b/;
 
 /** Gets a value in this line: by an assignment, or in a literal behind a colon; a colon alone may only give a type. */

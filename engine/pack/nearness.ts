@@ -1,7 +1,7 @@
 /** How near a file is to what is asked: which ones are kept first when not everything fits. */
 import { bearsOut } from "./bearsOut.ts";
 import { type Mentions, namesPath, readMentions } from "./mentions.ts";
-import { type QuestionKind, readQuestion } from "./questionKind.ts";
+import { isPlainWord, type QuestionKind, readQuestion } from "./questionKind.ts";
 import { holdsWord } from "./wholeWord.ts";
 
 /** What the questions of a conversation name, and what is asked of it. */
@@ -28,13 +28,19 @@ export interface Nearness {
 export function readAsked(questions: readonly string[]): Asked {
   const names = questions.flatMap((question): AskedName[] => {
     const { kind, name } = readQuestion(question);
-    const others = readMentions([question]).identifiers.filter((identifier) => identifier !== name);
+    const isOther = (word: string): boolean => word !== name && (name === "" || !isPlainWord(word) || isMarked(question, word));
+    const others = readMentions([question]).identifiers.filter(isOther);
     return [
       ...(name === "" ? [] : [{ name, kind: soughtFor(kind) }]),
       ...others.map((other) => ({ name: other, kind: "definition" as const })),
     ];
   });
   return { mentions: readMentions(questions), names };
+}
+
+/** Beside a name that is asked about, plain words are only what is said of it. */
+function isMarked(question: string, word: string): boolean {
+  return [`\`${word}`, `"${word}`, `${word}(`].some((mark) => question.includes(mark));
 }
 
 /** Of a file by its path and the lines that would be given of it. O(characters) for each name. */
@@ -47,12 +53,27 @@ export function nearnessOf({ mentions, names }: Asked, path: string, lines: read
     if (!text.includes(name)) continue;
     for (const line of lines) {
       if (line === undefined || !holdsWord(line, name)) continue;
-      if (line.length <= LONGEST_LINE && bearsOut(kind, line.trim(), name))
-        return { rank: 1, because: `seems to ${VERBS[kind]} ${name}` };
+      if (showsIn(line, name, kind)) return { rank: 1, because: `seems to ${VERBS[kind]} ${name}` };
       contained ??= name;
     }
   }
   return contained === undefined ? { rank: 3, because: "" } : { rank: 2, because: `contains ${contained}` };
+}
+
+/** Numbers of the lines that bear out what is asked, or where none does, of those that hold a name; ascending. */
+export function linesAsked({ names }: Asked, lines: readonly (string | undefined)[]): number[] {
+  const [shown, held]: [number[], number[]] = [[], []];
+  lines.forEach((line = "", i) => {
+    const here = names.filter(({ name }) => holdsWord(line, name));
+    if (here.length === 0) return;
+    held.push(i + 1);
+    if (here.some(({ name, kind }) => showsIn(line, name, kind))) shown.push(i + 1);
+  });
+  return shown.length > 0 ? shown : held;
+}
+
+function showsIn(line: string, name: string, kind: SoughtKind): boolean {
+  return line.length <= LONGEST_LINE && bearsOut(kind, line.trim(), name);
 }
 
 function soughtFor(kind: QuestionKind): SoughtKind {

@@ -1,8 +1,10 @@
-import type { PackedFile, PackRow, SnapshotFile } from "../api.ts";
+import type { PackedFile, SnapshotFile } from "../api.ts";
 import { throwIfAborted } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { PackRow } from "./api.ts";
+import { excerptOf } from "./excerpt.ts";
 import { type BodyCache, emptyBody, encodeBody, type FileBody, type FileLines, readLines } from "./body.ts";
-import { type Asked, nearnessOf, readAsked } from "./nearness.ts";
+import { type Asked, linesAsked, nearnessOf, readAsked } from "./nearness.ts";
 
 export interface PackOptions {
   files: readonly SnapshotFile[];
@@ -37,17 +39,18 @@ export interface Pack {
 }
 
 /**
- * Files as `=== path ===` and what their level leaves of their lines, in path order. If they do not all fit, whole files are dropped, each with its
+ * Files as `=== path ===` and what their level leaves of their lines, in path order. If they do not all fit, files are dropped, each with its
  * reason: kept first are those the user pointed at and those the question names, then those where a line bears out what is asked of a name (defines,
- * sets, imports, calls it), then those that contain it, then the smallest.
+ * sets, imports, calls it), then those that contain it, then the smallest. One of the first three kinds that does not fit whole is given in part:
+ * these lines with what stands around them.
  */
 export async function packFiles(options: PackOptions): Promise<Pack> {
-  const entries = await encodeFiles(options);
+  const bodies = new Bodies(options);
+  const entries = await encodeFiles(options, bodies);
   const needed = entries.reduce((sum, entry) => sum + entry.tokens, options.before.length + options.reserveTokens);
   const window = typeof options.windowTokens === "number" ? options.windowTokens : options.windowTokens(needed);
   const space = window - options.before.length - options.reserveTokens;
-  const { kept, rows } =
-    needed <= window ? keepAll(entries) : keepBest(entries, space, readAsked(options.questions), new Set(options.first));
+  const { kept, rows } = needed <= window ? keepAll(entries) : await keepBest(entries, space, options, bodies);
   return { ...layOut(kept, options.before), rows };
 }
 
@@ -63,10 +66,9 @@ interface Entry {
   tokens: number;
 }
 
-async function encodeFiles(options: PackOptions): Promise<Entry[]> {
+async function encodeFiles(options: PackOptions, bodies: Bodies): Promise<Entry[]> {
   const { tokenizer, signal } = options;
   const files = [...options.files].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
-  const bodies = new Bodies(options);
   const entries: Entry[] = [];
   for (const file of files) {
     throwIfAborted(signal);
@@ -116,42 +118,98 @@ function keepAll(entries: readonly Entry[]): Choice {
   return { kept: entries, rows: entries.map((entry) => row(entry, true, "everything fits")) };
 }
 
-/** Takes files by rank while they fit; those the question names by path go last, nearest to it. */
-function keepBest(entries: readonly Entry[], space: number, asked: Asked, first: ReadonlySet<string>): Choice {
+/** Takes files by rank while they fit, or parts of them; those the question names by path go last, nearest to it. */
+async function keepBest(
+  entries: readonly Entry[],
+  space: number,
+  { questions, first, signal }: PackOptions,
+  bodies: Bodies,
+): Promise<Choice> {
+  const asked = readAsked(questions);
+  const pointedAt = new Set(first);
   const ranked = entries.map((entry) => ({
     entry,
-    ...(first.has(entry.file.path) ? POINTED_AT : nearnessOf(asked, entry.file.path, entry.body.lines)),
+    ...(pointedAt.has(entry.file.path) ? POINTED_AT : nearnessOf(asked, entry.file.path, entry.body.lines)),
   }));
   const order = [...ranked].sort((a, b) => a.rank - b.rank || a.entry.tokens - b.entry.tokens);
+  const given = new Map<Entry, Entry>();
   const rows = new Map<Entry, PackRow>();
+  const asNear = new Map<number, number>();
+  for (const { rank } of ranked) asNear.set(rank, (asNear.get(rank) ?? 0) + 1);
   let left = space;
-  for (const { entry, because } of order) {
+  for (const { entry, rank, because } of order) {
+    throwIfAborted(signal);
+    // Those that are as near and larger shall have something of what is left, too.
+    const larger = asNear.get(rank) ?? 1;
+    asNear.set(rank, larger - 1);
     const fits = entry.tokens <= left;
+    const part =
+      fits || because === "" ? undefined : await partOf(entry, asked, [left / larger, Math.min(left, FEW_TOKENS)], bodies);
+    const taken = fits ? entry : part;
+    if (taken) given.set(entry, taken);
     const needs = `needs ${count(entry.tokens)} tokens, ${count(Math.max(0, left))} left`;
-    const why = fits ? because || "fits beside what the question names" : because === "" ? needs : `${because}, but ${needs}`;
-    rows.set(entry, row(entry, fits, why));
-    if (fits) left -= entry.tokens;
+    if (fits) rows.set(entry, row(entry, true, because || "fits beside what the question names"));
+    else if (part) rows.set(entry, partRow(entry, part, `${because}, but all of it ${needs}`));
+    else rows.set(entry, row(entry, false, because === "" ? needs : `${because}, but ${needs}`));
+    left -= taken?.tokens ?? 0;
   }
-  const kept = ranked.filter(({ entry }) => rows.get(entry)?.included);
-  const named = kept.filter(({ rank }) => rank <= 0);
-  const others = kept.filter(({ rank }) => rank > 0);
-  return { kept: [...others, ...named].map(({ entry }) => entry), rows: entries.flatMap((entry) => rows.get(entry) ?? []) };
+  const named = ranked.filter(({ rank }) => rank <= 0);
+  const others = ranked.filter(({ rank }) => rank > 0);
+  return {
+    kept: [...others, ...named].flatMap(({ entry }) => given.get(entry) ?? []),
+    rows: entries.flatMap((entry) => rows.get(entry) ?? []),
+  };
 }
 
 const POINTED_AT = { rank: -1, because: "you pointed at this file" };
 
+/** Lines of a whole file that are asked for, with those around them, in the first of some numbers of tokens that is enough. */
+async function partOf(entry: Entry, asked: Asked, spaces: readonly number[], bodies: Bodies): Promise<Entry | undefined> {
+  const { file, header } = entry;
+  if ((file.level ?? "full") !== "full" || Math.max(...spaces) <= header.length) return undefined;
+  const wanted = linesAsked(asked, entry.body.lines);
+  for (const space of spaces) {
+    const lines = excerptOf(entry.body, wanted, space - header.length - BORDER_TOKENS);
+    if (!lines) continue;
+    const part = { ...file, level: "outline" as const, lines };
+    const body = await bodies.of(part);
+    const tokens = header.length + body.ids.length;
+    if (tokens <= space) return { file: part, header, body, tokens };
+  }
+  return undefined;
+}
+
+/** For a part where the share of each is too small for any line. */
+const FEW_TOKENS = 512;
+/** At the borders of a part stand other tokens than in the whole file, and may be some more. */
+const BORDER_TOKENS = 8;
+
+function partRow(entry: Entry, part: Entry, because: string): PackRow {
+  return {
+    ...row(part, true, because),
+    wholeTokens: entry.tokens,
+    reason: `in part, ${keptText(part)}: ${because}${repairs(part)}`,
+  };
+}
+
 function row(entry: Entry, included: boolean, because: string): PackRow {
-  const repaired = entry.body.repaired ? "; bytes that are not UTF-8 are shown as U+FFFD" : "";
-  const reason = levelWords(entry) + because + repaired;
-  return { path: entry.file.path, tokens: entry.tokens, included, reason };
+  return { path: entry.file.path, tokens: entry.tokens, included, reason: levelWords(entry) + because + repairs(entry) };
 }
 
 /** What is given of a file that is not whole. */
-function levelWords({ file, body }: Entry): string {
-  if (file.level === "name") return "name only: ";
-  if (file.level !== "outline" || !file.lines) return "";
+function levelWords(entry: Entry): string {
+  const { level, lines } = entry.file;
+  if (level === "name") return "name only: ";
+  return level === "outline" && lines ? `outline, ${keptText(entry)}: ` : "";
+}
+
+function keptText({ body }: Entry): string {
   const kept = body.lines.reduce((sum, line) => sum + (line === undefined ? 0 : 1), 0);
-  return `outline, ${count(kept)} of ${count(body.lines.length)} lines: `;
+  return `${count(kept)} of ${count(body.lines.length)} lines`;
+}
+
+function repairs({ body }: Entry): string {
+  return body.repaired ? "; bytes that are not UTF-8 are shown as U+FFFD" : "";
 }
 
 function layOut(kept: readonly Entry[], before: Int32Array): Omit<Pack, "rows"> {

@@ -28,6 +28,7 @@ LONGEST_HEAD = 30
 KEYWORD_BEFORE = re.compile(
     r"(?:^|[^\w$])(?:function\*?|class|const|let|var|def|func|fn|type|interface|enum|struct|trait|module|namespace|macro_rules!|val|sub|#\s*define)\s+(?:\([^)]*\)\s*)?$"
 )
+ASSIGNED_AT = re.compile(r"(?:export\s+|(?:module\.)?exports\.|[^\W\d][\w$.]*\.prototype\.|\$[\w$.]*\.prototype\.)?$")
 CONTROL = re.compile(r"(?:^|\s)(?:if|for|while|switch|return|else|await|catch|new|throw|case)\b")
 
 
@@ -78,7 +79,7 @@ def defines(line: str, name: str) -> bool:
     before, behind = parts(line, name)
     if KEYWORD_BEFORE.search(before):
         return True
-    if re.match(r"(?:export\s+)?$", before.lstrip()) and re.match(r"\s*(?:=(?![=>])|:=)", behind):
+    if ASSIGNED_AT.match(before.lstrip()) and re.match(r"\s*(?:=(?![=>])|:=)", behind):
         return True
     return bool(not CONTROL.search(before) and re.fullmatch(r"[\w$\s*&<>:,[\]]*", before) and re.match(r"(?!.*\bfunction\b)\s*(?:<[^>]*>)?\(.*\)[^;=]*\{$", behind))
 

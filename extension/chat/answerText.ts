@@ -1,6 +1,6 @@
 /** An answer's sentences as Markdown: what was found, what was not read, what it cost. No `vscode`. */
-import type { PackRow } from "../../engine/api.ts";
 import type { AskEvent, AskPlan, AskResult, Citation } from "../../engine/generate/api.ts";
+import { missingRows, missingText, type PackRow } from "../../engine/pack/api.ts";
 import { exactTokens, filesText } from "../budget/numbers.ts";
 import { inlineCode, literal } from "./markdown.ts";
 
@@ -66,9 +66,9 @@ export function progressText(event: AskEvent): string | undefined {
     case "packing":
       return `Packing ${filesText(event.totalFiles)}`;
     case "packed": {
-      const left = event.rows.filter(({ included }) => !included).length;
-      const leftOut = left === 0 ? "" : `; ${filesText(left)} ${left === 1 ? "does" : "do"} not fit`;
-      return `Reading ${exactTokens(event.promptTokens)} tokens of ${filesText(event.rows.length - left)}${leftOut}`;
+      const read = event.rows.filter(({ included }) => included).length;
+      const missing = missingText(event.rows);
+      return `Reading ${exactTokens(event.promptTokens)} tokens of ${filesText(read)}${missing === "" ? "" : `; ${missing}`}`;
     }
     case "prefill":
       return `Reading ${exactTokens(event.doneTokens)} of ${exactTokens(event.totalTokens)} tokens: ${event.path}`;
@@ -94,11 +94,12 @@ function scopeNotes({ scope, notRead, droppedTurns }: QuestionFacts): string[] {
 }
 
 function leftOutNote(rows: readonly PackRow[]): string[] {
-  const left = rows.filter(({ included }) => !included);
+  const left = missingRows(rows);
   if (left.length === 0) return [];
   const shown = left.slice(0, mostFiles).map(({ path, reason }) => `${inlineCode(path)} (${literal(reason)})`);
   const more = left.length > mostFiles ? ` and ${left.length - mostFiles} more` : "";
-  return [`${left.length} of ${filesText(rows.length)} did not fit: ${shown.join(", ")}${more}.`];
+  const whole = left.some(({ included }) => included) ? " whole" : "";
+  return [`${left.length} of ${filesText(rows.length)} did not fit${whole}: ${shown.join(", ")}${more}.`];
 }
 
 /** Attention is never evidence, and is not called so. */

@@ -1,11 +1,12 @@
 import { resolve } from "node:path";
-import type { PackRow, RopeChoice } from "../../engine/api.ts";
+import type { RopeChoice } from "../../engine/api.ts";
 import type { AskEvent, AskResult, Citation } from "../../engine/generate/api.ts";
 import { cacheErrorText, denseScoresText, keptMassText } from "../../engine/attention/costText.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
 import { ringStepLines, ringText } from "../../engine/attention/ring/reportText.ts";
 import { abortedError } from "../../engine/errors.ts";
 import { formatKvFormats } from "../../engine/kv-cache/kvFormats.ts";
+import { missingRows, missingText, missingTokens, type PackRow } from "../../engine/pack/api.ts";
 import type { Session } from "../../engine/session.ts";
 import { openPrefixFolder } from "../prefixes/prefixFolder.ts";
 import type { Command } from "./args.ts";
@@ -83,8 +84,8 @@ function showProgress(
       break;
     case "packed": {
       progress.clear();
-      const left = event.rows.filter(({ included }) => !included).length;
-      const leftOut = left === 0 ? "" : `, ${grouped(left)} files do not fit`;
+      const missing = missingText(event.rows);
+      const leftOut = missing === "" ? "" : `, ${missing}`;
       const reasons = leftOutLines(event.rows);
       output.err(
         `${grouped(event.promptTokens)} of ${grouped(event.limit.tokens)} tokens (${event.limit.because})${leftOut}\n${reasons}`,
@@ -103,10 +104,12 @@ function showProgress(
   }
 }
 
-/** Files that do not fit, the largest first, each with its reason. */
+/** Files that do not fit, or only in part, the most missing tokens first, each with its reason. */
 function leftOutLines(rows: readonly PackRow[]): string {
-  const left = rows.filter(({ included }) => !included).sort((a, b) => b.tokens - a.tokens);
-  const lines = left.slice(0, mostNamed).map(({ path, reason }) => `  left out: ${path}: ${reason}\n`);
+  const left = missingRows(rows).sort((a, b) => missingTokens(b) - missingTokens(a));
+  const lines = left
+    .slice(0, mostNamed)
+    .map(({ path, included, reason }) => `  ${included ? "" : "left out: "}${path}: ${reason}\n`);
   const more = left.length - lines.length;
   return lines.join("") + (more > 0 ? `  and ${grouped(more)} more; --json lists all\n` : "");
 }

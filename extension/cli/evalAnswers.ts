@@ -6,6 +6,7 @@ import { contextsOf } from "../../engine/eval/answers/contexts.ts";
 import { answerRows, attendedShare, firstTokenTimes, scoreOf } from "../../engine/eval/answers/score.ts";
 import { answerTable, firstTokenLines, tableLegend } from "../../engine/eval/answers/table.ts";
 import type { AskPlan } from "../../engine/generate/api.ts";
+import { missingRows } from "../../engine/pack/api.ts";
 import { formatRope } from "../../engine/position/ropeJson.ts";
 import type { Session } from "../../engine/session.ts";
 import type { Command } from "./args.ts";
@@ -126,7 +127,7 @@ async function fits(
   }
   try {
     const plan = await session.plan(await requestOf(context.files, question, options), options.signal);
-    if (plan.rows.some(({ included }) => !included)) length.leftOut = `the window ends before: ${plan.limit.explanation}`;
+    if (missingRows(plan.rows).length > 0) length.leftOut = `the window ends before: ${plan.limit.explanation}`;
     length.rope = formatRope(plan.rope);
     return plan;
   } catch (error) {

@@ -95,6 +95,27 @@ describe("the sheet before a question", () => {
     );
   });
 
+  it("reads of a file that is too large the lines around what is asked for, says so, and cites them as they are in the file", async () => {
+    await panel.newQuestion();
+    const asked = "Where is `berth3100` defined?";
+    await box().fill(asked);
+    await box().press("Enter");
+    await panel.waitFor("the sheet", () => sheet().isVisible());
+    assert.match(await panel.part("lc-sheet-over").innerText(), /1 of \d+ files would be left out or read only in part:/);
+    await sheet().press("Enter");
+    assert.equal(await panel.answer(asked), "export const berth3100 = 114700;");
+    assert.deepEqual(await panel.citations(), [{ path: "src/berths.ts", line: 3101, verified: true }]);
+    const [[path, tokens, why = ""] = []] = await panel.table("lc-left-out");
+    assert.equal(path, "src/berths.ts");
+    assert.ok(Number(tokens?.replaceAll(",", "")) > 10_000, `${tokens} tokens missing`);
+    assert.match(why, /^in part, [\d,]+ of 4,000 lines: seems to define berth3100, but all of it needs [\d,]+ tokens/);
+    await panel.part("lc-citation").click();
+    await workbench.until("the cited line", 30_000, async () =>
+      (await workbench.cursorText()).includes("Ln 3101,") ? true : undefined,
+    );
+    await workbench.screenshot("sheet-part");
+  });
+
   /** Asks what the sheet asks about again once nothing is over the window any more; only reading is left to agree to. */
   async function agreeToReading(): Promise<void> {
     await panel.waitFor("the sheet without what does not fit", async () => {

@@ -16,7 +16,7 @@ interface Rule {
 
 const node = /^node:/;
 const engine = /^engine\//;
-const contracts = /^engine\/((attention|eval|generate|kv-cache|planner)\/)?(api|errors)\.ts$/;
+const contracts = /^engine\/((attention|eval|generate|kv-cache|pack|planner)\/)?(api|errors)\.ts$/;
 /** How settings are written and what they mean: tables and parsers without state. */
 const settingsOf =
   /^engine\/(attention\/(policy|policyTable|costText|wholeOnly|patterns\/quest|ring\/reportText)|kv-cache\/(kvFormats|capacity)|models\/chunkSizes|planner\/words)\.ts$/;

@@ -1,9 +1,9 @@
 /** The answer: text only, with its citations, where the model looked, and what it cost. */
 import { html, nothing } from "lit";
 import type { TemplateResult } from "lit";
-import type { PackRow } from "../../engine/api.ts";
 import type { AskResult, Citation, FileAttention } from "../../engine/generate/api.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
+import { missingRows, missingText, missingTokens, type PackRow } from "../../engine/pack/api.ts";
 import { label } from "../../engine/position/limits.ts";
 import { shareBar } from "../components/bars.ts";
 import type { Playground } from "../playground.ts";
@@ -78,12 +78,12 @@ function answerBlock({ question, prose = "", text, kind, runId, details }: Answe
   </article>`;
 }
 
-/** Files that did not go in, each with its reason. */
+/** Files that did not go in, or only in part, each with its reason and the tokens that are missing. */
 export function leftOut(rows: readonly PackRow[]): TemplateResult | typeof nothing {
-  const out = rows.filter((row) => !row.included);
+  const out = missingRows(rows);
   if (out.length === 0) return nothing;
   return html`<details class="rows" data-testid="lc-left-out">
-    <summary>${plural(out.length, "file")} not included</summary>
+    <summary>${missingText(out)}</summary>
     <table>
       <thead>
         <tr>
@@ -97,7 +97,7 @@ export function leftOut(rows: readonly PackRow[]): TemplateResult | typeof nothi
           (row) =>
             html`<tr>
               <td><bdi>${row.path}</bdi></td>
-              <td class="number">${exact(row.tokens)}</td>
+              <td class="number">${exact(missingTokens(row))}</td>
               <td>${row.reason}</td>
             </tr>`,
         )}

@@ -60,9 +60,10 @@ function checking({ engine }: State, play: Playground): TemplateResult {
 function overBudgetPart(over: Sheet["overBudget"]): TemplateResult | typeof nothing {
   if (!over) return nothing;
   const { leftOut: rows, files, overTokens, limit } = over;
+  const inPart = rows.some(({ included }) => included) ? " or read only in part" : "";
   return html`<p data-testid="lc-sheet-over" data-files=${rows.length} data-tokens=${overTokens}>
-    <strong>${exact(rows.length)} of ${plural(files, "file")} would be left out:</strong> everything, with the question and room
-    for the answer, is ${plural(overTokens, "token")} over the window of ${exact(limit.tokens)}. ${limit.explanation}
+    <strong>${exact(rows.length)} of ${plural(files, "file")} would be left out${inPart}:</strong> everything, with the question
+    and room for the answer, is ${plural(overTokens, "token")} over the window of ${exact(limit.tokens)}. ${limit.explanation}
   </p>`;
 }
 

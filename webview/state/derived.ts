@@ -6,6 +6,7 @@ import { F32_CACHE } from "../../engine/attention/wholeOnly.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { cacheCapacity } from "../../engine/kv-cache/capacity.ts";
 import { MAX_CHUNK_TOKENS } from "../../engine/models/chunkSizes.ts";
+import { missingTokens } from "../../engine/pack/api.ts";
 import { farthestSeen } from "../../engine/position/limits.ts";
 import { requestLength, resolveRope } from "../../engine/position/choose.ts";
 import { shownRun } from "./store.ts";
@@ -61,7 +62,7 @@ export function packWindow({ engine, settings }: State, { rows, promptTokens }: 
   if (engine.status !== "ready" || !settings) return undefined;
   const { spec } = engine.info;
   const attention = spec.kind === "decoder" ? settings.attention : undefined;
-  const leftOut = rows.reduce((sum, row) => sum + (row.included ? 0 : row.tokens), 0);
+  const leftOut = rows.reduce((sum, row) => sum + missingTokens(row), 0);
   const limitOf = (rope: RopeChoice): ContextLimit => {
     const length = requestLength(rope, spec, promptTokens + leftOut + settings.maxAnswerTokens, attention);
     return resolveRope(rope, spec, length, capacityUnder(engine.info, attention), attention).limit;

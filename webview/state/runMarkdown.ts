@@ -1,5 +1,6 @@
 /** A run as a Markdown file that says everything a reader needs to check it. Pure. */
 import type { Citation } from "../../engine/generate/api.ts";
+import { missingRows, missingTokens } from "../../engine/pack/api.ts";
 import type { SavedRun } from "../protocol/panel.ts";
 import { costRows, settingRows } from "./runFacts.ts";
 import { exact, percent, placeText, stopText } from "./words.ts";
@@ -23,9 +24,7 @@ export function runMarkdown(run: SavedRun): string {
       "Files left out",
       table(
         ["File", "Tokens", "Why"],
-        result.rows
-          .filter(({ included }) => !included)
-          .map(({ path, tokens, reason }) => [code(path), exact(tokens), cell(reason)]),
+        missingRows(result.rows).map((row) => [code(row.path), exact(missingTokens(row)), cell(row.reason)]),
       ),
     ),
     section(

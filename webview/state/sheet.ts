@@ -1,7 +1,8 @@
 /** What is off about a question before anything is computed, what can be done about it, and what the user has accepted already. Pure. */
-import type { ContextLimit, PackRow, SessionInfo } from "../../engine/api.ts";
+import type { ContextLimit, SessionInfo } from "../../engine/api.ts";
 import { formatAttention } from "../../engine/attention/policy.ts";
 import type { AskPlan } from "../../engine/generate/api.ts";
+import { missingRows, missingTokens, type PackRow } from "../../engine/pack/api.ts";
 import type { PackWindow } from "./derived.ts";
 import type { PanelSettings, SavedRun, SuspectedSecret } from "../protocol/panel.ts";
 import type { Action } from "./store.ts";
@@ -42,6 +43,7 @@ export type SheetChoice = "ask" | "leave-out" | "fit" | "widen" | "cancel";
 export interface Sheet {
   /** Present where not every file fits. */
   overBudget?: {
+    /** Files that would not go in, or only in part; the most missing tokens first. */
     leftOut: readonly PackRow[];
     /** Files in all. */
     files: number;
@@ -155,14 +157,14 @@ function computedTokens({ promptTokens, reusedTokens }: SavedRun["result"]): num
 function overBudgetOf({ plan, maxAnswerTokens, window, accepted }: AskFacts): Sheet["overBudget"] {
   const { rows, promptTokens } = plan;
   const { limit, widerTokens } = window;
-  const leftOut = rows.filter((row) => !row.included);
+  const leftOut = missingRows(rows);
   if (leftOut.length === 0 || accepted.overLimitTokens === limit.tokens) return undefined;
-  const sum = (some: readonly PackRow[]): number => some.reduce((all, { tokens }) => all + tokens, 0);
-  const included = sum(rows.filter((row) => row.included));
+  const included = rows.reduce((sum, row) => sum + (row.included ? row.tokens : 0), 0);
+  const missing = leftOut.reduce((sum, row) => sum + missingTokens(row), 0);
   return {
-    leftOut: [...leftOut].sort((a, b) => b.tokens - a.tokens),
+    leftOut: leftOut.sort((a, b) => missingTokens(b) - missingTokens(a)),
     files: rows.length,
-    overTokens: Math.max(0, promptTokens + sum(leftOut) + maxAnswerTokens - limit.tokens),
+    overTokens: Math.max(0, promptTokens + missing + maxAnswerTokens - limit.tokens),
     limit,
     reserveTokens: promptTokens - included + maxAnswerTokens,
     widerTokens,

@@ -1,8 +1,9 @@
 /** The panel's whole state as one value, and the only function that changes it. Pure: every effect is in playground.ts. */
-import type { ContextLimit, PackRow, RopeChoice, RopeScaling, SessionInfo } from "../../engine/api.ts";
+import type { ContextLimit, RopeChoice, RopeScaling, SessionInfo } from "../../engine/api.ts";
 import type { AttentionChoice, AttentionFacts } from "../../engine/attention/api.ts";
 import type { AskEvent, AskPlan } from "../../engine/generate/api.ts";
 import type { PlainError } from "../../engine/errors.ts";
+import type { PackRow } from "../../engine/pack/api.ts";
 import type { ColorScale } from "../heatmap/colormap.ts";
 import type { Cell, HeatPicture, HeatWindow } from "../heatmap/model.ts";
 import type { BudgetSnapshot, PanelSettings, PanelState, PanelTab, SavedRun } from "../protocol/panel.ts";

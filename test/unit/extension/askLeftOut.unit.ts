@@ -16,13 +16,25 @@ const tree = {
   "src/larger.ts": lines(500, "quay"),
 };
 
+async function told(folder: string, question: string): Promise<string> {
+  let err = "";
+  const output = { out: () => undefined, err: (text: string) => void (err += text), terminal: false };
+  const model = ["--model", join(folder, "model"), "--backend", "reference", "--rope", "none"];
+  const command = parseCommand(["ask", join(folder, "src"), question, ...model]);
+  assert.ok(command.name === "ask");
+  await ask(command, resolve("."), output, new AbortController().signal);
+  return err;
+}
+
 it("lcp ask names the files that do not fit, the largest first, with why", () =>
   withTempTree(tree, async (folder) => {
-    let err = "";
-    const output = { out: () => undefined, err: (text: string) => void (err += text), terminal: false };
-    const model = ["--model", join(folder, "model"), "--backend", "reference", "--rope", "none"];
-    const command = parseCommand(["ask", join(folder, "src"), "Where is limit1?", ...model]);
-    assert.ok(command.name === "ask");
-    await ask(command, resolve("."), output, new AbortController().signal);
+    const err = await told(folder, "Where is limit1?");
     assert.match(err, /, 2 files do not fit\n {2}left out: larger\.ts: needs [\d,]+ tokens.*\n {2}left out: large\.ts: needs/);
+  }));
+
+it("lcp ask reads a part of a file that does not fit, and says which", () =>
+  withTempTree(tree, async (folder) => {
+    const err = await told(folder, "Where is berth300 defined?");
+    assert.match(err, /, 1 file does not fit, 1 fits only in part\n/);
+    assert.match(err, /\n {2}large\.ts: in part, \d+ of 400 lines: seems to define berth300, but all of it needs [\d,]+ tokens/);
   }));

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { AskPlan } from "../../../engine/generate/api.ts";
 import { EngineError } from "../../../engine/errors.ts";
-import { answerNotes, planText, proseText, unverifiedNote } from "../../../extension/chat/answerText.ts";
+import { answerNotes, planText, progressText, proseText, unverifiedNote } from "../../../extension/chat/answerText.ts";
 import { failureText } from "../../../extension/chat/failures.ts";
 import { codeBlock, inlineCode, languageOf, literal, SafeMarkdown } from "../../../extension/chat/markdown.ts";
 import { seeded } from "../../support/random.ts";
@@ -86,6 +86,18 @@ describe("the notes behind an answer", () => {
   it("count the files beyond those that are named", () => {
     const rows = Array.from({ length: 9 }, (_, i) => row(`${i}.ts`, false, "too large"));
     assert.match(answerNotes(askResult({ rows }), facts)[0] ?? "", /^9 of 9 files did not fit: .* and 4 more\.$/);
+  });
+
+  it("say which files were read only in part", () => {
+    const part = { ...row("a.ts", true, "in part, 9 of 90 lines: contains x"), tokens: 10, wholeTokens: 100 };
+    const rows = [part, row("b.ts", true)];
+    assert.equal(
+      answerNotes(askResult({ rows }), facts)[0],
+      "1 of 2 files did not fit whole: `a.ts` (in part, 9 of 90 lines: contains x).",
+    );
+    const limit = { tokens: 2048, because: "trained length", explanation: "", wouldBe: 2048 } as const;
+    const packed = { type: "packed", rows, promptTokens: 900, limit, rope: { kind: "none" } } as const;
+    assert.equal(progressText(packed), "Reading 900 tokens of 2 files; 1 file fits only in part");
   });
 
   it("say so where nothing answers, and that the answer may lie in what did not fit", () => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { PackRow } from "../../../engine/api.ts";
 import type { Citation } from "../../../engine/generate/api.ts";
 import { proseOf, type ProseOptions } from "../../../engine/generate/prose.ts";
+import type { PackRow } from "../../../engine/pack/api.ts";
 import { type QuestionKind, readQuestion } from "../../../engine/pack/questionKind.ts";
 
 function cited(quote: string, path = "src/x.ts", startLine = 5): Citation {
@@ -223,6 +223,10 @@ describe("an answer in sentences", () => {
     assert.equal(
       refusal([row(true), row(true), row(false), row(false)]),
       "The model says that nothing in the 2 files it read answers this. 2 files did not fit and may hold the answer.",
+    );
+    assert.equal(
+      refusal([row(true), { ...row(true), wholeTokens: 9 }, row(false)]),
+      "The model says that nothing in the 2 files it read answers this. 2 files did not fit, or only in part, and may hold the answer.",
     );
   });
 

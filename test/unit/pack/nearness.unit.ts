@@ -25,9 +25,18 @@ describe("how near a file is to a question", () => {
       "  Watcher(path) {",
       "func (p *Pool) Watcher(path string) error {",
       "Watcher = namedtuple('Watcher', 'path')",
+      "Pool.prototype.Watcher = function (path) {",
+      "exports.Watcher = async (",
+      "module.exports.Watcher = wrap(create)",
     ];
     for (const line of lines) assert.equal(near("Where is Watcher defined? `Watcher`", line), "1 seems to define Watcher", line);
-    for (const line of ["// class Watcher does it", "new Watcher(path)", "if (Watcher(path)) {"])
+    for (const line of [
+      "// class Watcher does it",
+      "new Watcher(path)",
+      "if (Watcher(path)) {",
+      "pool.Watcher = null;",
+      "exports.Watcher == x",
+    ])
       assert.equal(near("Where is `Watcher` defined?", line), "2 contains Watcher", line);
   });
 

@@ -100,6 +100,47 @@ describe("pack", () => {
     assert.equal(named.files.at(-1)?.path, "src/named.ts");
   });
 
+  it("gives a part of a file that is too large, around what is asked for, with its own line numbers", async () => {
+    const lines = (name: string): string => Array.from({ length: 600 }, (_, i) => `const ${name}${i} = ${i};\n`).join("");
+    const contents = { "a.ts": lines("tide"), "b.ts": `${lines("x")}wait(tide300);\n`, "c.ts": lines("y") };
+    const options = { windowTokens: 900, reserveTokens: 20, questions: ["What is the value of `tide300`?"] };
+    const packed = await pack(contents, options);
+    const [a, b, c] = packed.rows;
+    assert.match(
+      a?.reason ?? "",
+      /^in part, \d+ of 600 lines: seems to set tide300, but all of it needs [\d,]+ tokens, 880 left$/,
+    );
+    assert.match(b?.reason ?? "", /^in part, \d+ of 601 lines: contains tide300, but all of it needs/);
+    assert.match(c?.reason ?? "", /^needs [\d,]+ tokens, \d+ left$/);
+    assert.deepEqual([a?.included, b?.included, c?.included], [true, true, false]);
+    const whole = await pack(contents);
+    assert.deepEqual([a?.wholeTokens, b?.wholeTokens], [whole.rows[0]?.tokens, whole.rows[1]?.tokens]);
+    assert.equal(
+      packed.ids.length,
+      [a, b].reduce((sum, row) => sum + (row?.tokens ?? 0), 0),
+    );
+    assert.ok(packed.ids.length + 20 <= 900);
+    assert.equal(packed.lines("a.ts")[300], "const tide300 = 300;");
+    assert.deepEqual([packed.lines("a.ts")[0], packed.lines("a.ts")[599]], [undefined, undefined]);
+    const spans = new SpanMap(packed.files);
+    const place = spans.at(packed.files.find(({ path }) => path === "a.ts")?.lineTokens[300] ?? -1);
+    assert.deepEqual([place?.path, place?.line], ["a.ts", 301]);
+    assert.ok(tokenizer.decode(packed.ids).includes("const tide299 = 299;\nconst tide300 = 300;\nconst tide301 = 301;\n"));
+  });
+
+  it("gives every file of a kind its share, and nothing of a level that was chosen", async () => {
+    const lines = Array.from({ length: 300 }, (_, i) => (i % 100 === 50 ? "moor(boat);\n" : `const a${i} = ${i};\n`)).join("");
+    const contents = { "a.ts": lines, "b.ts": `${lines}b\n`, "c.ts": `${lines}c\nd\n` };
+    const options = { windowTokens: 1200, questions: ["Where is `moor` called?"] };
+    const shared = await pack(contents, options);
+    for (const { included, wholeTokens, tokens } of shared.rows)
+      assert.ok(included && wholeTokens !== undefined && tokens > 200, `${tokens} of ${wholeTokens}`);
+    const { files } = memoryWorkspace(contents);
+    const outlined = files.map((file) => ({ ...file, level: "outline" as const, lines: [{ first: 1, last: 290 }] }));
+    const chosen = await pack(contents, { ...options, files: outlined });
+    for (const { wholeTokens } of chosen.rows) assert.equal(wholeTokens, undefined);
+  });
+
   it("prefers what the user pointed at to what the question names", async () => {
     const filler = "let y = 0;\n".repeat(30);
     const contents = { "a.ts": filler, "pointed.ts": filler, "named.ts": filler, "small.ts": "z\n" };

@@ -77,10 +77,12 @@ describe("a run as Markdown", () => {
       { path: "a|b.ts", tokens: 1200, included: false, reason: "too | large\nby *far* <b>" },
       { path: "`c`.ts", tokens: 1, included: false, reason: "ignored" },
       { path: "in.ts", tokens: 9, included: true, reason: "" },
+      { path: "part.ts", tokens: 9, included: true, wholeTokens: 99, reason: "in part" },
     ];
     const markdown = runMarkdown(savedRun("r", { rows }));
     assert.match(markdown, /^\| `a\\\|b\.ts` \| 1,200 \| too \\\| large by \\\*far\\\* \\<b\\> \|$/m);
     assert.match(markdown, /^\| `` `c`\.ts `` \| 1 \| ignored \|$/m);
+    assert.match(markdown, /^\| `part\.ts` \| 90 \| in part \|$/m);
     assert.doesNotMatch(markdown, /in\.ts/);
   });
 

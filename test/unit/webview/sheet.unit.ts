@@ -1,8 +1,8 @@
 /** What is off about a question, as a decision: facts in, a sheet or nothing out. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { PackRow } from "../../../engine/api.ts";
 import type { AskPlan } from "../../../engine/generate/api.ts";
+import type { PackRow } from "../../../engine/pack/api.ts";
 import { type AskFacts, estimateByRuns, type Sheet, sheetFor } from "../../../webview/state/sheet.ts";
 import { packWindow } from "../../../webview/state/derived.ts";
 import { initialState, reduce, type State } from "../../../webview/state/store.ts";
@@ -45,6 +45,25 @@ describe("the sheet before a question", () => {
     // 50 of the prompt are no file's.
     assert.equal(sheet.overBudget.reserveTokens, 50 + 64);
     assert.equal(sheet.overBudget.files, 4);
+  });
+
+  it("counts of a file that is read in part what is missing, for the window too", () => {
+    const part = { ...row("huge.ts", 400, true), wholeTokens: 2500, reason: "in part, 40 of 250 lines: seems to define x" };
+    const inPart: AskPlan = { ...overPlan, promptTokens: 1400, rows: [...overPlan.rows, part] };
+    const sheet = sheetFor({ ...facts, plan: inPart });
+    assert.deepEqual(
+      sheet?.overBudget?.leftOut.map(({ path }) => path),
+      ["huge.ts", "bigger.ts", "big.ts"],
+    );
+    // 1,400 of the prompt, 3,100 left out, 2,100 of the file that is read in part, and 64 for the answer, of 2,048.
+    assert.equal(sheet?.overBudget?.overTokens, 1400 + 3100 + 2100 + 64 - 2048);
+    assert.equal(sheet.overBudget.reserveTokens, 50 + 64);
+    const state = reduce(
+      reduce(initialState({ tab: "ask", question: "" }), { type: "settings", settings: panelSettings({ kind: "auto" }) }),
+      { type: "engineReady", info: sessionInfo() },
+    );
+    const whole = { ...inPart, promptTokens: 3500, rows: [...overPlan.rows, row("huge.ts", 2500, true)] };
+    assert.deepEqual(packWindow(state, inPart), packWindow(state, whole));
   });
 
   it("offers a wider window only where there is one", () => {
