@@ -2,8 +2,8 @@
 import type { FileBody } from "./body.ts";
 import type { LineRange } from "./levels.ts";
 
-/** Lines on either side, the most first. */
-const AROUND = [80, 40, 20, 10, 5] as const;
+/** Lines in front, the most first; behind stand twice as many, because what a definition says follows it. */
+const IN_FRONT = [80, 40, 20, 10, 5] as const;
 
 /**
  * Ranges of lines in ascending order, not touching each other, around `wanted` (1-based, ascending): as wide as `space` tokens allow, and where
@@ -18,8 +18,8 @@ export function excerptOf(
   const costOf = ({ first, last }: LineRange): number => startOf(last + 1) - startOf(first);
   if (wanted.length === 0) return undefined;
   let narrowest: LineRange[] = [];
-  for (const around of AROUND) {
-    narrowest = rangesAround(wanted, around, lines.length);
+  for (const inFront of IN_FRONT) {
+    narrowest = rangesAround(wanted, inFront, lines.length);
     if (narrowest.reduce((sum, range) => sum + costOf(range), 0) <= space) return narrowest;
   }
   let left = space;
@@ -27,10 +27,10 @@ export function excerptOf(
   return end <= 0 ? undefined : narrowest.slice(0, end);
 }
 
-function rangesAround(wanted: readonly number[], around: number, lineCount: number): LineRange[] {
+function rangesAround(wanted: readonly number[], inFront: number, lineCount: number): LineRange[] {
   const ranges: { first: number; last: number }[] = [];
   for (const line of wanted) {
-    const [first, last] = [Math.max(1, line - around), Math.min(lineCount, line + around)];
+    const [first, last] = [Math.max(1, line - inFront), Math.min(lineCount, line + 2 * inFront)];
     const before = ranges.at(-1);
     if (before && first <= before.last + 1) before.last = last;
     else ranges.push({ first, last });

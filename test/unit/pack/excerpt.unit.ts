@@ -10,30 +10,30 @@ describe("an excerpt", () => {
   const body = encodeBody({ lines: Array.from({ length: 400 }, () => "abc"), repaired: false }, loadTokenizer(tinyTokenizerJson));
   const each = body.ids.length / 400;
 
-  it("is as wide as there is room, around every line that is wanted", () => {
-    assert.deepEqual(excerptOf(body, [200], each * 161), [{ first: 120, last: 280 }]);
-    assert.deepEqual(excerptOf(body, [200], each * 161 - 1), [{ first: 160, last: 240 }]);
-    assert.deepEqual(excerptOf(body, [200], each * 11), [{ first: 195, last: 205 }]);
-    assert.deepEqual(excerptOf(body, [100, 300], each * 22), [
-      { first: 95, last: 105 },
-      { first: 295, last: 305 },
+  it("is as wide as there is room, around every line that is wanted, with more behind it than in front", () => {
+    assert.deepEqual(excerptOf(body, [200], each * 241), [{ first: 120, last: 360 }]);
+    assert.deepEqual(excerptOf(body, [200], each * 241 - 1), [{ first: 160, last: 280 }]);
+    assert.deepEqual(excerptOf(body, [200], each * 16), [{ first: 195, last: 210 }]);
+    assert.deepEqual(excerptOf(body, [100, 300], each * 32), [
+      { first: 95, last: 110 },
+      { first: 295, last: 310 },
     ]);
   });
 
   it("ends with the file, and joins what touches", () => {
-    assert.deepEqual(excerptOf(body, [1, 12, 400], each * 40), [
-      { first: 1, last: 22 },
+    assert.deepEqual(excerptOf(body, [1, 12, 400], each * 43), [
+      { first: 1, last: 32 },
       { first: 390, last: 400 },
     ]);
-    assert.deepEqual(excerptOf(body, [3], 1e9), [{ first: 1, last: 83 }]);
+    assert.deepEqual(excerptOf(body, [3], 1e9), [{ first: 1, last: 163 }]);
   });
 
   it("has the first where not all have room, and none where not one has", () => {
-    assert.deepEqual(excerptOf(body, [100, 200, 300], each * 25), [
-      { first: 95, last: 105 },
-      { first: 195, last: 205 },
+    assert.deepEqual(excerptOf(body, [100, 200, 300], each * 35), [
+      { first: 95, last: 110 },
+      { first: 195, last: 210 },
     ]);
-    assert.equal(excerptOf(body, [100], each * 11 - 1), undefined);
+    assert.equal(excerptOf(body, [100], each * 16 - 1), undefined);
     assert.equal(excerptOf(body, [], 1000), undefined);
     assert.equal(excerptOf(body, [100], -5), undefined);
   });
