@@ -120,8 +120,8 @@ export type Command =
   | ({
       name: "eval-answers";
       folder: string;
-      /** Tokens that prompt and answer may take, ascending. */
-      lengths: number[];
+      /** Tokens that prompt and answer may take, ascending; and last the whole folder, which they need not take. */
+      lengths: (number | "whole")[];
       /** Questions of each type at each length, at most. */
       perType: number;
       seed: number;
@@ -386,7 +386,8 @@ function evalAnswers(args: string[]): Command {
   });
   const [folder] = expect(name, positionals, ["folder"]);
   const range = { from: 256, to: MOST_PLANNED, whole: true };
-  const lengths = (values.lengths ?? "2048").split(",").map((tokens) => readNumber(name, "--lengths", tokens.trim(), range));
+  const words = (values.lengths ?? "2048").split(",").map((word) => word.trim());
+  const lengths = words.filter((word) => word !== "whole").map((tokens) => readNumber(name, "--lengths", tokens, range));
   for (const option of ["json", "attended"] as const)
     if (values[option]?.trim() === "") throw new UsageError(`--${option} names no file`, usages[name]);
   const number = (option: "per-type" | "seed", otherwise: number, from: number): number =>
@@ -395,7 +396,7 @@ function evalAnswers(args: string[]): Command {
     name,
     folder,
     ...modelArgs(name, values),
-    lengths: [...new Set(lengths)].sort((a, b) => a - b),
+    lengths: [...[...new Set(lengths)].sort((a, b) => a - b), ...(words.includes("whole") ? (["whole"] as const) : [])],
     perType: number("per-type", 10, 1),
     seed: number("seed", 0, 0),
     include: globsOf(name, values.include),

@@ -6,7 +6,7 @@ import { contextsOf } from "../../engine/eval/answers/contexts.ts";
 import { answerRows, attendedShare, firstTokenTimes, scoreOf } from "../../engine/eval/answers/score.ts";
 import { answerTable, firstTokenLines, tableLegend } from "../../engine/eval/answers/table.ts";
 import type { AskPlan } from "../../engine/generate/api.ts";
-import { missingRows } from "../../engine/pack/api.ts";
+import { missingRows, missingText } from "../../engine/pack/api.ts";
 import { formatRope } from "../../engine/position/ropeJson.ts";
 import type { Session } from "../../engine/session.ts";
 import type { Command } from "./args.ts";
@@ -22,7 +22,9 @@ const RESERVE_TOKENS = MAX_ANSWER_TOKENS + 64;
 
 /** The contexts of one length, with the scaling they are read with, or why they are not. */
 interface LengthRun {
+  /** Of a whole folder, all that it has. */
   lengthTokens: number;
+  whole: boolean;
   contexts: readonly QuestionContext[];
   rope: unknown;
   leftOut: string | undefined;
@@ -90,15 +92,18 @@ async function makeQuestions(
   });
   progress.clear();
   const lengths: LengthRun[] = [];
-  for (const [index, lengthTokens] of command.lengths.entries()) {
+  const allTokens = files.reduce((sum, { tokens }) => sum + tokens, 0);
+  for (const [index, length] of command.lengths.entries()) {
+    const whole = length === "whole";
+    const lengthTokens = whole ? allTokens : length;
     const contexts: QuestionContext[] = [];
-    for (const context of contextsOf({ files, lengthTokens, reserveTokens: RESERVE_TOKENS, perType, seed, countTokens })) {
+    for (const context of contextsOf({ files, length, reserveTokens: RESERVE_TOKENS, perType, seed, countTokens })) {
       contexts.push(context);
       progress.show(`making questions about ${grouped(lengthTokens)} tokens`, index / command.lengths.length);
       await new Promise<void>((resume) => setImmediate(resume));
       throwIfAborted(signal);
     }
-    lengths.push({ lengthTokens, contexts, rope: undefined, leftOut: undefined });
+    lengths.push({ lengthTokens, whole, contexts, rope: undefined, leftOut: undefined });
   }
   progress.clear();
   if (lengths.every(({ contexts }) => contexts.length === 0)) {
@@ -113,7 +118,7 @@ async function makeQuestions(
   return lengths;
 }
 
-/** Packs the first context without reading it; where it does not fit, the length says so. Returns undefined then. */
+/** Packs the first context without reading it; a length that does not fit says so, but for a whole folder. Returns undefined where nothing can be asked. */
 async function fits(
   session: Session,
   length: LengthRun,
@@ -127,7 +132,7 @@ async function fits(
   }
   try {
     const plan = await session.plan(await requestOf(context.files, question, options), options.signal);
-    if (missingRows(plan.rows).length > 0) length.leftOut = `the window ends before: ${plan.limit.explanation}`;
+    if (!length.whole && missingRows(plan.rows).length > 0) length.leftOut = `the window ends before: ${plan.limit.explanation}`;
     length.rope = formatRope(plan.rope);
     return plan;
   } catch (error) {
@@ -137,13 +142,16 @@ async function fits(
   }
 }
 
-function lengthText({ lengthTokens, contexts, rope, leftOut }: LengthRun, plan: AskPlan | undefined): string {
-  const tokens = `${grouped(lengthTokens)} tokens`;
+function lengthText({ lengthTokens, whole, contexts, rope, leftOut }: LengthRun, plan: AskPlan | undefined): string {
+  const tokens = `${whole ? "the whole folder, " : ""}${grouped(lengthTokens)} tokens`;
   if (leftOut !== undefined) return `${tokens}: left out (${leftOut})`;
   const questions = contexts.reduce((sum, context) => sum + context.questions.length, 0);
   const asked = `${grouped(questions)} questions about ${grouped(contexts.length)} ${contexts.length === 1 ? "context" : "contexts"}`;
   // Where the repository is smaller than the length, the prompt says so.
-  const first = plan === undefined ? "" : `, the first prompt ${grouped(plan.promptTokens)} tokens; ${plan.limit.explanation}`;
+  const missing = plan && missingText(plan.rows);
+  const part = missing ? `, ${missing}` : "";
+  const first =
+    plan === undefined ? "" : `, the first prompt ${grouped(plan.promptTokens)} tokens${part}; ${plan.limit.explanation}`;
   return `${tokens}: ${asked}, RoPE ${JSON.stringify(rope)}${first}`;
 }
 

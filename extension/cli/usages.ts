@@ -27,7 +27,7 @@ export const usages = {
     `lcp plan --tokens N ${modelUsage.replace("<folder>", "<folder, config.json or .gguf>")} [--bits B] [--memory <size>] [--all] ` +
     "[--no-measure] [--flops <TFLOP/s>] [--bandwidth <GB/s>] [--ranks N --link <GB/s>] [--json]",
   "eval-answers":
-    `lcp eval-answers <folder> ${modelUsage} [--lengths N,N...] [--per-type N] [--seed N] ` +
+    `lcp eval-answers <folder> ${modelUsage} [--lengths N,N,...,whole] [--per-type N] [--seed N] ` +
     "[--include <glob>]... [--json <file>] [--attended <file>]",
   doctor: "lcp doctor [--model <folder>] [--json]",
 } as const;

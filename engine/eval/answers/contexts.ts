@@ -12,8 +12,8 @@ export interface CountedFile extends SourceFile {
 
 export interface ContextOptions {
   files: readonly CountedFile[];
-  /** Tokens that prompt and answer may take. */
-  lengthTokens: number;
+  /** Tokens that prompt and answer may take; "whole" gives every context all files, whatever the window takes of them. */
+  length: number | "whole";
   /** Of these, what question and answer are kept free. */
   reserveTokens: number;
   /** Questions of each type. */
@@ -37,8 +37,9 @@ const NEEDLES = 4;
  * as many.
  */
 export function* contextsOf(options: ContextOptions): Generator<QuestionContext> {
-  const { files, lengthTokens, reserveTokens, perType, seed } = options;
-  const budget = lengthTokens - reserveTokens - needleRoom(options);
+  const { files, length, reserveTokens, perType, seed } = options;
+  const lengthTokens = length === "whole" ? files.reduce((sum, { tokens }) => sum + tokens, 0) : length;
+  const budget = length === "whole" ? Infinity : length - reserveTokens - needleRoom(options);
   const known = files
     .filter(({ tokens }) => tokens <= budget)
     .sort((a, b) => (a.path < b.path ? -1 : 1))

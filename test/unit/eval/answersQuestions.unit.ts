@@ -228,9 +228,9 @@ describe("contexts", () => {
     ),
   );
   const all = (options: ContextOptions): QuestionContext[] => [...contextsOf(options)];
-  const made = async (seed: number, lengthTokens = 6000): Promise<QuestionContext[]> =>
+  const made = async (seed: number, length: ContextOptions["length"] = 6000): Promise<QuestionContext[]> =>
     all({
-      ...{ files: await outlinedFiles(texts), lengthTokens, reserveTokens: 192, perType: 5, seed },
+      ...{ files: await outlinedFiles(texts), length, reserveTokens: 192, perType: 5, seed },
       countTokens: roughTokens,
     });
 
@@ -274,13 +274,28 @@ describe("contexts", () => {
 
   it("are the same for the same seed, whatever the order of the files, and others for another", async () => {
     const files = await outlinedFiles(texts);
-    const options = { lengthTokens: 6000, reserveTokens: 192, perType: 5, seed: 0, countTokens: roughTokens };
+    const options = { length: 6000, reserveTokens: 192, perType: 5, seed: 0, countTokens: roughTokens };
     assert.deepEqual(all({ ...options, files: [...files].reverse() }), all({ ...options, files }));
     assert.notDeepEqual(all({ ...options, files, seed: 1 }), all({ ...options, files }));
   });
 
   it("are none where every file is longer than the length", async () => {
     assert.deepEqual(await made(0, 250), []);
+  });
+
+  it("hold all files where the whole folder is asked about, and questions about any of them", async () => {
+    const contexts = await made(0, "whole");
+    assert.ok(contexts.length > 1);
+    for (const { files, lengthTokens } of contexts) {
+      assert.equal(files.length, Object.keys(texts).length);
+      assert.ok(lengthTokens > 6000);
+    }
+    const answers = new Set(contexts.flatMap(({ questions }) => questions.flatMap(({ expected }) => expected?.path ?? [])));
+    const small = new Set((await made(0)).flatMap(({ files }) => files.map(({ path }) => path)));
+    assert.ok(
+      [...answers].some((path) => !small.has(path)),
+      "also about files that are larger than the length",
+    );
   });
 
   it("plant one needle or four, whose keys stand on no other line", async () => {

@@ -76,11 +76,11 @@ test("every option reaches the command", () => {
     },
   );
   const evaluated =
-    "src --lengths 4096,2048,4096 --per-type 3 --seed 5 --backend ort --include *.ts --json a.json --attended b.json";
+    "src --lengths whole,4096,2048,4096 --per-type 3 --seed 5 --backend ort --include *.ts --json a.json --attended b.json";
   assert.deepEqual(parseCommand(["eval-answers", ...evaluated.split(" ")]), {
     name: "eval-answers",
     folder: "src",
-    lengths: [2048, 4096],
+    lengths: [2048, 4096, "whole"],
     perType: 3,
     seed: 5,
     include: ["*.ts"],

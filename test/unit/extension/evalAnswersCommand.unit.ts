@@ -92,6 +92,35 @@ describe("lcp eval-answers", () => {
       assert.match(out, /\| answerable +\| +1 \|/);
     }));
 
+  it("asks about a whole folder, of which the window takes a part", () =>
+    withTempTree({}, async (folder) => {
+      const json = join(folder, "answers.json");
+      const args = [
+        "engine/pack",
+        "--per-type",
+        "1",
+        "--backend",
+        "ort",
+        "--rope",
+        "model",
+        "--lengths",
+        "whole",
+        "--json",
+        json,
+      ];
+      // One answer shows it: each question has a prompt of its own to read.
+      const { err } = await run(args, /: 1 \/ \d+ questions/);
+      assert.match(err, /the whole folder, [\d,]+ tokens: \d+ questions about \d contexts?, RoPE/);
+      assert.match(err, /, the first prompt [\d,]+ tokens, \d+ files? do(es)? not fit, .*2,048 tokens/);
+      const { answers, lengths } = JSON.parse(await readFile(json, "utf8")) as Report;
+      assert.ok(lengths[0] && lengths[0].lengthTokens > 20_000);
+      assert.ok(answers.every(({ promptTokens }) => promptTokens <= 2048));
+      assert.deepEqual(
+        answers.map(({ question, score }) => [question.type, score.exact, score.right]),
+        [["definition", true, 1]],
+      );
+    }));
+
   it("says what is wrong with a folder, with a model and with lengths", () =>
     withTempTree(
       { "empty/a.bin": "\u0000\u0000", "tiny/a.txt": "plain words\n", "long/a.ts": "const a = 1;\n".repeat(4000) },
